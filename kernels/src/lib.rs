@@ -1,0 +1,7 @@
+//! Operations of a diffusion transformer and what they cost on a GPU.
+
+mod cost;
+mod op;
+
+pub use cost::{Cost, CostModel, Miss, Provenance};
+pub use op::{Compressor, Op};

@@ -1,0 +1,3 @@
+//! The `ditplan` program.
+
+fn main() {}
