@@ -12,20 +12,19 @@
 //!
 //! Not modelled: GPUs that fail, links that change during a run.
 
+use std::fmt;
+use std::str::FromStr;
+
 use thiserror::Error;
 
 use crate::gpu::Gpu;
-use crate::host::{Host, words};
+use crate::host::{Host, UnknownWord, words};
 use crate::ids::{DeviceId, LinkId};
 use crate::suggest::nearest;
 use crate::topology::{
     Link, LinkKind, PeerToPeer, Route, Topology, TopologyError, Vertex, VertexKind,
 };
 use crate::units::Bandwidth;
-use std::fmt;
-use std::str::FromStr;
-
-use crate::host::UnknownWord;
 
 words!(
     PeerToPeer,
@@ -243,6 +242,28 @@ impl Machine {
     }
 
     /// Reads a machine file; `file` is named in errors.
+    ///
+    /// ```
+    /// let machine = topologies::Machine::from_toml(
+    ///     r#"
+    ///     name = "my-box"
+    ///     sockets = ["socket0"]
+    ///
+    ///     [host]
+    ///     name = "my-box"
+    ///     source = "nccl-tests of 3 March"
+    ///
+    ///     [[gpus]]
+    ///     model = "L20"
+    ///     count = 4
+    ///     attach = "socket0"
+    ///     "#,
+    ///     "my-box.toml",
+    /// )?;
+    /// assert_eq!(machine.interconnect(), "PCIe 32 GB/s, 1 socket");
+    /// assert_eq!(machine.islands().len(), 1);
+    /// # Ok::<(), topologies::MachineError>(())
+    /// ```
     ///
     /// # Errors
     /// [`MachineError`], one sentence with file, line, key and remedy.

@@ -266,16 +266,16 @@ impl Topology {
         let trees: Vec<Tree> = position.iter().map(|p| self.tree(&graph, *p)).collect();
         let mut routes = vec![Route::default(); gpus * gpus];
         for a in 0..gpus {
-            for b in (0..gpus).filter(|b| *b != a) {
-                let direct = match (a < b, routes[b * gpus + a].links.as_slice()) {
-                    (false, back) if peers == PeerToPeer::On => self.mirror(back),
-                    _ => self.path(&trees[a], position[b])?,
-                };
-                routes[a * gpus + b] = if self.needs_staging(&direct, peers) {
-                    self.staged(&graph, &trees, a, b, position[b])?
-                } else {
-                    direct
-                };
+            for b in a + 1..gpus {
+                let there = self.path(&trees[a], position[b])?;
+                routes[b * gpus + a] = self.mirror(&there.links);
+                routes[a * gpus + b] = there;
+            }
+        }
+        for (index, route) in routes.iter_mut().enumerate() {
+            let (a, b) = (index / gpus, index % gpus);
+            if a != b && self.needs_staging(route, peers) {
+                *route = self.staged(&graph, &trees, a, b, position[b])?;
             }
         }
         Ok(routes)
