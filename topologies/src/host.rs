@@ -90,7 +90,19 @@ impl CollectiveKind {
     }
 }
 
-/// A collective's measured rate on a host.
+/// How a collective's rate was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RateOrigin {
+    /// The collective was timed by itself, as nccl-tests does.
+    Measured,
+    /// What explains end-to-end runs if communication is taken as serial. Hidden time counts as speed,
+    /// so it may exceed the link; and runs that it was inferred from cannot validate a prediction.
+    Inferred,
+}
+
+words!(RateOrigin, [(Measured, "measured"), (Inferred, "inferred")]);
+
+/// A collective's rate on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectiveRate {
     /// The pattern.
@@ -99,6 +111,8 @@ pub struct CollectiveRate {
     pub ranks: u32,
     /// Bus bandwidth as nccl-tests defines it; a single rank's one-way rate for a ring pass.
     pub bus_bandwidth: Bandwidth,
+    /// How it was found.
+    pub origin: RateOrigin,
     /// Where it was measured, or from what it was inferred.
     pub source: String,
 }

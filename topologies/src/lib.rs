@@ -11,7 +11,7 @@ pub mod topology;
 pub mod units;
 
 pub use gpu::{Architecture, DType, Gpu};
-pub use host::{CollectiveKind, CollectiveRate, Host, MeasuredRun};
+pub use host::{CollectiveKind, CollectiveRate, Host, MeasuredRun, RateOrigin};
 pub use ids::{DeviceId, LinkId};
 pub use machine::{Machine, MachineError};
 pub use topology::{Link, LinkKind, PeerToPeer, Route, VertexId};

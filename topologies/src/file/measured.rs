@@ -3,6 +3,7 @@
 use super::section::Section;
 use crate::host::{
     Calibrates, CollectiveKind, CollectiveRate, Compilation, Guidance, Host, MeasuredRun,
+    RateOrigin,
 };
 use crate::machine::MachineError;
 use crate::units::{Bandwidth, SimDuration};
@@ -43,6 +44,7 @@ fn rate(section: &Section<'_>, source: &str) -> Result<CollectiveRate, MachineEr
         kind: kind
             .ok_or_else(|| section.missing("kind", "add kind = \"all-to-all\" or another"))?,
         ranks: section.required_count("ranks")?,
+        origin: section.word("origin")?.unwrap_or(RateOrigin::Measured),
         bus_bandwidth: bandwidth
             .ok_or_else(|| section.missing("bus_bandwidth", "add bus_bandwidth = \"14 GB/s\""))?,
         source: section.text("source")?.unwrap_or_else(|| source.to_owned()),

@@ -1,7 +1,7 @@
 //! What holds for every preset machine.
 
 use super::*;
-use crate::host::Calibrates;
+use crate::host::{Calibrates, RateOrigin};
 
 fn all() -> Vec<Machine> {
     presets()
@@ -20,6 +20,8 @@ fn every_preset_loads_under_its_own_name_with_sources() {
         assert!(!machine.host.source.is_empty(), "{name}");
         for rate in &machine.host.rates {
             assert!(!rate.source.is_empty() && rate.ranks >= 2, "{name}");
+            // Nobody published an nccl-tests run of these hosts.
+            assert_eq!(rate.origin, RateOrigin::Inferred, "{name}");
         }
     }
     assert!(presets().any(|name| name == DEFAULT_PRESET));
