@@ -1,4 +1,14 @@
 //! Hosts: what one particular machine has been measured to do.
+//!
+//! Two hosts with equal GPUs and sockets differ by up to five times in all-to-all, so measured rates
+//! belong to a host and never to a GPU model.
+//!
+//! Not modelled: how a rate depends on size (published runs between 2 and 300 MB show no dependence).
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::units::{Bandwidth, SimDuration};
 
 /// A pattern of communication among a group of ranks.
 ///
@@ -17,6 +27,53 @@ pub enum CollectiveKind {
     RingPass,
 }
 
+/// A word in a machine file that is none of the words known there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("is not one of {known}")]
+pub struct UnknownWord {
+    /// The known words, with commas.
+    pub known: String,
+}
+
+/// Gives an enum its words: `Display`, `FromStr` and the list of all variants.
+macro_rules! words {
+    ($name:ident, [$(($variant:ident, $word:literal)),+ $(,)?]) => {
+        impl $name {
+            /// Every variant, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word),+ })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(UnknownWord { known: [$($word),+].join(", ") }),
+                }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words!(
+    CollectiveKind,
+    [
+        (AllGather, "all-gather"),
+        (ReduceScatter, "reduce-scatter"),
+        (AllReduce, "all-reduce"),
+        (AllToAll, "all-to-all"),
+        (RingPass, "ring-pass"),
+    ]
+);
+
 impl CollectiveKind {
     /// Bytes that cross the busiest rank's link, over `size_bytes`: the factor between
     /// `size / time` and nccl-tests' bus bandwidth.
@@ -29,6 +86,183 @@ impl CollectiveKind {
             Self::AllGather | Self::ReduceScatter | Self::AllToAll => (n - 1.0) / n,
             Self::AllReduce => 2.0 * (n - 1.0) / n,
             Self::RingPass => 1.0,
+        }
+    }
+}
+
+/// How a collective's rate was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RateOrigin {
+    /// The collective was timed by itself, as nccl-tests does.
+    Measured,
+    /// What explains end-to-end runs if communication is taken as serial. Hidden time counts as speed,
+    /// so it may exceed the link; and runs that it was inferred from cannot validate a prediction.
+    Inferred,
+}
+
+words!(RateOrigin, [(Measured, "measured"), (Inferred, "inferred")]);
+
+/// A collective's rate on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectiveRate {
+    /// The pattern.
+    pub kind: CollectiveKind,
+    /// Ranks in the group that communicates (not in the whole run).
+    pub ranks: u32,
+    /// Bus bandwidth as nccl-tests defines it; a single rank's one-way rate for a ring pass.
+    pub bus_bandwidth: Bandwidth,
+    /// How it was found.
+    pub origin: RateOrigin,
+    /// Where it was measured, or from what it was inferred.
+    pub source: String,
+}
+
+/// Whether the model was compiled before the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Compilation {
+    /// Operator by operator.
+    Eager,
+    /// `torch.compile`.
+    Compiled,
+}
+
+words!(Compilation, [(Eager, "eager"), (Compiled, "compiled")]);
+
+/// How a run did classifier-free guidance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Guidance {
+    /// One row per image in a forward pass.
+    None,
+    /// Both rows of an image in one forward pass.
+    Batched,
+    /// Two forward passes per step.
+    Sequential,
+}
+
+words!(
+    Guidance,
+    [
+        (None, "none"),
+        (Batched, "batched"),
+        (Sequential, "sequential")
+    ]
+);
+
+/// What a measured run may be used for when a planner calibrates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Calibrates {
+    /// The speed of one GPU on this request.
+    OneGpu,
+    /// The launch speed of the host's CPU: a run so small that launches limit it.
+    Launch,
+    /// All-gather rate.
+    AllGather,
+    /// All-reduce rate.
+    AllReduce,
+    /// All-to-all rate.
+    AllToAll,
+    /// Ring-pass rate.
+    RingPass,
+}
+
+words!(
+    Calibrates,
+    [
+        (OneGpu, "one-gpu"),
+        (Launch, "launch"),
+        (AllGather, "all-gather"),
+        (AllReduce, "all-reduce"),
+        (AllToAll, "all-to-all"),
+        (RingPass, "ring-pass"),
+    ]
+);
+
+/// An end-to-end run that was measured on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeasuredRun {
+    /// What it may calibrate.
+    pub calibrates: Calibrates,
+    /// Model, as in the published tables.
+    pub model: String,
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+    /// Frames; 1 for an image.
+    pub frames: u32,
+    /// Denoising steps.
+    pub steps: u32,
+    /// Images or videos made at once, guidance rows not counted.
+    pub batch: u32,
+    /// How guidance was done.
+    pub guidance: Guidance,
+    /// GPUs used.
+    pub gpus: u32,
+    /// Strategy, as in the published tables: `none`, `ring4`, `cfg2+pipefusion4`.
+    pub strategy: String,
+    /// Eager or compiled.
+    pub compiled: Compilation,
+    /// Software that ran it.
+    pub software: String,
+    /// End-to-end latency.
+    pub latency: SimDuration,
+    /// Where it was published.
+    pub source: String,
+}
+
+/// One particular machine in one project's hands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Host {
+    /// Name, for example `xdit-8xl40`.
+    pub name: String,
+    /// Software that its figures were measured with.
+    pub software: Option<String>,
+    /// Who measured, and where it is published.
+    pub source: String,
+    /// Time its CPU takes to launch, over that of xDiT's A100 host: 0.5 is twice as fast.
+    pub launch_factor: Option<f64>,
+    /// The system of the built-in NCCL tables that applies, for example `h100_sxm`.
+    pub nccl_system: Option<String>,
+    /// Measured collective rates.
+    pub rates: Vec<CollectiveRate>,
+    /// Measured end-to-end runs.
+    pub runs: Vec<MeasuredRun>,
+}
+
+impl Host {
+    /// The measured rate of a collective among `ranks` ranks, where there is one.
+    #[must_use]
+    pub fn rate(&self, kind: CollectiveKind, ranks: u32) -> Option<&CollectiveRate> {
+        let fits = |rate: &&CollectiveRate| rate.kind == kind && rate.ranks == ranks;
+        self.rates.iter().find(fits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_reads_back() {
+        for kind in CollectiveKind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(*kind));
+        }
+        for what in Calibrates::ALL {
+            assert_eq!(what.to_string().parse(), Ok(*what));
+        }
+        let error = "alltoall".parse::<CollectiveKind>().unwrap_err();
+        assert_eq!(
+            error.known,
+            "all-gather, reduce-scatter, all-reduce, all-to-all, ring-pass"
+        );
+    }
+
+    #[test]
+    fn an_all_reduce_moves_what_a_reduce_scatter_and_an_all_gather_move() {
+        for ranks in [2, 4, 8, 72] {
+            let parts = CollectiveKind::AllGather.bus_factor(ranks)
+                + CollectiveKind::ReduceScatter.bus_factor(ranks);
+            assert_eq!(CollectiveKind::AllReduce.bus_factor(ranks), parts);
         }
     }
 }

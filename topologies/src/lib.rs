@@ -1,11 +1,18 @@
 //! Hardware: GPUs, links, routes and measured hosts, and the units everything is measured in.
 
+mod file;
 pub mod gpu;
+pub mod gpu_table;
 pub mod host;
 mod ids;
+pub mod machine;
+mod suggest;
+pub mod topology;
 pub mod units;
 
 pub use gpu::{Architecture, DType, Gpu};
-pub use host::CollectiveKind;
+pub use host::{CollectiveKind, CollectiveRate, Host, MeasuredRun, RateOrigin};
 pub use ids::{DeviceId, LinkId};
+pub use machine::{Machine, MachineError};
+pub use topology::{Link, LinkKind, PeerToPeer, Route, VertexId};
 pub use units::{Bandwidth, Bytes, FlopRate, Flops, SimDuration, SimTime, UnitError};

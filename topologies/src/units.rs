@@ -114,11 +114,14 @@ fn parse_quantity(
     Ok(scaled as u64)
 }
 
-/// Writes a count with the largest unit that leaves at least one, to four digits.
+/// Writes a count with the largest decimal byte unit (or other unit) that leaves at least one, to four
+/// digits. Bits and powers of 1024 are read but never written: a quantity prints in one system.
 fn write_quantity(f: &mut fmt::Formatter<'_>, count: u64, units: &[(&str, f64)]) -> fmt::Result {
     let value = count as f64;
+    let written = |(name, _): &&(&str, f64)| !name.contains("bit") && !name.contains("iB");
     let (name, factor) = units
         .iter()
+        .filter(written)
         .filter(|(_, factor)| value >= *factor)
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .or_else(|| units.iter().min_by(|a, b| a.1.total_cmp(&b.1)))
@@ -405,6 +408,8 @@ mod tests {
         let rate: Bandwidth = "64 GB/s".parse().unwrap();
         assert_eq!(rate, Bandwidth::new(64_000_000_000));
         assert_eq!(rate.to_string(), "64 GB/s");
+        assert_eq!(Bandwidth::new(450_000_000_000).to_string(), "450 GB/s");
+        assert_eq!(Bytes::new(48_000_000_000).to_string(), "48 GB");
         assert_eq!("2.5us".parse::<SimDuration>().unwrap().get(), 2_500_000);
         assert_eq!(
             "119.5 TFLOP/s".parse::<FlopRate>().unwrap().to_string(),

@@ -1,0 +1,62 @@
+//! Machine files: TOML, with units on every quantity.
+//!
+//! ```toml
+//! name = "my-box"
+//! sockets = ["socket0"]          # host bridges, one per NUMA domain
+//!
+//! [host]
+//! name = "my-box"
+//! source = "nccl-tests of 3 March"
+//!
+//! [[gpus]]
+//! model = "L20"                  # ditplan knows its PCIe and NVLink figures
+//! count = 4
+//! attach = "socket0"             # a socket or a PCIe switch
+//!
+//! [[host.rate]]
+//! kind = "all-to-all"
+//! ranks = 4
+//! bus_bandwidth = "14 GB/s"
+//! ```
+//!
+//! Sections: `[host]`, `[[host.rate]]`, `[[host.run]]`, `[[gpus]]`, `[pcie]`, `[[pcie_switches]]`,
+//! `[[socket_links]]`, `[nvlink]`, `[[nvlink_bridges]]`, `[[nics]]`, `[staging]`; keys `name`, `about`,
+//! `source`, `sockets`, `networks`.
+//!
+//! Guarantees: an unknown key, a bare number where a unit is due, or an unknown name is an error that
+//! gives file, line, key and remedy; nothing is skipped.
+
+mod hardware;
+mod measured;
+mod section;
+
+use crate::machine::{About, Machine, MachineError};
+use section::Document;
+
+/// Reads a machine file.
+pub(crate) fn read(text: &str, file: &str) -> Result<Machine, MachineError> {
+    let document = Document::parse(text, file)?;
+    let root = document.root();
+    let about = About {
+        name: root.required_text("name")?,
+        about: root.text("about")?.unwrap_or_default(),
+        source: root.text("source")?.unwrap_or_default(),
+    };
+    let host = measured::host(&root.required_table("host")?)?;
+    let wiring = hardware::wiring(&root)?;
+    root.finish()?;
+    Machine::new(
+        about,
+        host,
+        wiring.gpus,
+        wiring.topology,
+        wiring.peer_to_peer,
+    )
+    .map_err(|fault| MachineError::Topology {
+        file: file.to_owned(),
+        fault,
+    })
+}
+
+#[cfg(test)]
+mod tests;

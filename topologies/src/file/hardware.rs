@@ -1,0 +1,361 @@
+//! GPUs, sockets, switches and links of a machine file.
+
+use super::section::Section;
+use crate::gpu::{self, Architecture, Gpu, NvlinkForm};
+use crate::ids::DeviceId;
+use crate::machine::MachineError;
+use crate::suggest::nearest;
+use crate::topology::{LinkKind, LinkSpec, PeerToPeer, Topology, VertexId, VertexKind};
+use crate::units::{Bandwidth, SimDuration};
+
+/// NCCL's 12.0 GB/s for PCIe 3 x16, of 16. Source: NVIDIA/nccl `src/graph/topo.h`, PCI_BW.
+const PCIE_EFFICIENCY: f64 = 0.75;
+/// Half of NCCL's 1.0 us for a hop GPU to GPU (LL protocol: two PCIe links).
+/// Source: NVIDIA/nccl `src/graph/tuning.cc`. Socket links are assumed to take as long.
+const PCIE_LATENCY: SimDuration = SimDuration::new(500_000);
+/// Half of NCCL's 0.6 us for a hop GPU to GPU (LL protocol: two links, through a switch). Same source.
+const NVLINK_LATENCY: SimDuration = SimDuration::new(300_000);
+/// Half of NCCL's 2.7 us for a network hop (LL protocol: out of one NIC, into another). Same source.
+const NETWORK_LATENCY: SimDuration = SimDuration::new(1_350_000);
+/// NCCL's 12.0 GB/s for 100 Gbit/s, which are 12.5. Source: NVIDIA/nccl `src/graph/topo.h`, NET_BW.
+const NETWORK_EFFICIENCY: f64 = 0.96;
+/// The slot of a NIC: PCIe 4 x16, or twice the port where that is more. Vendors fit the width to the
+/// port, so the slot of one NIC never limits it.
+const NIC_SLOT: Bandwidth = Bandwidth::new(32_000_000_000);
+/// Half of NCCL's 5.7 us for a hop over PCIe with the Simple protocol, that staged copies use:
+/// into the memory, out of it. Source: NVIDIA/nccl `src/graph/tuning.cc`.
+const STAGING_LATENCY: SimDuration = SimDuration::new(2_850_000);
+
+/// NCCL's NVLink rates per link over the datasheet's: 20.0 of 25 (V100, A100), 20.6 of 25 (Hopper),
+/// 40.1 of 50 (Blackwell). Source: NVIDIA/nccl `src/graph/topo.h`. xGMI: 46.5 of 64, the middle of
+/// the 45-48 GB/s RCCL reaches (ROCm blog, see data/gpus.csv).
+fn nvlink_efficiency(architecture: Architecture) -> f64 {
+    match architecture {
+        Architecture::Volta | Architecture::Turing | Architecture::Ampere | Architecture::Ada => {
+            0.8
+        }
+        Architecture::Hopper => 0.824,
+        Architecture::Blackwell | Architecture::BlackwellUltra => 0.802,
+        Architecture::Cdna3 => 0.727,
+    }
+}
+
+/// The hardware part of a machine file.
+#[derive(Default)]
+pub(super) struct Wiring {
+    pub(super) gpus: Vec<Gpu>,
+    pub(super) topology: Topology,
+    pub(super) peer_to_peer: PeerToPeer,
+}
+
+pub(super) fn wiring(root: &Section<'_>) -> Result<Wiring, MachineError> {
+    let mut wiring = Wiring::default();
+    for (key, kind) in [
+        ("sockets", VertexKind::HostBridge),
+        ("networks", VertexKind::NetworkSwitch),
+    ] {
+        for name in root.texts(key)? {
+            wiring.add_named(root, key, &name, kind)?;
+        }
+    }
+    let pcie = Pcie::read(root.table("pcie")?.as_ref())?;
+    wiring.peer_to_peer = pcie.peer_to_peer;
+    wiring.pcie_switches(root, &pcie)?;
+    wiring.gpus(root, &pcie)?;
+    wiring.socket_links(root)?;
+    wiring.nvlink(root)?;
+    wiring.nvlink_bridges(root)?;
+    wiring.nics(root, &pcie)?;
+    wiring.staging(root)?;
+    Ok(wiring)
+}
+
+/// Defaults of PCIe links.
+#[derive(Default)]
+struct Pcie {
+    bandwidth: Option<Bandwidth>,
+    efficiency: Option<f64>,
+    latency: Option<SimDuration>,
+    peer_to_peer: PeerToPeer,
+}
+
+impl Pcie {
+    fn read(section: Option<&Section<'_>>) -> Result<Self, MachineError> {
+        let Some(section) = section else {
+            return Ok(Self::default());
+        };
+        let pcie = Self {
+            bandwidth: section.bandwidth("bandwidth")?,
+            efficiency: section.ratio("efficiency", 1.0)?,
+            latency: section.quantity("latency")?,
+            peer_to_peer: section.word("peer_to_peer")?.unwrap_or_default(),
+        };
+        section.finish()?;
+        Ok(pcie)
+    }
+
+    fn link(&self, capacity: Bandwidth) -> LinkSpec {
+        LinkSpec {
+            kind: LinkKind::Pcie,
+            capacity,
+            latency: self.latency.unwrap_or(PCIE_LATENCY),
+            efficiency: self.efficiency.unwrap_or(PCIE_EFFICIENCY),
+        }
+    }
+}
+
+/// A link that a section of its own describes: bandwidth, efficiency, latency.
+fn link(
+    section: &Section<'_>,
+    kind: LinkKind,
+    capacity: Option<Bandwidth>,
+    efficiency: f64,
+    latency: SimDuration,
+) -> Result<LinkSpec, MachineError> {
+    let capacity = section.bandwidth("bandwidth")?.or(capacity);
+    Ok(LinkSpec {
+        kind,
+        capacity: capacity
+            .ok_or_else(|| section.missing("bandwidth", "add bandwidth = \"64 GB/s\", one way"))?,
+        latency: section.quantity("latency")?.unwrap_or(latency),
+        efficiency: section.ratio("efficiency", 1.0)?.unwrap_or(efficiency),
+    })
+}
+
+impl Wiring {
+    fn add_named(
+        &mut self,
+        section: &Section<'_>,
+        key: &'static str,
+        name: &str,
+        kind: VertexKind,
+    ) -> Result<VertexId, MachineError> {
+        if name.is_empty() || self.topology.named(name).is_some() {
+            let fault = format!("names \"{name}\" a second time");
+            return Err(section.fault(key, fault, "give every part of the machine its own name"));
+        }
+        Ok(self.topology.add(name, kind))
+    }
+
+    /// The vertex that `key` names, if its kind is one of `kinds`.
+    fn point(
+        &self,
+        section: &Section<'_>,
+        key: &'static str,
+        name: &str,
+        fits: fn(VertexKind) -> bool,
+        kinds: &str,
+    ) -> Result<VertexId, MachineError> {
+        let vertices = &self.topology.vertices;
+        let position = vertices.iter().position(|v| v.name == name && fits(v.kind));
+        position.map(VertexId::new).ok_or_else(|| {
+            let known = vertices.iter().filter(|v| fits(v.kind));
+            let known: Vec<&str> = known.map(|v| v.name.as_str()).collect();
+            let remedy = match nearest(name, known.iter().copied()) {
+                Some(near) => format!("did you mean {near}? Known: {}", known.join(", ")),
+                None => format!("add a {kinds} of that name"),
+            };
+            section.fault(key, format!("= \"{name}\" is no {kinds}"), remedy)
+        })
+    }
+
+    /// Where GPUs plug in: one point, or a list of points that get `count` GPUs each.
+    fn slots(&self, section: &Section<'_>) -> Result<Vec<VertexId>, MachineError> {
+        let names = section.text_or_texts("attach")?;
+        if names.is_empty() {
+            let remedy = "add attach = \"socket0\", or the socket or PCIe switch of these GPUs";
+            return Err(section.missing("attach", remedy));
+        }
+        let fits = |kind| matches!(kind, VertexKind::HostBridge | VertexKind::PcieSwitch);
+        let slot =
+            |name: &String| self.point(section, "attach", name, fits, "socket or PCIe switch");
+        names.iter().map(slot).collect()
+    }
+
+    /// Where a NIC or a PCIe switch plugs in.
+    fn slot(&self, section: &Section<'_>) -> Result<VertexId, MachineError> {
+        match self.slots(section)?.as_slice() {
+            [slot] => Ok(*slot),
+            _ => Err(section.fault("attach", "names several points", "name one")),
+        }
+    }
+
+    /// The two ends of a link.
+    fn between(
+        &self,
+        section: &Section<'_>,
+        fits: fn(VertexKind) -> bool,
+        kinds: &str,
+    ) -> Result<(VertexId, VertexId), MachineError> {
+        let names = section.texts("between")?;
+        let [a, b] = names.as_slice() else {
+            let remedy = "write between = [\"one\", \"other\"]";
+            return Err(section.fault("between", "does not name two ends", remedy));
+        };
+        if a == b {
+            return Err(section.fault("between", "names one end twice", "name two different ends"));
+        }
+        let end = |name: &String| self.point(section, "between", name, fits, kinds);
+        Ok((end(a)?, end(b)?))
+    }
+
+    fn pcie_switches(&mut self, root: &Section<'_>, pcie: &Pcie) -> Result<(), MachineError> {
+        for section in root.tables("pcie_switches")? {
+            let name = section.required_text("name")?;
+            let up = self.slot(&section)?;
+            let defaults = pcie.link(Bandwidth::ZERO);
+            let uplink = link(
+                &section,
+                LinkKind::Pcie,
+                pcie.bandwidth,
+                defaults.efficiency,
+                defaults.latency,
+            )?;
+            section.finish()?;
+            let switch = self.add_named(&section, "name", &name, VertexKind::PcieSwitch)?;
+            self.topology.connect(switch, up, uplink);
+        }
+        Ok(())
+    }
+
+    fn gpus(&mut self, root: &Section<'_>, pcie: &Pcie) -> Result<(), MachineError> {
+        for section in root.tables("gpus")? {
+            let model = section.required_text("model")?;
+            let gpu = gpu::find(&model).map_err(|unknown| {
+                let remedy = format!(
+                    "did you mean {}? Known: {}",
+                    unknown.nearest,
+                    unknown.known.join(", ")
+                );
+                section.fault("model", format!("= \"{model}\" is no known GPU"), remedy)
+            })?;
+            let count = section.required_count("count")?;
+            let slots = self.slots(&section)?;
+            section.finish()?;
+            for slot in slots.iter().flat_map(|slot| (0..count).map(|_| *slot)) {
+                let device = DeviceId::new(self.gpus.len());
+                let kind = VertexKind::Gpu(device);
+                let vertex = self.add_named(&section, "model", &device.to_string(), kind)?;
+                let capacity = pcie.bandwidth.unwrap_or(gpu.pcie);
+                self.topology.connect(vertex, slot, pcie.link(capacity));
+                self.gpus.push(gpu.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn socket_links(&mut self, root: &Section<'_>) -> Result<(), MachineError> {
+        for section in root.tables("socket_links")? {
+            let fits = |kind| kind == VertexKind::HostBridge;
+            let (a, b) = self.between(&section, fits, "socket")?;
+            let spec = link(&section, LinkKind::Socket, None, 1.0, PCIE_LATENCY)?;
+            section.finish()?;
+            self.topology.connect(a, b, spec);
+        }
+        Ok(())
+    }
+
+    /// One crossbar that joins every GPU with NVLink.
+    fn nvlink(&mut self, root: &Section<'_>) -> Result<(), MachineError> {
+        let Some(section) = root.table("nvlink")? else {
+            return Ok(());
+        };
+        let name = section.required_text("switch")?;
+        let switch = self.add_named(&section, "switch", &name, VertexKind::NvSwitch)?;
+        let vertices = self.topology.vertices.clone().into_iter().enumerate();
+        for (index, vertex) in vertices {
+            let VertexKind::Gpu(device) = vertex.kind else {
+                continue;
+            };
+            let gpu = &self.gpus[device.index()];
+            if gpu.nvlink_form != Some(NvlinkForm::Board) {
+                let fault = format!(
+                    "joins {}, and {} has no switched NVLink",
+                    vertex.name, gpu.name
+                );
+                let remedy = "remove [nvlink]; a bridge between two GPUs is [[nvlink_bridges]]";
+                return Err(section.fault("switch", fault, remedy));
+            }
+            let efficiency = nvlink_efficiency(gpu.architecture);
+            let spec = link(
+                &section,
+                LinkKind::Nvlink,
+                gpu.nvlink,
+                efficiency,
+                NVLINK_LATENCY,
+            )?;
+            self.topology.connect(VertexId::new(index), switch, spec);
+        }
+        section.finish()
+    }
+
+    fn nvlink_bridges(&mut self, root: &Section<'_>) -> Result<(), MachineError> {
+        for section in root.tables("nvlink_bridges")? {
+            let fits = |kind| matches!(kind, VertexKind::Gpu(_));
+            let (a, b) = self.between(&section, fits, "GPU")?;
+            let VertexKind::Gpu(device) = self.topology.vertices[a.index()].kind else {
+                unreachable!("both ends of a bridge are GPUs: `between` was asked for those");
+            };
+            let gpu = &self.gpus[device.index()];
+            let efficiency = nvlink_efficiency(gpu.architecture);
+            let spec = link(
+                &section,
+                LinkKind::Nvlink,
+                gpu.nvlink,
+                efficiency,
+                NVLINK_LATENCY,
+            )?;
+            section.finish()?;
+            self.topology.connect(a, b, spec);
+        }
+        Ok(())
+    }
+
+    fn nics(&mut self, root: &Section<'_>, pcie: &Pcie) -> Result<(), MachineError> {
+        for section in root.tables("nics")? {
+            let name = section.required_text("name")?;
+            let slot = self.slot(&section)?;
+            let network = section.required_text("network")?;
+            let fits = |kind| kind == VertexKind::NetworkSwitch;
+            let network = self.point(&section, "network", &network, fits, "network")?;
+            let wire = link(
+                &section,
+                LinkKind::Network,
+                None,
+                NETWORK_EFFICIENCY,
+                NETWORK_LATENCY,
+            )?;
+            section.finish()?;
+            let nic = self.add_named(&section, "name", &name, VertexKind::Nic)?;
+            let slot_capacity = pcie
+                .bandwidth
+                .unwrap_or(NIC_SLOT)
+                .max(wire.capacity.scaled(2.0));
+            self.topology.connect(nic, slot, pcie.link(slot_capacity));
+            self.topology.connect(nic, network, wire);
+        }
+        Ok(())
+    }
+
+    /// A memory at every socket, where some transfers are staged.
+    fn staging(&mut self, root: &Section<'_>) -> Result<(), MachineError> {
+        let section = root.table("staging")?;
+        let Some(section) = section else {
+            if self.peer_to_peer == PeerToPeer::On {
+                return Ok(());
+            }
+            let remedy = "with peer_to_peer off, add [staging] with bandwidth = \"34 GB/s\": \
+                          what one socket's memory passes on, one way";
+            return Err(root.missing("staging", remedy));
+        };
+        let spec = link(&section, LinkKind::Staging, None, 1.0, STAGING_LATENCY)?;
+        section.finish()?;
+        let vertices = self.topology.vertices.clone().into_iter().enumerate();
+        for (index, socket) in vertices.filter(|(_, v)| v.kind == VertexKind::HostBridge) {
+            let name = format!("{}.memory", socket.name);
+            let memory = self.topology.add(name, VertexKind::HostMemory);
+            self.topology.connect(VertexId::new(index), memory, spec);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,421 @@
+//! A validated machine: its GPUs, its wiring with a route between every two GPUs, and its host.
+//!
+//! ```text
+//! machine file ─▶ Machine::from_toml ─┐
+//! preset name ──▶ Machine::preset ────┼─▶ Machine ─▶ route(a, b), bandwidth(a, b), islands()
+//! importer ─────▶ Machine::new ───────┘
+//! ```
+//!
+//! Guarantees:
+//! 1. Every GPU reaches every other; every link has capacity.
+//! 2. Routes are computed once and depend on nothing but the wiring.
+//!
+//! Not modelled: GPUs that fail, links that change during a run.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::gpu::Gpu;
+use crate::host::{Host, UnknownWord, words};
+use crate::ids::{DeviceId, LinkId};
+use crate::suggest::nearest;
+use crate::topology::{
+    Link, LinkKind, PeerToPeer, Route, Topology, TopologyError, Vertex, VertexKind,
+};
+use crate::units::Bandwidth;
+
+words!(
+    PeerToPeer,
+    [(On, "on"), (SameSocket, "same-socket"), (Off, "off")]
+);
+
+/// The preset that is used when a user names no machine.
+pub const DEFAULT_PRESET: &str = "4xl20-pcie";
+
+/// Preset machines: name and file.
+const PRESETS: &[(&str, &str)] = &[
+    ("4xl20-pcie", include_str!("../machines/4xl20-pcie.toml")),
+    ("8xl20-pcie", include_str!("../machines/8xl20-pcie.toml")),
+    (
+        "4xl20-cachedit",
+        include_str!("../machines/4xl20-cachedit.toml"),
+    ),
+    ("8xl40-pcie", include_str!("../machines/8xl40-pcie.toml")),
+    (
+        "16xl40-ethernet",
+        include_str!("../machines/16xl40-ethernet.toml"),
+    ),
+    ("4xa100-pcie", include_str!("../machines/4xa100-pcie.toml")),
+    ("8xa100-sxm", include_str!("../machines/8xa100-sxm.toml")),
+    ("8xh100-sxm", include_str!("../machines/8xh100-sxm.toml")),
+    ("8xh200-sxm", include_str!("../machines/8xh200-sxm.toml")),
+    (
+        "4xh20-nvlink",
+        include_str!("../machines/4xh20-nvlink.toml"),
+    ),
+    (
+        "8xh20-nvlink",
+        include_str!("../machines/8xh20-nvlink.toml"),
+    ),
+    ("8xb200-sxm", include_str!("../machines/8xb200-sxm.toml")),
+    ("gb200-nvl72", include_str!("../machines/gb200-nvl72.toml")),
+    ("4xrtx4090", include_str!("../machines/4xrtx4090.toml")),
+    (
+        "4x-emulated-ethernet",
+        include_str!("../machines/4x-emulated-ethernet.toml"),
+    ),
+];
+
+/// Why a machine cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum MachineError {
+    /// The file is not TOML.
+    #[error("{file}, line {line}: {reason}: correct the TOML there")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+        /// What the TOML reader says.
+        reason: String,
+    },
+    /// The file says nothing.
+    #[error("{file} is empty: give name, sockets, [host] and at least one [[gpus]] section")]
+    Empty {
+        /// The file.
+        file: String,
+    },
+    /// A key is missing, unknown, or has a wrong value.
+    #[error("{file}, line {line}: {key} {fault}: {remedy}")]
+    Key {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+        /// The key, with its section: `pcie.bandwidth`.
+        key: String,
+        /// What is wrong.
+        fault: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The parts do not make a machine.
+    #[error("{file}: {fault}")]
+    Topology {
+        /// The file, or the machine's name.
+        file: String,
+        /// What is wrong, and what to do.
+        fault: TopologyError,
+    },
+    /// No preset has this name.
+    #[error(
+        "unknown machine \"{name}\": did you mean {nearest}? Known: {known}; or give a .toml file"
+    )]
+    UnknownPreset {
+        /// What was asked for.
+        name: String,
+        /// The name spelled most alike.
+        nearest: String,
+        /// All names.
+        known: String,
+    },
+}
+
+/// What a machine is called and where its figures are from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Short name, for example `4xl20-pcie`.
+    pub name: String,
+    /// One sentence.
+    pub about: String,
+    /// Where the wiring is from.
+    pub source: String,
+}
+
+/// A validated machine.
+///
+/// Invariant: `routes` belongs to `links`; to change a bandwidth use
+/// [`with_bandwidth`](Self::with_bandwidth).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Machine {
+    /// Short name, for example `4xl20-pcie`.
+    pub name: String,
+    /// One sentence.
+    pub about: String,
+    /// Where the wiring is from.
+    pub source: String,
+    /// The host's measured figures.
+    pub host: Host,
+    /// GPUs, by [`DeviceId`].
+    pub gpus: Vec<Gpu>,
+    /// Points of the wiring, by [`VertexId`](crate::topology::VertexId).
+    pub vertices: Vec<Vertex>,
+    /// Directed links, by [`LinkId`].
+    pub links: Vec<Link>,
+    /// Whether GPUs may access each other over PCIe.
+    pub peer_to_peer: PeerToPeer,
+    routes: Vec<Route>,
+}
+
+/// One line of a list of machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Preset name.
+    pub name: String,
+    /// GPUs in words: `4 x L20`.
+    pub gpus: String,
+    /// Interconnect in words.
+    pub interconnect: String,
+    /// Host.
+    pub host: String,
+    /// Where the figures are from.
+    pub source: String,
+}
+
+/// The names of the preset machines.
+pub fn presets() -> impl Iterator<Item = &'static str> {
+    PRESETS.iter().map(|(name, _)| *name)
+}
+
+/// A line about every preset machine, in the order of [`presets`].
+///
+/// # Panics
+/// Never in a released build: every preset is loaded by the tests.
+#[must_use]
+pub fn summaries() -> Vec<Summary> {
+    presets()
+        .map(|name| Machine::preset(name).expect("every preset is loaded by this crate's tests"))
+        .map(|machine| machine.summary())
+        .collect()
+}
+
+impl Machine {
+    /// A machine from its parts; the GPUs' vertices are those of kind [`VertexKind::Gpu`].
+    ///
+    /// # Errors
+    /// [`TopologyError`]: no GPU, a link without capacity, two GPUs without a path.
+    ///
+    /// # Panics
+    /// If a GPU has no vertex: whoever puts the parts together adds one for each.
+    pub fn new(
+        about: About,
+        host: Host,
+        gpus: Vec<Gpu>,
+        topology: Topology,
+        peer_to_peer: PeerToPeer,
+    ) -> Result<Self, TopologyError> {
+        if gpus.is_empty() {
+            return Err(TopologyError::NoGpu);
+        }
+        topology.check_links()?;
+        let routes = topology.routes(gpus.len(), peer_to_peer)?;
+        Ok(Self {
+            name: about.name,
+            about: about.about,
+            source: about.source,
+            host,
+            gpus,
+            vertices: topology.vertices,
+            links: topology.links,
+            peer_to_peer,
+            routes,
+        })
+    }
+
+    /// The preset machine called `name`.
+    ///
+    /// # Errors
+    /// [`MachineError::UnknownPreset`], with the known names and the nearest of them.
+    pub fn preset(name: &str) -> Result<Self, MachineError> {
+        let wanted = name.to_lowercase();
+        let found = PRESETS.iter().find(|(preset, _)| *preset == wanted);
+        let (preset, text) = found.ok_or_else(|| MachineError::UnknownPreset {
+            name: name.to_owned(),
+            nearest: nearest(name, presets())
+                .expect("at least one preset exists")
+                .to_owned(),
+            known: presets().collect::<Vec<_>>().join(", "),
+        })?;
+        Self::from_toml(text, &format!("topologies/machines/{preset}.toml"))
+    }
+
+    /// Reads a machine file; `file` is named in errors.
+    ///
+    /// ```
+    /// let machine = topologies::Machine::from_toml(
+    ///     r#"
+    ///     name = "my-box"
+    ///     sockets = ["socket0"]
+    ///
+    ///     [host]
+    ///     name = "my-box"
+    ///     source = "nccl-tests of 3 March"
+    ///
+    ///     [[gpus]]
+    ///     model = "L20"
+    ///     count = 4
+    ///     attach = "socket0"
+    ///     "#,
+    ///     "my-box.toml",
+    /// )?;
+    /// assert_eq!(machine.interconnect(), "PCIe 32 GB/s, 1 socket");
+    /// assert_eq!(machine.islands().len(), 1);
+    /// # Ok::<(), topologies::MachineError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`MachineError`], one sentence with file, line, key and remedy.
+    pub fn from_toml(text: &str, file: &str) -> Result<Self, MachineError> {
+        crate::file::read(text, file)
+    }
+
+    /// How a transfer travels from one GPU to another; no links from a GPU to itself.
+    ///
+    /// # Panics
+    /// If an id is not of this machine.
+    #[must_use]
+    pub fn route(&self, from: DeviceId, to: DeviceId) -> &Route {
+        &self.routes[from.index() * self.gpus.len() + to.index()]
+    }
+
+    /// One-way effective bandwidth of a route: that of its slowest link.
+    /// `None` from a GPU to itself.
+    #[must_use]
+    pub fn bandwidth(&self, from: DeviceId, to: DeviceId) -> Option<Bandwidth> {
+        let links = &self.route(from, to).links;
+        links.iter().map(|link| self.link(*link).effective()).min()
+    }
+
+    /// A link.
+    #[must_use]
+    pub fn link(&self, id: LinkId) -> &Link {
+        &self.links[id.index()]
+    }
+
+    /// A GPU.
+    #[must_use]
+    pub fn gpu(&self, id: DeviceId) -> &Gpu {
+        &self.gpus[id.index()]
+    }
+
+    /// Every GPU's id, in order.
+    pub fn devices(&self) -> impl Iterator<Item = DeviceId> + use<> {
+        (0..self.gpus.len()).map(DeviceId::new)
+    }
+
+    /// The same machine with every link of one technology at another capacity.
+    /// Measured rates and runs of the host are kept; whoever asks what-if decides if they still hold.
+    ///
+    /// # Errors
+    /// [`TopologyError::ZeroCapacity`].
+    pub fn with_bandwidth(
+        mut self,
+        kind: LinkKind,
+        capacity: Bandwidth,
+    ) -> Result<Self, TopologyError> {
+        for link in self.links.iter_mut().filter(|link| link.kind == kind) {
+            link.capacity = capacity;
+        }
+        let topology = Topology {
+            vertices: self.vertices.clone(),
+            links: self.links.clone(),
+        };
+        topology.check_links()?;
+        Ok(self)
+    }
+
+    /// Groups of interchangeable GPUs: equal models, and equal routes to every other GPU.
+    ///
+    /// Swapping two GPUs of one group changes no predicted time, so a placement search
+    /// needs only one of such placements. Groups and their members are in ascending order.
+    #[must_use]
+    pub fn islands(&self) -> Vec<Vec<DeviceId>> {
+        let mut islands: Vec<Vec<DeviceId>> = Vec::new();
+        for device in self.devices() {
+            let mut same = islands.iter_mut();
+            match same.find(|island| self.interchangeable(island[0], device)) {
+                Some(island) => island.push(device),
+                None => islands.push(vec![device]),
+            }
+        }
+        islands
+    }
+
+    /// Whether `a` and `b` are equal and see every third GPU alike.
+    fn interchangeable(&self, a: DeviceId, b: DeviceId) -> bool {
+        self.gpu(a) == self.gpu(b)
+            && self.alike((a, b), (b, a))
+            && self
+                .devices()
+                .filter(|c| *c != a && *c != b)
+                .all(|c| self.alike((a, c), (b, c)) && self.alike((c, a), (c, b)))
+    }
+
+    /// Whether two routes have equal kinds of links, of equal bandwidth and latency, in equal order.
+    fn alike(&self, one: (DeviceId, DeviceId), other: (DeviceId, DeviceId)) -> bool {
+        let figures = |(from, to): (DeviceId, DeviceId)| {
+            let links = self.route(from, to).links.iter().map(|id| self.link(*id));
+            links.map(|link| (link.kind, link.effective(), link.latency))
+        };
+        figures(one).eq(figures(other))
+    }
+
+    /// The interconnect in words: `PCIe 32 GB/s, 2 sockets`.
+    #[must_use]
+    pub fn interconnect(&self) -> String {
+        let is_gpu =
+            |link: &Link| matches!(self.vertices[link.from.index()].kind, VertexKind::Gpu(_));
+        let fastest = |kind: LinkKind| {
+            let of_kind = self.links.iter().filter(|link| link.kind == kind);
+            let own = of_kind.filter(|link| kind != LinkKind::Pcie || is_gpu(link));
+            own.map(|link| link.capacity).max()
+        };
+        let count = |kind: VertexKind| self.vertices.iter().filter(|v| v.kind == kind).count();
+        let mut words = Vec::new();
+        if let Some(capacity) = fastest(LinkKind::Nvlink) {
+            words.push(format!("NVLink {capacity}"));
+        }
+        if let Some(capacity) = fastest(LinkKind::Pcie) {
+            words.push(format!("PCIe {capacity}"));
+        }
+        match count(VertexKind::HostBridge) {
+            0 => {}
+            1 => words.push("1 socket".to_owned()),
+            sockets => words.push(format!("{sockets} sockets")),
+        }
+        if let Some(capacity) = fastest(LinkKind::Network) {
+            words.push(format!("network {capacity} a NIC"));
+        }
+        match self.peer_to_peer {
+            PeerToPeer::On => {}
+            PeerToPeer::SameSocket => words.push("peer-to-peer inside a socket only".to_owned()),
+            PeerToPeer::Off => words.push("no peer-to-peer".to_owned()),
+        }
+        words.join(", ")
+    }
+
+    /// The machine in a line.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let mut gpus: Vec<(&str, usize)> = Vec::new();
+        for gpu in &self.gpus {
+            match gpus.iter_mut().find(|(name, _)| *name == gpu.name) {
+                Some((_, count)) => *count += 1,
+                None => gpus.push((&gpu.name, 1)),
+            }
+        }
+        let gpus = gpus.iter().map(|(name, count)| format!("{count} x {name}"));
+        Summary {
+            name: self.name.clone(),
+            gpus: gpus.collect::<Vec<_>>().join(", "),
+            interconnect: self.interconnect(),
+            host: self.host.name.clone(),
+            source: self.source.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
