@@ -1,1 +1,4 @@
 //! sim
+
+pub mod engine;
+pub mod graph;
