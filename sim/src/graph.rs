@@ -281,9 +281,17 @@ impl Successors {
     /// The tasks that wait for `id`, in ascending order.
     #[must_use]
     pub fn of(&self, id: TaskId) -> &[TaskId] {
-        let first = self.first[id.index()] as usize;
-        let end = self.first[id.index() + 1] as usize;
-        &self.tasks[first..end]
+        &self.tasks[self.range(id)]
+    }
+
+    /// The positions, for [`Successors::at`], of the tasks that wait for `id`.
+    pub(crate) fn range(&self, id: TaskId) -> std::ops::Range<usize> {
+        self.first[id.index()] as usize..self.first[id.index() + 1] as usize
+    }
+
+    /// The task at a position.
+    pub(crate) fn at(&self, position: usize) -> TaskId {
+        self.tasks[position]
     }
 }
 

@@ -2,3 +2,5 @@
 
 pub mod engine;
 pub mod graph;
+mod network;
+pub mod testing;
