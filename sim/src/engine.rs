@@ -257,4 +257,7 @@ impl<'g> Run<'g> {
 }
 
 #[cfg(test)]
+mod theorems;
+
+#[cfg(test)]
 mod tests;

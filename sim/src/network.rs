@@ -335,4 +335,7 @@ impl Bundle {
 }
 
 #[cfg(test)]
+mod theorems;
+
+#[cfg(test)]
 mod tests;
