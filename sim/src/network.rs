@@ -119,13 +119,9 @@ pub(crate) fn ps_alone(path: &Path, bytes: Bytes, capacities: &[Bandwidth]) -> f
 /// Picoseconds as a duration: up, except within 2^-48 of a whole (see the module's "Rounding").
 pub(crate) fn round_up(ps: f64) -> SimDuration {
     const SLACK: f64 = 1.0 / (1u64 << 48) as f64;
-    let nearest = ps.round();
-    let whole = if (ps - nearest).abs() <= ps * SLACK {
-        nearest
-    } else {
-        ps.ceil()
-    };
-    SimDuration::new(whole as u64)
+    let whole = ps as u64;
+    let beyond = ps - whole as f64;
+    SimDuration::new(whole + u64::from(beyond > ps * SLACK))
 }
 
 impl Network {

@@ -90,7 +90,7 @@ impl Network {
         for position in 0..self.component_links.len() {
             let index = self.component_links[position] as usize;
             let link = &self.links[index];
-            if link.open == 0 || link.room / link.load > level * SAME_LEVEL {
+            if link.open == 0 || link.room > level * SAME_LEVEL * link.load {
                 continue;
             }
             for bundle in 0..link.bundles.len() {
