@@ -1,1 +1,3 @@
-//! traces
+//! Timelines and traces: what ran where and when.
+
+pub mod timeline;

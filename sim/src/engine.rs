@@ -1,0 +1,263 @@
+//! The discrete-event engine: from a task graph and link capacities to when each task ran.
+//!
+//! ```text
+//!            last predecessor ends                 latency over
+//!  waiting ──────────────────────▶ Busy, Join ─▶ ended
+//!                               └▶ Transfer ──▶ [Enter] ──▶ in the network ──▶ [Leave] ──▶ ended
+//! ```
+//!
+//! Busy tasks share nothing, so their end is known as soon as their start is: only transfers cost
+//! events. An event is `Enter` (the latency is over) or `Leave` (the last byte has arrived).
+//!
+//! Guarantees:
+//! 1. A task starts at the latest end of its predecessors, at time zero where it has none.
+//! 2. A finished run has run each task exactly once; a run that cannot proceed is an error that
+//!    names the task and the link it waits for.
+//! 3. All events of one instant are applied before rates are solved again; among them the order is
+//!    that of insertion. Equal inputs give equal outcomes, to the bit.
+//! 4. The loop does not allocate once its vectors have grown.
+//!
+//! Not modelled: computation that slows down because a transfer is under way on its device (the
+//! maker of the graph lengthens the task), preemption, loss and retransmission.
+
+mod queue;
+
+use thiserror::Error;
+use topologies::{Bandwidth, Bytes, DeviceId, LinkId, SimDuration, SimTime};
+
+use crate::graph::{PathId, Successors, TaskGraph, TaskId, Work};
+use crate::network::{Network, Slot};
+use queue::Queue;
+
+/// When each task of a graph ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// When each task started, by identifier: the latest end of its predecessors.
+    pub start: Vec<SimTime>,
+    /// When each task ended, by identifier.
+    pub end: Vec<SimTime>,
+    /// How many events it took.
+    pub events: u64,
+    /// How many times the rates of a component of the network were solved.
+    pub solves: u64,
+}
+
+impl Outcome {
+    /// How long the run took: the latest end.
+    #[must_use]
+    pub fn makespan(&self) -> SimDuration {
+        let last = self.end.iter().max().copied().unwrap_or(SimTime::ZERO);
+        last.since(SimTime::ZERO)
+    }
+}
+
+/// Why a run cannot be finished.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RunError {
+    /// A path crosses a link without a capacity.
+    #[error(
+        "{path} crosses {link}, but capacities are given for the first {links} links only: give one for every link of the machine"
+    )]
+    UnknownLink {
+        /// The path.
+        path: PathId,
+        /// The link.
+        link: LinkId,
+        /// How many links have a capacity.
+        links: usize,
+    },
+    /// A transfer waits for a link that lets nothing through.
+    #[error(
+        "{task} ({bytes} from {device}) waits for {link}, whose capacity is zero; {unfinished} tasks cannot end: route around the link or give it a capacity"
+    )]
+    Stalled {
+        /// The transfer with the smallest identifier that cannot proceed.
+        task: TaskId,
+        /// Its sender.
+        device: DeviceId,
+        /// Bytes of each of its flows.
+        bytes: Bytes,
+        /// The link.
+        link: LinkId,
+        /// How many tasks have not ended, this one included.
+        unfinished: usize,
+    },
+}
+
+/// What happens at an instant.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// A transfer's latency is over: it takes its share of the network from now on.
+    Enter(TaskId),
+    /// A transfer's last byte has arrived, unless its rate has changed since this was foreseen.
+    Leave(Slot, TaskId),
+}
+
+/// Runs `graph` over links of the given capacities (indexed by [`LinkId`]).
+///
+/// # Errors
+/// If a path crosses a link without a capacity, or a transfer waits for a link of capacity zero.
+pub fn run(graph: &TaskGraph, capacities: &[Bandwidth]) -> Result<Outcome, RunError> {
+    check_links(graph, capacities)?;
+    let mut run = Run::new(graph, capacities);
+    run.begin_first();
+    while let Some((now, event)) = run.queue.pop() {
+        match event {
+            Event::Enter(task) => run.enter(task),
+            Event::Leave(slot, task) => {
+                if run.network.leave(slot, task, now) {
+                    run.end_at(task, now);
+                }
+            }
+        }
+        if run.queue.next_at() != Some(now) {
+            let queue = &mut run.queue;
+            run.network.solve(now, |at, slot, task| {
+                queue.push(at, Event::Leave(slot, task));
+            });
+        }
+    }
+    run.finish()
+}
+
+/// Refuses paths over links that have no capacity.
+pub(crate) fn check_links(graph: &TaskGraph, capacities: &[Bandwidth]) -> Result<(), RunError> {
+    for (index, path) in graph.paths().iter().enumerate() {
+        for &(link, _) in &path.shares {
+            if link.index() >= capacities.len() {
+                return Err(RunError::UnknownLink {
+                    path: PathId::new(index),
+                    link,
+                    links: capacities.len(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A run under way.
+struct Run<'g> {
+    graph: &'g TaskGraph,
+    successors: Successors,
+    /// How many predecessors of each task have not ended.
+    waiting: Vec<u32>,
+    /// Per task, the latest end of the predecessors that have ended.
+    start: Vec<SimTime>,
+    end: Vec<SimTime>,
+    unfinished: usize,
+    queue: Queue<Event>,
+    network: Network,
+    /// Tasks whose end is known and whose successors have not heard of it.
+    ended: Vec<TaskId>,
+}
+
+impl<'g> Run<'g> {
+    fn new(graph: &'g TaskGraph, capacities: &[Bandwidth]) -> Self {
+        let count =
+            |id| u32::try_from(graph.predecessors(id).len()).expect("a graph has under 2^32 edges");
+        Self {
+            graph,
+            successors: graph.successors(),
+            waiting: graph.ids().map(count).collect(),
+            start: vec![SimTime::ZERO; graph.len()],
+            end: vec![SimTime::ZERO; graph.len()],
+            unfinished: graph.len(),
+            queue: Queue::new(),
+            network: Network::new(graph.paths(), capacities),
+            ended: Vec::new(),
+        }
+    }
+
+    /// Begins the tasks without predecessors.
+    fn begin_first(&mut self) {
+        for id in self.graph.ids() {
+            if self.graph.predecessors(id).is_empty() {
+                self.begin(id);
+                self.tell_successors();
+            }
+        }
+    }
+
+    /// A task's predecessors have all ended: foresees its end, or its way into the network.
+    fn begin(&mut self, id: TaskId) {
+        let start = self.start[id.index()];
+        let end = match self.graph.task(id).work {
+            Work::Busy(duration) => start + duration,
+            Work::Join => start,
+            Work::Transfer { path, bytes } => {
+                let arrival = start + self.graph.path(path).latency;
+                if bytes > Bytes::ZERO && self.network.limits(path) {
+                    self.queue.push(arrival, Event::Enter(id));
+                    return;
+                }
+                arrival
+            }
+        };
+        self.end[id.index()] = end;
+        self.ended.push(id);
+    }
+
+    /// Passes on the ends in `ended`, and those that become known by that.
+    fn tell_successors(&mut self) {
+        while let Some(id) = self.ended.pop() {
+            self.unfinished -= 1;
+            let end = self.end[id.index()];
+            let successors = self.successors.range(id);
+            for position in successors {
+                let successor = self.successors.at(position);
+                let start = &mut self.start[successor.index()];
+                *start = end.max(*start);
+                let waiting = &mut self.waiting[successor.index()];
+                *waiting -= 1;
+                if *waiting == 0 {
+                    self.begin(successor);
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, id: TaskId) {
+        let Work::Transfer { path, bytes } = self.graph.task(id).work else {
+            unreachable!("only transfers enter the network");
+        };
+        self.network.enter(id, path, bytes);
+    }
+
+    fn end_at(&mut self, id: TaskId, now: SimTime) {
+        self.end[id.index()] = now;
+        self.ended.push(id);
+        self.tell_successors();
+    }
+
+    fn finish(self) -> Result<Outcome, RunError> {
+        if let Some((task, link)) = self.network.stalled() {
+            let Work::Transfer { bytes, .. } = self.graph.task(task).work else {
+                unreachable!("only transfers are in the network");
+            };
+            return Err(RunError::Stalled {
+                task,
+                device: self.graph.task(task).device,
+                bytes,
+                link,
+                unfinished: self.unfinished,
+            });
+        }
+        assert_eq!(
+            self.unfinished, 0,
+            "a graph has no cycle, so with an empty network every task has run"
+        );
+        Ok(Outcome {
+            start: self.start,
+            end: self.end,
+            events: self.queue.pushed(),
+            solves: self.network.solves(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod theorems;
+
+#[cfg(test)]
+mod tests;
