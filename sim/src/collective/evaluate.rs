@@ -115,13 +115,19 @@ impl NcclTable {
         match what {
             HoldOut::Row => score(&rows, |row| self.predict(row, Exclude::This)),
             HoldOut::HalfOfSizes => {
-                let odd = |row: &Row| self.sizes.iter().position(|size| *size == row.size.get()).is_some_and(|at| at % 2 == 1);
+                let odd = |row: &Row| {
+                    self.sizes
+                        .iter()
+                        .position(|size| *size == row.size.get())
+                        .is_some_and(|at| at % 2 == 1)
+                };
                 hide(&rows, |row| odd(row).then_some(()))
             }
             HoldOut::Operation => hide(&rows, |row| Some((row.system.clone(), row.kind))),
             HoldOut::Ranks => hide(&rows, |row| Some((row.system.clone(), row.ranks))),
             HoldOut::Version => hide(&rows, |row| {
-                (self.beds(&row.system, None).len() > 1).then(|| (row.system.clone(), row.nccl.clone()))
+                (self.beds(&row.system, None).len() > 1)
+                    .then(|| (row.system.clone(), row.nccl.clone()))
             }),
             HoldOut::SystemDatasheet => hide(&rows, |row| Some(row.system.clone())),
             HoldOut::SystemAnchored => self.hold_out_anchored(&rows),
@@ -132,10 +138,9 @@ impl NcclTable {
         let is_anchor = |row: &&Row| row.kind == CollectiveKind::AllGather;
         score(rows, |row| {
             let system = System::named(&row.system)?;
-            let source = system.sources().iter().find(|name| **name != row.system);
-            let source = System::named(source.copied().unwrap_or("no source"))?;
             let of_series = |other: &&Row| {
-                (&other.system, &other.nccl, other.element, other.ranks) == (&row.system, &row.nccl, row.element, row.ranks)
+                (&other.system, &other.nccl, other.element, other.ranks)
+                    == (&row.system, &row.nccl, row.element, row.ranks)
             };
             let mut ends = rows.iter().filter(is_anchor).filter(of_series);
             let (Some(small), Some(large)) = (ends.next(), ends.next_back()) else {
@@ -150,11 +155,12 @@ impl NcclTable {
                 small: (small.size, small.time),
                 large: (large.size, large.time),
             };
-            self.anchored(&source, anchors, row.ask()).ok_or_else(|| Miss::NoFigure {
-                gpu: source.name.clone(),
-                what: format!("{:?}", row.kind),
-                remedy: "choose another source".to_owned(),
-            })
+            self.anchored(&system, anchors, row.ask())
+                .ok_or_else(|| Miss::NoFigure {
+                    gpu: row.system.clone(),
+                    what: format!("{:?}", row.kind),
+                    remedy: "a testbed with that operation is needed".to_owned(),
+                })
         })
     }
 
@@ -163,7 +169,10 @@ impl NcclTable {
     #[must_use]
     pub fn baseline(&self, row: &Row, baseline: Baseline) -> Option<SimDuration> {
         let rest = self.without(row);
-        let bed = rest.testbeds.iter().find(|bed| bed.system == row.system && bed.nccl == row.nccl)?;
+        let bed = rest
+            .testbeds
+            .iter()
+            .find(|bed| bed.system == row.system && bed.nccl == row.nccl)?;
         let series = rest.series(bed, row.kind, row.element, row.ranks)?;
         Some(SimDuration::from_us_f64(match baseline {
             Baseline::AlphaBeta => series.alpha_beta(row.size.as_f64()),
@@ -172,7 +181,10 @@ impl NcclTable {
     }
 }
 
-fn score(rows: &[Row], predict: impl Fn(&Row) -> Result<CollectiveCost, Miss>) -> Result<Vec<Scored>, Miss> {
+fn score(
+    rows: &[Row],
+    predict: impl Fn(&Row) -> Result<CollectiveCost, Miss>,
+) -> Result<Vec<Scored>, Miss> {
     let scored = rows.iter().map(|row| {
         Ok(Scored {
             predicted: predict(row)?,
@@ -189,7 +201,10 @@ fn hide<K: Ord>(rows: &[Row], group: impl Fn(&Row) -> Option<K>) -> Result<Vec<S
     groups.dedup();
     let mut scored = Vec::new();
     for one in groups {
-        let (hidden, rest): (Vec<Row>, Vec<Row>) = rows.iter().cloned().partition(|row| group(row).as_ref() == Some(&one));
+        let (hidden, rest): (Vec<Row>, Vec<Row>) = rows
+            .iter()
+            .cloned()
+            .partition(|row| group(row).as_ref() == Some(&one));
         let table = NcclTable::from_rows(&rest);
         scored.extend(score(&hidden, |row| table.predict(row, Exclude::Nothing))?);
     }
@@ -202,7 +217,10 @@ mod tests {
     use crate::collective::{Element, Fabric};
 
     fn family(row: &Row) -> &'static str {
-        match (row.system.as_str(), System::named(&row.system).unwrap().fabric) {
+        match (
+            row.system.as_str(),
+            System::named(&row.system).unwrap().fabric,
+        ) {
             ("l40s", _) => "broken",
             (_, Fabric::NvLink(_)) => "nvlink",
             (_, Fabric::Pcie(_)) => "pcie",
@@ -220,22 +238,34 @@ mod tests {
     fn print(name: &str, scored: &[Scored]) {
         let line = |name: &str, rows: &[&Scored]| {
             if let Some(score) = Score::of(rows.iter().copied()) {
-                let mut ratios: Vec<f64> = rows.iter().map(|one| {
-                    let ratio = one.predicted.time.as_us_f64() / one.row.time.as_us_f64();
-                    ratio.max(1.0 / ratio) - 1.0
-                }).collect();
+                let mut ratios: Vec<f64> = rows
+                    .iter()
+                    .map(|one| {
+                        let ratio = one.predicted.time.as_us_f64() / one.row.time.as_us_f64();
+                        ratio.max(1.0 / ratio) - 1.0
+                    })
+                    .collect();
                 ratios.sort_by(f64::total_cmp);
                 println!(
                     "{name:28} n {:5} mean {:5.1} median {:5.1} p90 {:5.1} max {:6.1} bias {:+5.1} inside {:4.1} w90 {:.3}",
-                    score.rows, score.mean * 100.0, score.median * 100.0, score.p90 * 100.0,
-                    score.max * 100.0, score.bias * 100.0, score.inside * 100.0, ratios[(ratios.len() - 1) * 9 / 10]
+                    score.rows,
+                    score.mean * 100.0,
+                    score.median * 100.0,
+                    score.p90 * 100.0,
+                    score.max * 100.0,
+                    score.bias * 100.0,
+                    score.inside * 100.0,
+                    ratios[(ratios.len() - 1) * 9 / 10]
                 );
             }
         };
         line(name, &scored.iter().collect::<Vec<_>>());
         for links in ["nvlink", "pcie", "broken"] {
             for size in ["small", "middle", "large"] {
-                let part: Vec<&Scored> = scored.iter().filter(|one| family(&one.row) == links && class(&one.row) == size).collect();
+                let part: Vec<&Scored> = scored
+                    .iter()
+                    .filter(|one| family(&one.row) == links && class(&one.row) == size)
+                    .collect();
                 line(&format!("  {links} {size}"), &part);
             }
         }
@@ -247,23 +277,51 @@ mod tests {
     fn hold_outs() {
         let table = NcclTable::built_in();
         for what in [
-            HoldOut::Row, HoldOut::HalfOfSizes, HoldOut::Operation, HoldOut::Ranks, HoldOut::Version,
-            HoldOut::SystemDatasheet, HoldOut::SystemAnchored,
+            HoldOut::Row,
+            HoldOut::HalfOfSizes,
+            HoldOut::Operation,
+            HoldOut::Ranks,
+            HoldOut::Version,
+            HoldOut::SystemDatasheet,
+            HoldOut::SystemAnchored,
         ] {
             let scored = table.hold_out(what).unwrap();
             print(&format!("{what:?}"), &scored);
-            for key in ["all_gather", "AllToAll", "AllReduce", "ReduceScatter", "AllGather"] {
-                let part: Vec<&Scored> = scored.iter().filter(|one| format!("{:?}", one.row.kind) == key && family(&one.row) != "broken").collect();
-                if let Some(s) = Score::of(part) { println!("    {key} mean {:.3} median {:.3} p90 {:.3} bias {:+.3}", s.mean, s.median, s.p90, s.bias); }
+            for key in [
+                "all_gather",
+                "AllToAll",
+                "AllReduce",
+                "ReduceScatter",
+                "AllGather",
+            ] {
+                let part: Vec<&Scored> = scored
+                    .iter()
+                    .filter(|one| {
+                        format!("{:?}", one.row.kind) == key && family(&one.row) != "broken"
+                    })
+                    .collect();
+                if let Some(s) = Score::of(part) {
+                    println!(
+                        "    {key} mean {:.3} median {:.3} p90 {:.3} bias {:+.3}",
+                        s.mean, s.median, s.p90, s.bias
+                    );
+                }
             }
         }
         for baseline in [Baseline::AlphaBeta, Baseline::LogLog] {
-            let scored: Vec<Scored> = table.rows().into_iter().map(|row| Scored {
-                predicted: CollectiveCost {
-                    time: table.baseline(&row, baseline).unwrap(),
-                    provenance: kernels::Provenance::Interpolated, half_width: 0.0, note: String::new() },
-                row,
-            }).collect();
+            let scored: Vec<Scored> = table
+                .rows()
+                .into_iter()
+                .map(|row| Scored {
+                    predicted: CollectiveCost {
+                        time: table.baseline(&row, baseline).unwrap(),
+                        provenance: kernels::Provenance::Interpolated,
+                        half_width: 0.0,
+                        note: String::new(),
+                    },
+                    row,
+                })
+                .collect();
             print(&format!("{baseline:?}"), &scored);
         }
         assert_eq!(Element::Half.twin(), Element::Int8);

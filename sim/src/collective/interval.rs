@@ -40,55 +40,67 @@ pub(super) enum How {
     RingPass,
 }
 
-/// Widths for NVLink (below 64 KiB, below 16 MiB, above), then for PCIe.
-const fn widths(how: How) -> [f64; 6] {
+/// Whose errors a width is taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// NVLink systems.
+    NvLink,
+    /// PCIe systems.
+    Pcie,
+    /// The one machine with faulty links.
+    Broken,
+}
+
+impl Family {
+    /// The family of links of this kind.
+    pub(super) const fn of(fabric: Fabric) -> Self {
+        match fabric {
+            Fabric::NvLink(_) => Self::NvLink,
+            Fabric::Pcie(_) => Self::Pcie,
+        }
+    }
+}
+
+/// Widths for NVLink (below 64 KiB, below 16 MiB, above), PCIe, the broken machine.
+const fn widths(how: How) -> [f64; 9] {
     match how {
-        How::Exact => [0.08, 0.06, 0.03, 0.10, 0.08, 0.06],
-        How::Twin => [0.15, 0.10, 0.05, 0.15, 0.12, 0.08],
-        How::Sizes => [0.15, 0.15, 0.05, 0.25, 0.25, 0.08],
-        How::Version => [0.35, 0.25, 0.06, 0.35, 0.35, 0.15],
-        How::RanksInside => [0.20, 0.20, 0.10, 0.25, 0.25, 0.20],
-        How::RanksBeyond => [0.30, 0.30, 0.15, 0.50, 0.50, 0.50],
-        How::Operation => [0.30, 0.30, 0.30, 0.35, 0.40, 0.40],
-        How::Sister => [0.20, 0.20, 0.10, 1.0, 1.0, 1.0],
-        How::Generation => [1.0, 0.60, 0.30, 1.0, 1.0, 1.0],
-        How::Anchored => [0.20, 0.25, 0.15, 0.35, 0.45, 0.35],
-        How::PcieDatasheet => [1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
-        How::RingPass => [0.30, 0.30, 0.25, 0.60, 0.60, 0.60],
+        How::Exact => [0.08, 0.06, 0.03, 0.10, 0.08, 0.06, 0.20, 0.10, 0.15],
+        How::Twin => [0.15, 0.10, 0.05, 0.15, 0.12, 0.08, 0.30, 0.20, 0.20],
+        How::Sizes => [0.14, 0.15, 0.08, 0.15, 0.23, 0.04, 0.22, 0.26, 0.06],
+        How::Version => [0.43, 0.40, 0.14, 0.43, 0.40, 0.20, 0.50, 0.50, 0.50],
+        How::RanksInside => [0.16, 0.22, 0.22, 0.25, 0.25, 0.25, 0.40, 0.40, 0.40],
+        How::RanksBeyond => [0.20, 0.30, 0.30, 0.35, 0.50, 0.55, 0.50, 3.5, 3.5],
+        How::Operation => [0.26, 0.32, 0.23, 0.30, 0.36, 0.25, 0.50, 0.30, 0.36],
+        How::Sister => [0.30, 0.30, 0.15, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+        How::Generation => [0.70, 0.62, 0.30, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+        How::Anchored => [0.22, 0.20, 0.13, 0.45, 0.43, 0.36, 0.75, 0.45, 0.45],
+        How::PcieDatasheet => [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+        How::RingPass => [0.30, 0.30, 0.25, 0.60, 0.60, 0.60, 0.60, 0.60, 0.60],
     }
 }
 
 /// The width of a time reached in the way `how`.
-pub(super) fn width(how: How, fabric: Fabric, size: Bytes) -> f64 {
-    let class = match fabric {
-        Fabric::NvLink(_) => 0,
-        Fabric::Pcie(_) => 3,
-    };
-    widths(how)[class + size_class(size)]
+pub(super) const fn width(how: How, family: Family, size: Bytes) -> f64 {
+    widths(how)[family as usize * 3 + size_class(size)]
 }
 
 /// The width of an empty cell filled from around it, whose candidates span a factor e^`spread`.
-pub(super) fn filled(fabric: Fabric, broken: bool, size: Bytes, spread: f64) -> f64 {
-    let class = match (fabric, broken) {
-        (Fabric::NvLink(_), _) => 0,
-        (Fabric::Pcie(_), false) => 3,
-        (Fabric::Pcie(_), true) => 6,
-    };
-    let (floor, slope) = FILLED[class + size_class(size)];
+pub(super) fn filled(family: Family, size: Bytes, spread: f64) -> f64 {
+    let (floor, slope) = FILLED[family as usize * 3 + size_class(size)];
     floor + slope * spread
 }
 
-/// Floor and slope on the spread, as in [`widths`], then for the broken machine.
+/// Floor and slope on the spread, in the order of [`widths`].
 const FILLED: [(f64, f64); 9] = [
-    (0.03, 1.0),
-    (0.03, 1.0),
-    (0.01, 1.0),
-    (0.03, 1.0),
-    (0.03, 1.0),
-    (0.01, 1.0),
-    (0.03, 1.0),
-    (0.03, 1.0),
-    (0.03, 1.0),
+    (0.03, 0.9),
+    (0.02, 0.8),
+    (0.005, 0.6),
+    (0.035, 0.9),
+    (0.015, 0.7),
+    (0.004, 0.6),
+    (0.06, 1.0),
+    (0.025, 0.9),
+    (0.008, 0.6),
 ];
 
 const fn size_class(size: Bytes) -> usize {

@@ -7,7 +7,7 @@
 //! | 3 | a size off the grid: linear in size; beyond it the last point's bandwidth | interpolated, extrapolated |
 //! | 4 | the nearest NCCL version of the same system that has the operation | borrowed |
 //! | 5 | other rank counts: latency linear in n (all-to-all beyond the table: held), size part by the bus factor, log-log in n between measured counts, held beyond | interpolated, extrapolated |
-//! | 6 | another operation: reduce-scatter = all-gather; all-to-all = all-gather's size part + 1.5 latencies of two ranks; all-reduce = all-gather + reduce-scatter - 0.6 latency | borrowed |
+//! | 6 | an operation that this testbed lacks: all-gather's time, times the ratio of the two on the system that resembles it most; else by rule: reduce-scatter = all-gather; all-to-all = all-gather's size part + 1.5 latencies of two ranks; all-reduce = all-gather + reduce-scatter - 0.6 latency | borrowed |
 //! | 7 | another system ([`super::systems`]): size part by the ratio of link rates | borrowed, datasheet |
 //!
 //! A ring pass is not in the tables: *S* to the successor costs what an all-to-all of 2 *S* on two
@@ -22,7 +22,7 @@
 use kernels::{Miss, Provenance};
 use topologies::{Architecture, Bandwidth, Bytes, CollectiveKind, SimDuration};
 
-use super::interval::{self, How};
+use super::interval::{self, Family, How};
 use super::series::{Position, Series};
 use super::systems::{Fabric, System};
 use super::table::{Element, NcclTable, Row, Testbed};
@@ -105,7 +105,12 @@ impl NcclTable {
     ///
     /// # Errors
     /// [`Miss::NoFigure`] when no table covers the system or anything like it.
-    pub fn time(&self, system: &System, version: Option<&str>, ask: Ask) -> Result<CollectiveCost, Miss> {
+    pub fn time(
+        &self,
+        system: &System,
+        version: Option<&str>,
+        ask: Ask,
+    ) -> Result<CollectiveCost, Miss> {
         assert!(ask.ranks >= 2, "a collective has at least two ranks");
         if ask.kind == CollectiveKind::RingPass {
             return self.ring_pass(system, version, ask);
@@ -116,7 +121,8 @@ impl NcclTable {
         estimate.map(Estimate::cost).ok_or_else(|| Miss::NoFigure {
             gpu: system.name.clone(),
             what: format!("{:?} on {} ranks", ask.kind, ask.ranks),
-            remedy: "give the host's measured bus bandwidth (one nccl-tests or rccl-tests run)".to_owned(),
+            remedy: "give the host's measured bus bandwidth (one nccl-tests or rccl-tests run)"
+                .to_owned(),
         })
     }
 
@@ -146,7 +152,12 @@ impl NcclTable {
         })
     }
 
-    fn ring_pass(&self, system: &System, version: Option<&str>, ask: Ask) -> Result<CollectiveCost, Miss> {
+    fn ring_pass(
+        &self,
+        system: &System,
+        version: Option<&str>,
+        ask: Ask,
+    ) -> Result<CollectiveCost, Miss> {
         let pair = Ask {
             kind: CollectiveKind::AllToAll,
             ranks: 2,
@@ -155,16 +166,33 @@ impl NcclTable {
         };
         let mut cost = self.time(system, version, pair)?;
         cost.provenance = cost.provenance.max(Provenance::Borrowed);
-        cost.half_width = cost.half_width.max(interval::width(How::RingPass, system.fabric, ask.size));
+        cost.half_width = cost.half_width.max(interval::width(
+            How::RingPass,
+            Family::of(system.fabric),
+            ask.size,
+        ));
         let note = "a hop of S is taken as an all-to-all of 2 S on two ranks";
-        cost.note = if cost.note.is_empty() { note.to_owned() } else { format!("{note}; {}", cost.note) };
+        cost.note = if cost.note.is_empty() {
+            note.to_owned()
+        } else {
+            format!("{note}; {}", cost.note)
+        };
         Ok(cost)
     }
 
     /// Testbeds of a system, nearest version first; the newest when no version is given.
     pub(super) fn beds(&self, system: &str, version: Option<&str>) -> Vec<&Testbed> {
-        let mut beds: Vec<&Testbed> = self.testbeds.iter().filter(|bed| bed.system == system).collect();
-        beds.sort_by_key(|bed| version.map_or_else(|| u64::MAX - ordinal(&bed.nccl), |wanted| ordinal(&bed.nccl).abs_diff(ordinal(wanted))));
+        let mut beds: Vec<&Testbed> = self
+            .testbeds
+            .iter()
+            .filter(|bed| bed.system == system)
+            .collect();
+        beds.sort_by_key(|bed| {
+            version.map_or_else(
+                || u64::MAX - ordinal(&bed.nccl),
+                |wanted| ordinal(&bed.nccl).abs_diff(ordinal(wanted)),
+            )
+        });
         beds
     }
 
@@ -176,28 +204,45 @@ impl NcclTable {
                 let estimate = answer(bed)?;
                 Some(match version {
                     Some(wanted) if wanted != bed.nccl => {
-                        let fabric = fabric_of(&bed.system);
-                        let width = interval::width(How::Version, fabric, ask.size);
-                        let note = format!("NCCL {} is not in the table: {} is used", wanted, bed.nccl);
+                        let family = bed.family();
+                        let width = interval::width(How::Version, family, ask.size);
+                        let note =
+                            format!("NCCL {} is not in the table: {} is used", wanted, bed.nccl);
                         estimate.noted(Provenance::Borrowed, width, note)
                     }
                     _ => estimate,
                 })
             })
         };
-        each(&|bed| self.in_bed(bed, ask))
+        let estimate = each(&|bed| self.in_bed(bed, ask))
             .or_else(|| each(&|bed| self.across_ranks(bed, ask)))
-            .or_else(|| each(&|bed| self.across_ops(bed, ask)))
+            .or_else(|| each(&|bed| self.by_ratio(bed, ask)))
+            .or_else(|| each(&|bed| self.across_ops(bed, ask)))?;
+        let broken = system == BROKEN && estimate.provenance != Provenance::Measured;
+        Some(if broken {
+            let note = "this table is of one machine with faulty links".to_owned();
+            estimate.noted(Provenance::Interpolated, 0.0, note)
+        } else {
+            estimate
+        })
     }
 
     /// Steps 1 to 3: this operation on this testbed and rank count.
     pub(super) fn in_bed(&self, bed: &Testbed, ask: Ask) -> Option<Estimate> {
-        let fabric = fabric_of(&bed.system);
+        let family = bed.family();
         let Some(series) = self.series(bed, ask.kind, ask.element, ask.ranks) else {
             let twin = self.series(bed, ask.kind, ask.element.twin(), ask.ranks)?;
-            let width = interval::width(How::Twin, fabric, ask.size);
-            let estimate = Estimate::new(twin.linear(ask.size.as_f64()).0, Provenance::Interpolated, width);
-            return Some(estimate.noted(Provenance::Interpolated, width, "the other element type's time".to_owned()));
+            let width = interval::width(How::Twin, family, ask.size);
+            let estimate = Estimate::new(
+                twin.linear(ask.size.as_f64()).0,
+                Provenance::Interpolated,
+                width,
+            );
+            return Some(estimate.noted(
+                Provenance::Interpolated,
+                width,
+                "the other element type's time".to_owned(),
+            ));
         };
         if let Some(filled) = self.fill(bed, series, ask) {
             return Some(filled);
@@ -212,7 +257,7 @@ impl NcclTable {
                 Some("beyond the largest measured size: its bandwidth is held"),
             ),
         };
-        let mut estimate = Estimate::new(us, provenance, interval::width(how, fabric, ask.size));
+        let mut estimate = Estimate::new(us, provenance, interval::width(how, family, ask.size));
         estimate.notes.extend(note.map(str::to_owned));
         Some(estimate)
     }
@@ -235,7 +280,7 @@ impl NcclTable {
             [_, middle, _] => *middle,
             other => other[0] * (other[other.len() - 1] / other[0]).sqrt(),
         };
-        let width = interval::filled(fabric_of(&bed.system), bed.system == BROKEN, ask.size, spread);
+        let width = interval::filled(bed.family(), ask.size, spread);
         let estimate = Estimate::new(middle, Provenance::Interpolated, width);
         Some(estimate.noted(
             Provenance::Interpolated,
@@ -252,20 +297,37 @@ pub(super) const BROKEN: &str = "l40s";
 const fn sister(kind: CollectiveKind) -> CollectiveKind {
     match kind {
         CollectiveKind::AllGather | CollectiveKind::AllReduce => CollectiveKind::ReduceScatter,
-        CollectiveKind::ReduceScatter | CollectiveKind::AllToAll | CollectiveKind::RingPass => CollectiveKind::AllGather,
+        CollectiveKind::ReduceScatter | CollectiveKind::AllToAll | CollectiveKind::RingPass => {
+            CollectiveKind::AllGather
+        }
     }
 }
 
 /// A version as a number: differences of the minor version outweigh those of the patch.
 fn ordinal(version: &str) -> u64 {
-    let mut parts = version.split('.').map(|part| part.parse::<u64>().unwrap_or(0));
+    let mut parts = version
+        .split('.')
+        .map(|part| part.parse::<u64>().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0).min(999);
     next() * 1_000_000 + next() * 1000 + next()
 }
 
 /// The links of a testbed; an unknown one is taken as PCIe, whose intervals are the wider ones.
 pub(super) fn fabric_of(system: &str) -> Fabric {
-    System::named(system).map_or(Fabric::Pcie(Bandwidth::new(32_000_000_000)), |system| system.fabric)
+    System::named(system).map_or(Fabric::Pcie(Bandwidth::new(32_000_000_000)), |system| {
+        system.fabric
+    })
+}
+
+impl Testbed {
+    /// Whose errors the widths of this testbed are taken from.
+    pub(super) fn family(&self) -> Family {
+        if self.system == BROKEN {
+            Family::Broken
+        } else {
+            Family::of(fabric_of(&self.system))
+        }
+    }
 }
 
 impl Row {

@@ -123,7 +123,10 @@ mod tests {
     fn a_line_is_reproduced_and_its_ends_are_held() {
         // T = 5 + S/1024: 5.5, 6, 7, 9.
         let times = [Some(5.5), Some(6.0), None, Some(9.0)];
-        let series = Series { sizes: &SIZES, times: &times };
+        let series = Series {
+            sizes: &SIZES,
+            times: &times,
+        };
         assert_eq!(series.linear(2048.0), (7.0, Position::Between));
         assert_eq!(series.linear(1024.0), (6.0, Position::On));
         assert_eq!(series.linear(1.0), (5.5, Position::Between));
@@ -136,8 +139,14 @@ mod tests {
         // own = 1.5 * other, so other(2048) = 8 gives 12.
         let own = [Some(3.0), Some(6.0), None, Some(24.0)];
         let other = [Some(2.0), Some(4.0), Some(8.0), Some(16.0)];
-        let own = Series { sizes: &SIZES, times: &own };
-        let other = Series { sizes: &SIZES, times: &other };
+        let own = Series {
+            sizes: &SIZES,
+            times: &own,
+        };
+        let other = Series {
+            sizes: &SIZES,
+            times: &other,
+        };
         assert!((own.shaped_like(other, 2, 2).unwrap() - 12.0).abs() < 1e-9);
         assert_eq!(other.shaped_like(own, 2, 2), None);
     }

@@ -90,7 +90,9 @@ impl System {
             plain.strip_prefix(known).is_some_and(|rest| {
                 ["", "sxm", "pcie", "nvl", "server", "hgx", "dgx", "40", "80"]
                     .iter()
-                    .any(|suffix| rest.starts_with(suffix) && (!suffix.is_empty() || rest.is_empty()))
+                    .any(|suffix| {
+                        rest.starts_with(suffix) && (!suffix.is_empty() || rest.is_empty())
+                    })
             })
         });
         let Some(&(_, architecture, fabric)) = found else {
@@ -134,9 +136,10 @@ impl System {
             (Fabric::NvLink(_), Architecture::Volta | Architecture::Ampere) => {
                 &["a100_sxm", "h100_sxm", "h200_sxm"]
             }
-            (Fabric::NvLink(_), Architecture::Hopper | Architecture::Ada | Architecture::Turing) => {
-                &["h200_sxm", "h100_sxm", "a100_sxm", "b200_sxm"]
-            }
+            (
+                Fabric::NvLink(_),
+                Architecture::Hopper | Architecture::Ada | Architecture::Turing,
+            ) => &["h200_sxm", "h100_sxm", "a100_sxm", "b200_sxm"],
             (Fabric::NvLink(_), Architecture::Blackwell | Architecture::BlackwellUltra) => {
                 &["b200_sxm", "h200_sxm", "h100_sxm"]
             }
@@ -189,7 +192,10 @@ mod tests {
         assert_eq!(System::named("b300_sxm").unwrap().fabric, nvlink(900));
         assert_eq!(System::named("A100-PCIe").unwrap().fabric, pcie(32));
         assert_eq!(System::named("A100-80-PCIe").unwrap().fabric, pcie(32));
-        assert_eq!(System::named("l40s").unwrap().architecture, Architecture::Ada);
+        assert_eq!(
+            System::named("l40s").unwrap().architecture,
+            Architecture::Ada
+        );
         assert_eq!(System::named("h20").unwrap().fabric, nvlink(450));
         assert!(System::named("h2000").is_err());
     }
@@ -197,6 +203,9 @@ mod tests {
     #[test]
     fn an_unknown_system_is_refused_with_the_known_names() {
         let error = System::named("x900").unwrap_err().to_string();
-        assert!(error.contains("nccl-tests") && error.contains("gb200"), "{error}");
+        assert!(
+            error.contains("nccl-tests") && error.contains("gb200"),
+            "{error}"
+        );
     }
 }

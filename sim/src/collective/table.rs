@@ -180,7 +180,13 @@ fn kind_of(op: &str) -> Result<CollectiveKind, String> {
 }
 
 impl Testbed {
-    fn cell(&self, sizes: usize, kind: CollectiveKind, element: Element, ranks: u32) -> Option<usize> {
+    fn cell(
+        &self,
+        sizes: usize,
+        kind: CollectiveKind,
+        element: Element,
+        ranks: u32,
+    ) -> Option<usize> {
         let kind = KINDS.iter().position(|known| *known == kind)?;
         let rank = self.ranks.iter().position(|known| *known == ranks)?;
         Some(((kind * 2 + element as usize) * self.ranks.len() + rank) * sizes)
@@ -193,13 +199,18 @@ impl NcclTable {
     #[must_use]
     pub fn built_in() -> &'static Self {
         static TABLE: OnceLock<NcclTable> = OnceLock::new();
-        TABLE.get_or_init(|| Self::decode(BUILT_IN).expect("the embedded table was built by the example"))
+        TABLE.get_or_init(|| {
+            Self::decode(BUILT_IN).expect("the embedded table was built by the example")
+        })
     }
 
     /// A table of `rows`; rows of RingPass have no place in a table and are left out.
     #[must_use]
     pub fn from_rows(rows: &[Row]) -> Self {
-        let rows: Vec<&Row> = rows.iter().filter(|row| KINDS.contains(&row.kind)).collect();
+        let rows: Vec<&Row> = rows
+            .iter()
+            .filter(|row| KINDS.contains(&row.kind))
+            .collect();
         let sizes: BTreeSet<u64> = rows.iter().map(|row| row.size.get()).collect();
         let sizes: Vec<u64> = sizes.into_iter().collect();
         let mut beds: BTreeMap<(String, String), BTreeSet<u32>> = BTreeMap::new();
@@ -292,13 +303,10 @@ impl NcclTable {
     ) -> Option<Series<'a>> {
         let start = bed.cell(self.sizes.len(), kind, element, ranks)?;
         let times = &bed.cells[start..start + self.sizes.len()];
-        times
-            .iter()
-            .any(Option::is_some)
-            .then_some(Series {
-                sizes: &self.sizes,
-                times,
-            })
+        times.iter().any(Option::is_some).then_some(Series {
+            sizes: &self.sizes,
+            times,
+        })
     }
 
     /// The table in its embedded format.
@@ -330,7 +338,8 @@ impl NcclTable {
             .windows(2)
             .position(|pair| pair == b"\n\n")
             .ok_or_else(|| bad("no blank line ends the header"))?;
-        let header = std::str::from_utf8(&bytes[..end]).map_err(|_| bad("the header is not text"))?;
+        let header =
+            std::str::from_utf8(&bytes[..end]).map_err(|_| bad("the header is not text"))?;
         let mut lines = header.lines();
         if lines.next() != Some(MAGIC) {
             return Err(bad("the first line differs"));
@@ -344,10 +353,14 @@ impl NcclTable {
             sizes,
             testbeds: Vec::new(),
         };
-        let mut codes = bytes[end + 2..].chunks_exact(2).map(|code| u16::from_le_bytes([code[0], code[1]]));
+        let mut codes = bytes[end + 2..]
+            .chunks_exact(2)
+            .map(|code| u16::from_le_bytes([code[0], code[1]]));
         for line in lines {
             let bed = decode_testbed(line, table.sizes.len(), &mut codes);
-            table.testbeds.push(bed.ok_or_else(|| bad("a testbed line or its cells are cut off"))?);
+            table
+                .testbeds
+                .push(bed.ok_or_else(|| bad("a testbed line or its cells are cut off"))?);
         }
         if codes.next().is_some() {
             return Err(bad("cells follow the last testbed"));
@@ -356,7 +369,11 @@ impl NcclTable {
     }
 }
 
-fn decode_testbed(line: &str, sizes: usize, codes: &mut impl Iterator<Item = u16>) -> Option<Testbed> {
+fn decode_testbed(
+    line: &str,
+    sizes: usize,
+    codes: &mut impl Iterator<Item = u16>,
+) -> Option<Testbed> {
     let mut words = line.split(' ');
     let (system, nccl) = (words.next()?.to_owned(), words.next()?.to_owned());
     let ranks: Vec<u32> = words.map(|word| word.parse().ok()).collect::<Option<_>>()?;
@@ -371,7 +388,9 @@ fn decode_testbed(line: &str, sizes: usize, codes: &mut impl Iterator<Item = u16
 }
 
 fn encode_us(time: Option<f64>) -> u16 {
-    time.map_or(0, |us| ((us.log2() + 2.0) * 2048.0).round().clamp(1.0, 65_535.0) as u16)
+    time.map_or(0, |us| {
+        ((us.log2() + 2.0) * 2048.0).round().clamp(1.0, 65_535.0) as u16
+    })
 }
 
 fn decode_us(code: u16) -> Option<f64> {

@@ -13,8 +13,8 @@
 use kernels::Provenance;
 use topologies::{Bytes, CollectiveKind, SimDuration};
 
-use super::interval::{self, How};
-use super::predict::{Ask, BROKEN, CollectiveCost, Estimate, fabric_of};
+use super::interval::{self, Family, How};
+use super::predict::{Ask, BROKEN, CollectiveCost, Estimate};
 use super::systems::{Fabric, System};
 use super::table::{NcclTable, Testbed};
 
@@ -44,10 +44,19 @@ impl NcclTable {
         let splits: Vec<Split> = bed
             .ranks
             .iter()
-            .filter_map(|ranks| self.split(bed, Ask { ranks: *ranks, ..ask }))
+            .filter_map(|ranks| {
+                self.split(
+                    bed,
+                    Ask {
+                        ranks: *ranks,
+                        ..ask
+                    },
+                )
+            })
             .collect();
         let n = f64::from(ask.ranks);
-        let (below, above): (Vec<Split>, Vec<Split>) = splits.iter().partition(|split| split.ranks < n);
+        let (below, above): (Vec<Split>, Vec<Split>) =
+            splits.iter().partition(|split| split.ranks < n);
         let factor = ask.kind.bus_factor(ask.ranks);
         let (latency, size, provenance, how) = match (below.as_slice(), above.as_slice()) {
             (&[.., lo], &[hi, ..]) => {
@@ -56,14 +65,22 @@ impl NcclTable {
             }
             (&[.., far, near], []) | ([], &[near, far, ..]) => {
                 let latency = beyond(near, far, n, ask.kind);
-                (latency, near.size, Provenance::Extrapolated, How::RanksBeyond)
+                (
+                    latency,
+                    near.size,
+                    Provenance::Extrapolated,
+                    How::RanksBeyond,
+                )
             }
-            (&[only], []) | ([], &[only]) => {
-                (only.latency, only.size, Provenance::Extrapolated, How::RanksBeyond)
-            }
+            (&[only], []) | ([], &[only]) => (
+                only.latency,
+                only.size,
+                Provenance::Extrapolated,
+                How::RanksBeyond,
+            ),
             ([], []) => return None,
         };
-        let width = interval::width(how, fabric_of(&bed.system), ask.size);
+        let width = interval::width(how, bed.family(), ask.size);
         let known: Vec<String> = splits.iter().map(|split| split.ranks.to_string()).collect();
         let estimate = Estimate::new(latency + size * factor, provenance, width);
         let note = format!("{} ranks from the measured {}", ask.ranks, known.join(", "));
@@ -86,16 +103,50 @@ impl NcclTable {
         series.map(|series| series.latency())
     }
 
+    /// Step 6: an operation that this testbed lacks, as all-gather here times the ratio of the two
+    /// on the testbed that resembles it most.
+    pub(super) fn by_ratio(&self, bed: &Testbed, ask: Ask) -> Option<Estimate> {
+        let reference = match ask.kind {
+            CollectiveKind::AllGather => CollectiveKind::ReduceScatter,
+            _ => CollectiveKind::AllGather,
+        };
+        let source = self.source_of(&System::named(&bed.system).ok()?)?;
+        let basis = Ask {
+            kind: reference,
+            ..ask
+        };
+        let here = self
+            .in_bed(bed, basis)
+            .or_else(|| self.across_ranks(bed, basis))?;
+        let there = self.beds(source, Some(&bed.nccl));
+        let time = |ask| there.iter().find_map(|bed| self.in_bed(bed, ask));
+        let us = here.us * time(ask)?.us / time(basis)?.us;
+        let width = interval::width(How::Operation, bed.family(), ask.size);
+        let note = format!("{reference:?} here times the ratio of the two on {source}");
+        Some(Estimate::new(us, Provenance::Borrowed, width).noted(
+            Provenance::Borrowed,
+            width,
+            note,
+        ))
+    }
+
     /// Step 6: this operation from others of the same testbed.
     pub(super) fn across_ops(&self, bed: &Testbed, ask: Ask) -> Option<Estimate> {
         let other = |kind, ranks| {
             let ask = Ask { kind, ranks, ..ask };
-            self.in_bed(bed, ask).or_else(|| self.across_ranks(bed, ask))
+            self.in_bed(bed, ask)
+                .or_else(|| self.across_ranks(bed, ask))
         };
         let latency = |kind, ranks| {
             let smallest = Bytes::new(*self.sizes.first()?);
-            let ask = Ask { kind, ranks, size: smallest, ..ask };
-            self.latency(bed, ask).or_else(|| self.across_ranks(bed, ask).map(|small| small.us))
+            let ask = Ask {
+                kind,
+                ranks,
+                size: smallest,
+                ..ask
+            };
+            self.latency(bed, ask)
+                .or_else(|| self.across_ranks(bed, ask).map(|small| small.us))
         };
         let gather = other(CollectiveKind::AllGather, ask.ranks);
         let scatter = other(CollectiveKind::ReduceScatter, ask.ranks);
@@ -106,7 +157,10 @@ impl NcclTable {
                 let small = latency(CollectiveKind::AllGather, ask.ranks)?;
                 let pair = latency(CollectiveKind::AllGather, 2)?;
                 let size = (gather?.us - small).max(0.0);
-                (size + 1.5 * pair, "all-gather's size part and 1.5 times its latency on 2 ranks")
+                (
+                    size + 1.5 * pair,
+                    "all-gather's size part and 1.5 times its latency on 2 ranks",
+                )
             }
             CollectiveKind::AllReduce => {
                 let (gather, scatter) = match (gather, scatter) {
@@ -116,24 +170,35 @@ impl NcclTable {
                 };
                 let small = latency(CollectiveKind::AllGather, ask.ranks)
                     .or_else(|| latency(CollectiveKind::ReduceScatter, ask.ranks))?;
-                (gather + scatter - 0.6 * small, "all-gather and reduce-scatter less 0.6 of a latency")
+                (
+                    gather + scatter - 0.6 * small,
+                    "all-gather and reduce-scatter less 0.6 of a latency",
+                )
             }
             CollectiveKind::RingPass => return None,
         };
-        let width = interval::width(How::Operation, fabric_of(&bed.system), ask.size);
+        let width = interval::width(How::Operation, bed.family(), ask.size);
         let estimate = Estimate::new(us, Provenance::Borrowed, width);
         Some(estimate.noted(Provenance::Borrowed, width, note.to_owned()))
     }
 
     /// Step 7: a system without a table, from the datasheet of its links.
-    pub(super) fn by_datasheet(&self, system: &System, version: Option<&str>, ask: Ask) -> Option<Estimate> {
-        let mut sources = system.sources().iter().filter(|name| **name != system.name);
-        let source = *sources.find(|name| !self.beds(name, version).is_empty())?;
+    pub(super) fn by_datasheet(
+        &self,
+        system: &System,
+        version: Option<&str>,
+        ask: Ask,
+    ) -> Option<Estimate> {
+        let source = self.source_of(system)?;
         let sheet = System::named(source).ok()?;
         let ratio = sheet.link_rate() / system.link_rate();
         let (mut estimate, latency) = self.on_testbed(source, version, ask)?;
-        let own = system.latency_source().filter(|name| *name != source && *name != BROKEN);
-        let small = own.and_then(|name| self.on_testbed(name, version, ask)).map_or(latency, |(_, small)| small);
+        let own = system
+            .latency_source()
+            .filter(|name| *name != source && *name != BROKEN);
+        let small = own
+            .and_then(|name| self.on_testbed(name, version, ask))
+            .map_or(latency, |(_, small)| small);
         estimate.us = small + (estimate.us - latency).max(0.0) * ratio;
         let how = match (system.fabric, sheet.architecture == system.architecture) {
             (Fabric::Pcie(_), _) => How::PcieDatasheet,
@@ -148,8 +213,15 @@ impl NcclTable {
             Fabric::Pcie(_) => ": PCIe boxes differ, one nccl-tests run on this one is needed",
             Fabric::NvLink(_) => "",
         };
-        let note = format!("{} has no table: {source} with its size part x {ratio:.2}{advice}", system.name);
-        Some(estimate.noted(provenance, interval::width(how, system.fabric, ask.size), note))
+        let note = format!(
+            "{} has no table: {source} with its size part x {ratio:.2}{advice}",
+            system.name
+        );
+        Some(estimate.noted(
+            provenance,
+            interval::width(how, Family::of(system.fabric), ask.size),
+            note,
+        ))
     }
 
     /// Time on a testbed with a table, and its latency at that rank count.
@@ -164,17 +236,23 @@ impl NcclTable {
         };
         let smallest = Bytes::new(*self.sizes.first()?);
         let estimate = answer(ask)?;
-        let latency = answer(Ask { size: smallest, ..ask })?.us.min(estimate.us);
+        let latency = answer(Ask {
+            size: smallest,
+            ..ask
+        })?
+        .us
+        .min(estimate.us);
         Some((estimate, latency))
     }
 
-    /// The time of `ask` on a machine of which two times were measured, shaped like `source`.
-    /// `None` when the source does not have the operation.
+    /// The time of `ask` on a machine of which two times were measured, shaped like the testbed
+    /// that resembles `target` most. `None` when no such testbed has the operation.
     #[must_use]
-    pub fn anchored(&self, source: &System, anchors: Anchors, ask: Ask) -> Option<CollectiveCost> {
+    pub fn anchored(&self, target: &System, anchors: Anchors, ask: Ask) -> Option<CollectiveCost> {
+        let source = self.source_of(target)?;
         let at = |kind, size: f64| {
             let size = Bytes::new(size.max(1.0) as u64);
-            let estimate = self.on_testbed(&source.name, None, Ask { kind, size, ..ask });
+            let estimate = self.on_testbed(source, None, Ask { kind, size, ..ask });
             estimate.map(|(estimate, _)| estimate.us)
         };
         let ratio = |(size, time): (Bytes, SimDuration)| {
@@ -182,10 +260,16 @@ impl NcclTable {
         };
         let (small, large) = (ratio(anchors.small)?, ratio(anchors.large)?);
         let us = small * at(ask.kind, ask.size.as_f64() * large / small)?;
-        let width = interval::width(How::Anchored, source.fabric, ask.size);
+        let width = interval::width(How::Anchored, Family::of(target.fabric), ask.size);
         let estimate = Estimate::new(us, Provenance::Borrowed, width);
-        let note = format!("two measured sizes, shaped like {}", source.name);
+        let note = format!("two measured sizes, shaped like {source}");
         Some(estimate.noted(Provenance::Borrowed, width, note).cost())
+    }
+
+    /// The testbed to take times from for a system, other than its own.
+    fn source_of(&self, system: &System) -> Option<&'static str> {
+        let mut sources = system.sources().iter().copied();
+        sources.find(|name| *name != system.name && !self.beds(name, None).is_empty())
     }
 }
 
