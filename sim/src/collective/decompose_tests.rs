@@ -53,7 +53,7 @@ fn ring_all_gather_takes_its_closed_form() {
         whole.time,
         SimDuration::from_us_f64(8.4 + 7.0 * 3.4 + 70_000.0)
     );
-    assert_eq!(whole.bundle.latency, SimDuration::from_us_f64(32.2));
+    assert_eq!(whole.bundle.latency, SimDuration::new(32_200_000));
 }
 
 #[test]

@@ -89,6 +89,12 @@ impl Estimate {
         self
     }
 
+    /// The same answer moved once more: independent errors add in squares.
+    pub(super) fn moved(self, provenance: Provenance, width: f64, note: String) -> Self {
+        let width = self.width.hypot(width);
+        self.noted(provenance, width, note)
+    }
+
     pub(super) fn cost(self) -> CollectiveCost {
         CollectiveCost {
             time: SimDuration::from_us_f64(self.us),
@@ -208,7 +214,7 @@ impl NcclTable {
                         let width = interval::width(How::Version, family, ask.size);
                         let note =
                             format!("NCCL {} is not in the table: {} is used", wanted, bed.nccl);
-                        estimate.noted(Provenance::Borrowed, width, note)
+                        estimate.moved(Provenance::Borrowed, width, note)
                     }
                     _ => estimate,
                 })

@@ -114,32 +114,41 @@ impl HostRates<'_> {
             (false, true, _) => (Provenance::Interpolated, 0.4),
             (false, false, _) => (Provenance::Extrapolated, 0.6),
         };
-        let (bytes_per_second, note) = match self.wiring {
-            Wiring::Other => (
-                log_log(&points, n)?,
-                "log-log in ranks between the host's measured rates",
-            ),
-            Wiring::DualSocketPcie => {
-                let shape =
-                    |n| log_log(default_shape(kind), n).expect("every default has points") * 1e9;
-                let ratios: Vec<(f64, f64)> = points
-                    .iter()
-                    .map(|(n, rate)| (*n, rate / shape(*n)))
-                    .collect();
-                let ratio = log_log(&ratios, n);
-                let note = if ratio.is_some() {
-                    "the host's measured rates, shaped like a dual-socket PCIe box"
-                } else {
-                    "the default of dual-socket PCIe 4 boxes: one nccl-tests run on this one is needed"
-                };
-                (shape(n) * ratio.unwrap_or(1.0), note)
-            }
-        };
+        let (bytes_per_second, note) = self.shaped(kind, &points, n)?;
         Some(Rate {
             bytes_per_second,
             provenance,
             half_width,
             note,
+        })
+    }
+
+    /// A rate for a rank count that was not measured, from `points` and the wiring.
+    fn shaped(
+        &self,
+        kind: CollectiveKind,
+        points: &[(f64, f64)],
+        n: f64,
+    ) -> Option<(f64, &'static str)> {
+        if self.wiring == Wiring::Other {
+            let note = "log-log in ranks between the host's measured rates, held beyond";
+            return log_log(points, n).map(|rate| (rate, note));
+        }
+        let default = default_shape(kind);
+        let shape = |n| log_log(default, n).expect("every default has points") * 1e9;
+        let ratios: Vec<(f64, f64)> = points
+            .iter()
+            .map(|(n, rate)| (*n, rate / shape(*n)))
+            .collect();
+        Some(match log_log(&ratios, n) {
+            Some(ratio) => (
+                shape(n) * ratio,
+                "the host's measured rates, shaped like a dual-socket PCIe box",
+            ),
+            None => (
+                shape(n),
+                "the default of dual-socket PCIe 4 boxes: one nccl-tests run on this one is needed",
+            ),
         })
     }
 }

@@ -56,6 +56,7 @@ const KNOWN: &[(&str, Architecture, Fabric)] = &[
     ("a10", Architecture::Ampere, pcie(32)),
     ("a30", Architecture::Ampere, pcie(32)),
     ("h100pcie", Architecture::Hopper, pcie(64)),
+    ("h100nvl", Architecture::Hopper, pcie(64)),
     ("h100", Architecture::Hopper, nvlink(450)),
     ("h200", Architecture::Hopper, nvlink(450)),
     ("gh200", Architecture::Hopper, nvlink(450)),
@@ -159,6 +160,15 @@ impl System {
             },
             Architecture::Volta | Architecture::Turing | Architecture::Cdna3 => None,
         }
+    }
+
+    /// Whether both have the same generation of NVLink switches, so that only link rates differ.
+    pub(super) fn same_generation(&self, other: &Self) -> bool {
+        let generation = |system: &Self| match system.architecture {
+            Architecture::BlackwellUltra => Architecture::Blackwell,
+            architecture => architecture,
+        };
+        generation(self) == generation(other)
     }
 
     /// One-way link rate per GPU in bytes per second.

@@ -80,7 +80,9 @@ impl NcclTable {
             ),
             ([], []) => return None,
         };
-        let width = interval::width(how, bed.family(), ask.size);
+        let nearest = splits.iter().map(|split| (n / split.ranks).log2().abs());
+        let octaves = nearest.fold(f64::INFINITY, f64::min).max(1.0);
+        let width = interval::width(how, bed.family(), ask.size) * octaves;
         let known: Vec<String> = splits.iter().map(|split| split.ranks.to_string()).collect();
         let estimate = Estimate::new(latency + size * factor, provenance, width);
         let note = format!("{} ranks from the measured {}", ask.ranks, known.join(", "));
@@ -104,13 +106,17 @@ impl NcclTable {
     }
 
     /// Step 6: an operation that this testbed lacks, as all-gather here times the ratio of the two
-    /// on the testbed that resembles it most.
+    /// on the testbed that resembles it most. NVLink only: PCIe boxes do not share that ratio.
     pub(super) fn by_ratio(&self, bed: &Testbed, ask: Ask) -> Option<Estimate> {
         let reference = match ask.kind {
             CollectiveKind::AllGather => CollectiveKind::ReduceScatter,
             _ => CollectiveKind::AllGather,
         };
-        let source = self.source_of(&System::named(&bed.system).ok()?)?;
+        let system = System::named(&bed.system).ok()?;
+        let source = self.source_of(&system)?;
+        if bed.family() != Family::NvLink {
+            return None;
+        }
         let basis = Ask {
             kind: reference,
             ..ask
@@ -200,7 +206,7 @@ impl NcclTable {
             .and_then(|name| self.on_testbed(name, version, ask))
             .map_or(latency, |(_, small)| small);
         estimate.us = small + (estimate.us - latency).max(0.0) * ratio;
-        let how = match (system.fabric, sheet.architecture == system.architecture) {
+        let how = match (system.fabric, system.same_generation(&sheet)) {
             (Fabric::Pcie(_), _) => How::PcieDatasheet,
             (Fabric::NvLink(_), true) => How::Sister,
             (Fabric::NvLink(_), false) => How::Generation,
@@ -217,7 +223,7 @@ impl NcclTable {
             "{} has no table: {source} with its size part x {ratio:.2}{advice}",
             system.name
         );
-        Some(estimate.noted(
+        Some(estimate.moved(
             provenance,
             interval::width(how, Family::of(system.fabric), ask.size),
             note,
