@@ -1,8 +1,10 @@
-//! sim
+//! From a model, a machine and a plan to a simulated timeline.
 
 pub mod bounds;
+pub mod collective;
 pub mod engine;
 pub mod graph;
 mod network;
 pub mod outcome;
+pub mod plan;
 pub mod testing;
