@@ -1,1 +1,4 @@
 //! sim
+
+pub mod model;
+pub mod workload;
