@@ -3,18 +3,34 @@
 //! Shapes come from the configuration files named in each model's `source`.
 
 mod architecture;
+mod encoder;
 pub(crate) mod families;
 mod latent;
 mod presets;
 mod request;
+mod summary;
+mod vae;
 
 use strsim::jaro_winkler;
 use thiserror::Error;
 
 pub use architecture::Architecture;
-pub use families::joint::{GuidanceEmbedding, Joint};
+pub use encoder::Encoder;
+pub use families::cross::{Conditioning, Cross, CrossSplit, Reference, SizeEmbedding};
+pub use families::dual_stream::DualStream;
+pub use families::factorised::Factorised;
+pub use families::joint::{GuidanceEmbedding, Joint, LastText, Modulation, SecondText, TextStem};
+pub use families::linear_attention::LinearAttention;
+pub use families::mixture::Mixture;
+pub use families::mochi::Asymmetric;
+pub use families::shared::Shared;
+pub use families::single_stream::SingleStream;
+pub use families::unet::{Resample, Stage, UNet};
+pub use families::{Activation, PatchEmbedder};
 pub use latent::{Grid, Latent, Temporal};
 pub use request::{Guidance, Request, RequestError, Resolution};
+pub use summary::Summary;
+pub use vae::{MiddleAttention, Tiling, Vae};
 
 use crate::workload::Workload;
 
@@ -35,13 +51,87 @@ pub struct Model {
     pub architecture: Architecture,
     /// Its latent space.
     pub latent: Latent,
+    /// Images or frames of the same size whose tokens join the sequence (image editing).
+    pub reference_frames: u32,
+    /// Transformers of which one works at a time.
+    pub experts: Experts,
+    /// What Ulysses may split.
+    pub ulysses: UlyssesRule,
+    /// What a sequence split must divide.
+    pub sequence_axis: SequenceAxis,
+    /// Text and image encoders.
+    pub encoders: &'static [Encoder],
+    /// Its VAE.
+    pub vae: Vae,
     /// What it is asked for when nothing else is said.
     pub default: Request,
     /// Where the shapes come from.
     pub source: &'static str,
 }
 
+/// Transformers of which one works at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Experts {
+    /// One transformer.
+    One,
+    /// Two of the same shape: the first for the noisy steps, the second for the rest. One is
+    /// resident unless both fit; a swap reloads the weights.
+    TwoByTimestep,
+}
+
+impl Experts {
+    /// How many transformers there are.
+    #[must_use]
+    pub const fn count(self) -> u64 {
+        match self {
+            Self::One => 1,
+            Self::TwoByTimestep => 2,
+        }
+    }
+}
+
+/// What Ulysses may split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UlyssesRule {
+    /// Any divisor of the head count.
+    HeadDivisors,
+    /// Divisors of the head count up to this one.
+    AtMost(u64),
+}
+
+/// What a sequence split must divide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SequenceAxis {
+    /// The image tokens.
+    Tokens,
+    /// The token rows of a frame: the stack cuts the latent by height.
+    Rows,
+}
+
 impl Model {
+    /// Heads and their width.
+    pub(crate) const fn head_shape(&self) -> (u64, u64) {
+        (self.heads, self.head_dim)
+    }
+
+    /// Degrees that Ulysses may have, ascending.
+    #[must_use]
+    pub fn ulysses_degrees(&self) -> Vec<u64> {
+        let most = match self.ulysses {
+            UlyssesRule::HeadDivisors => self.heads,
+            UlyssesRule::AtMost(most) => most,
+        };
+        (1..=most)
+            .filter(|degree| self.heads.is_multiple_of(*degree))
+            .collect()
+    }
+
+    /// Whether it runs classifier-free guidance by default.
+    #[must_use]
+    pub fn uses_guidance(&self) -> bool {
+        self.default.guidance != Guidance::None
+    }
+
     /// The token grid of a request.
     ///
     /// # Errors
@@ -62,8 +152,13 @@ impl Model {
                 frames: request.frames,
             });
         }
-        self.latent
-            .grid(self.name, request.resolution, request.frames)
+        let grid = self
+            .latent
+            .grid(self.name, request.resolution, request.frames)?;
+        Ok(Grid {
+            frames: grid.frames + u64::from(self.reference_frames),
+            ..grid
+        })
     }
 
     /// What one forward pass does for a request.

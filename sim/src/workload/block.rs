@@ -31,6 +31,8 @@ pub enum Split {
     Column,
     /// By input width: one all-reduce of the output follows.
     Row,
+    /// By input width, its output summed into the next `Row` matrix's before that all-reduce.
+    RowPartial,
     /// Every rank holds and computes all of it.
     Replicated,
 }
@@ -64,6 +66,14 @@ pub enum Role {
     Depthwise,
     /// Output layer.
     Final,
+}
+
+impl Role {
+    /// Whether it is a convolution, dense or depthwise.
+    #[must_use]
+    pub const fn is_convolution(self) -> bool {
+        matches!(self, Self::Convolution | Self::Depthwise)
+    }
 }
 
 /// A weight matrix applied to tokens: `tokens x k` times `k x n`.
@@ -116,6 +126,20 @@ impl Linear {
         self
     }
 
+    /// The same matrix with another split under tensor parallelism.
+    #[must_use]
+    pub const fn split(mut self, split: Split) -> Self {
+        self.split = split;
+        self
+    }
+
+    /// A matrix whose weights another block stores.
+    #[must_use]
+    pub const fn unstored(mut self) -> Self {
+        self.stored = 0;
+        self
+    }
+
     /// Stored weights.
     #[must_use]
     pub const fn parameters(&self) -> u64 {
@@ -136,6 +160,8 @@ pub enum AttentionKind {
     Spatial,
     /// Image tokens attend to the tokens at their own position in other frames.
     Temporal,
+    /// Tokens of one modality attend to those of another that is split too (video and audio).
+    CrossStream,
     /// Linear attention: a `head_dim x head_dim` state per head instead of a score matrix.
     Linear,
     /// Tokens of a conditioning stream (text, audio) attend to each other: local or tiny.
@@ -169,6 +195,7 @@ impl AttentionCall {
                 | AttentionKind::SelfImage
                 | AttentionKind::Spatial
                 | AttentionKind::Temporal
+                | AttentionKind::CrossStream
                 | AttentionKind::Linear
         )
     }
@@ -233,6 +260,8 @@ pub enum BlockKind {
     Single,
     /// Self-attention over the image, cross-attention to the text.
     CrossAttention,
+    /// Self-attention over the image before the text joins.
+    Refiner,
     /// Self-attention within a frame (and cross-attention to the text).
     Spatial,
     /// Self-attention across frames.
@@ -337,7 +366,9 @@ impl Block {
         for linear in &self.linears {
             let (n, k) = match linear.split {
                 Split::Column => (linear.n.div_ceil(shard.tensor_degree), linear.k),
-                Split::Row => (linear.n, linear.k.div_ceil(shard.tensor_degree)),
+                Split::Row | Split::RowPartial => {
+                    (linear.n, linear.k.div_ceil(shard.tensor_degree))
+                }
                 Split::Replicated => (linear.n, linear.k),
             };
             let m = shard.rows * tokens.of(linear.on);
@@ -354,12 +385,23 @@ impl Block {
         gemms
     }
 
-    /// FLOPs of the linears of `rows` rows.
+    /// FLOPs of the matrix products of `rows` rows, convolutions left out.
     #[must_use]
     pub fn linear_flops(&self, rows: u64) -> Flops {
+        self.flops_where(rows, |role| !role.is_convolution())
+    }
+
+    /// FLOPs of the convolutions of `rows` rows.
+    #[must_use]
+    pub fn convolution_flops(&self, rows: u64) -> Flops {
+        self.flops_where(rows, Role::is_convolution)
+    }
+
+    fn flops_where(&self, rows: u64, keep: impl Fn(Role) -> bool) -> Flops {
         let per_row: u64 = self
             .linears
             .iter()
+            .filter(|linear| keep(linear.role))
             .map(|linear| 2 * self.tokens.of(linear.on) * linear.used * linear.n * linear.k)
             .sum();
         Flops::new(per_row) * rows
@@ -430,7 +472,9 @@ impl Block {
             .iter()
             .map(|linear| match linear.split {
                 Split::Replicated => linear.parameters(),
-                Split::Column | Split::Row => linear.parameters().div_ceil(tensor_degree),
+                Split::Column | Split::Row | Split::RowPartial => {
+                    linear.parameters().div_ceil(tensor_degree)
+                }
             })
             .sum()
     }

@@ -65,7 +65,7 @@ impl Workload {
         let tokens = TokenCounts {
             image: grid.tokens(),
             text: u64::from(request.text_tokens),
-            audio: 0,
+            audio: model.architecture.audio_tokens(request.frames),
         };
         Ok(Self {
             model: model.name,
@@ -92,7 +92,16 @@ impl Workload {
             .chain(std::iter::once(&self.layers.tail))
     }
 
-    /// FLOPs of the linears of one forward pass, all rows.
+    /// FLOPs of the convolutions of one forward pass, all rows: the patch embedder of some
+    /// models, most of a U-Net.
+    #[must_use]
+    pub fn convolution_flops(&self) -> Flops {
+        self.all_blocks()
+            .map(|block| block.convolution_flops(self.rows))
+            .sum()
+    }
+
+    /// FLOPs of the matrix products of one forward pass, all rows, convolutions left out.
     #[must_use]
     pub fn linear_flops(&self) -> Flops {
         self.all_blocks()
@@ -111,7 +120,7 @@ impl Workload {
     /// FLOPs of the whole denoising loop.
     #[must_use]
     pub fn denoise_flops(&self) -> Flops {
-        (self.linear_flops() + self.attention_flops())
+        (self.linear_flops() + self.convolution_flops() + self.attention_flops())
             * (self.forwards_per_step * u64::from(self.request.steps))
     }
 

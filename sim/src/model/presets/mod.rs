@@ -1,45 +1,99 @@
-//! The built-in models.
+//! The built-in models: the rows of the published shape table, and variants of them that appear in
+//! published latency tables.
 
-use super::{Architecture, Guidance, GuidanceEmbedding, Joint, Latent, Model, Request, Resolution};
+mod cross;
+mod image;
+mod video;
+
+use super::encoder::{CLIP_L, t5_xxl};
+use super::{
+    Architecture, Experts, Guidance, Joint, Latent, Model, Request, Resolution, SequenceAxis,
+    UlyssesRule, vae,
+};
 
 /// All built-in models.
-pub(super) const MODELS: &[Model] = &[FLUX_1_DEV];
+pub(super) const MODELS: &[Model] = &[
+    image::FLUX_1_DEV,
+    image::FLUX_1_SCHNELL,
+    image::FLUX_2_DEV,
+    image::SD3_MEDIUM,
+    image::SD35_LARGE,
+    image::SD35_MEDIUM,
+    image::QWEN_IMAGE,
+    image::QWEN_IMAGE_EDIT,
+    image::HIDREAM_I1,
+    image::Z_IMAGE,
+    cross::PIXART_ALPHA,
+    cross::PIXART_SIGMA,
+    cross::HUNYUAN_DIT,
+    cross::DIT_XL,
+    cross::SANA,
+    cross::SDXL,
+    video::COGVIDEOX_2B,
+    video::COGVIDEOX_5B,
+    video::COGVIDEOX_15,
+    video::HUNYUAN_VIDEO,
+    video::SKYREELS_V1,
+    video::HUNYUAN_VIDEO_15,
+    video::OPEN_SORA_2,
+    video::MOCHI,
+    video::LATTE,
+    cross::WAN_21_1B,
+    cross::WAN_21_14B,
+    cross::WAN_21_I2V,
+    cross::WAN_22_A14B,
+    cross::WAN_22_I2V,
+    cross::WAN_22_5B,
+    cross::LTX_2B,
+    cross::LTX_13B,
+    video::LTX_2,
+    cross::STEP_VIDEO,
+];
 
-const FLUX_1_DEV: Model = Model {
-    name: "FLUX.1-dev",
-    aliases: &["FLUX.1-dev (inferred)"],
+/// What most models share; every model states its own name, shape, request, encoders and source.
+const BASE: Model = Model {
+    name: "",
+    aliases: &[],
     hidden: 3072,
     heads: 24,
     head_dim: 128,
-    architecture: Architecture::Joint(Joint {
-        double: 19,
-        single: 38,
-        feed_forward: 12_288,
-        text_width: 4096,
-        pooled_width: Some(768),
-        guidance: GuidanceEmbedding::Embedded,
-    }),
+    architecture: Architecture::Joint(Joint::FLUX),
     latent: Latent::image(16, 2),
-    default: Request {
-        resolution: Resolution::square(1024),
-        frames: 1,
-        steps: 28,
-        batch: 1,
-        guidance: Guidance::None,
-        text_tokens: 512,
-    },
-    source: "huggingface/diffusers@58eb52c models/transformers/transformer_flux.py; black-forest-labs/flux util.py",
+    reference_frames: 0,
+    experts: Experts::One,
+    ulysses: UlyssesRule::HeadDivisors,
+    sequence_axis: SequenceAxis::Tokens,
+    encoders: &[t5_xxl(512), CLIP_L],
+    vae: vae::KL_16,
+    default: square(1024, 28, Guidance::None, 512),
+    source: "",
 };
 
-#[cfg(test)]
-mod tests {
-    use crate::model::find;
+/// One square image.
+const fn square(side: u32, steps: u32, guidance: Guidance, text_tokens: u32) -> Request {
+    Request {
+        resolution: Resolution::square(side),
+        frames: 1,
+        steps,
+        batch: 1,
+        guidance,
+        text_tokens,
+    }
+}
 
-    #[test]
-    fn flux_matches_the_counted_flops() {
-        let model = find("flux.1-dev").unwrap();
-        let work = model.workload(&model.default).unwrap();
-        assert!((work.linear_flops().as_f64() / 1e12 - 59.512).abs() < 6e-4);
-        assert!((work.attention_flops().as_f64() / 1e12 - 14.872).abs() < 6e-4);
+/// One video of `frames x height x width`.
+const fn clip(
+    (frames, height, width): (u32, u32, u32),
+    steps: u32,
+    guidance: Guidance,
+    text_tokens: u32,
+) -> Request {
+    Request {
+        resolution: Resolution { width, height },
+        frames,
+        steps,
+        batch: 1,
+        guidance,
+        text_tokens,
     }
 }
