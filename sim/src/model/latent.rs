@@ -97,6 +97,13 @@ impl Latent {
         (self.channels * self.patch * self.patch * self.temporal_patch) as u64
     }
 
+    /// Latent values of one image or video.
+    #[must_use]
+    pub const fn values(&self, resolution: Resolution, frames: u32) -> u64 {
+        let cell = self.spatial as u64 * self.spatial as u64;
+        resolution.pixels() / cell * self.channels as u64 * self.frames(frames) as u64
+    }
+
     /// Latent frames of `frames` frames, at least one.
     #[must_use]
     pub const fn frames(&self, frames: u32) -> u32 {

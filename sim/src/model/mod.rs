@@ -7,6 +7,8 @@ mod encoder;
 pub(crate) mod families;
 mod latent;
 mod presets;
+#[cfg(test)]
+mod published;
 mod request;
 mod summary;
 mod vae;

@@ -160,7 +160,11 @@ impl Cross {
         match self.conditioning {
             Conditioning::Caption { .. } => {}
             Conditioning::LongSkips => linears.push(condition(Role::Modulation, d, d)),
-            Conditioning::Class => linears.extend(shared_modulation(d)),
+            Conditioning::Class => {
+                linears.extend(shared_modulation(d));
+                // A table of 1000 classes and "no class": looked up, not multiplied.
+                linears.push(condition(Role::Embed, d, 1001).experts(0, 1));
+            }
         }
         linears.extend(self_attention(Tokens::Image, d));
         let cross = match self.conditioning {
