@@ -1,0 +1,142 @@
+//! A video and an audio stream, each with self- and text cross-attention, and attention between
+//! them: LTX-2.
+
+use super::{
+    Activation, attend, condition, embed, feed_forward, self_attention, time_embedder, two_layers,
+};
+use crate::model::Model;
+use crate::workload::{
+    AttentionKind, Block, BlockKind, Layers, Linear, Role, Split, TokenCounts, Tokens,
+};
+
+/// The widths and counts of a dual-stream model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DualStream {
+    /// Blocks.
+    pub layers: usize,
+    /// Width inside the video's feed-forward part.
+    pub feed_forward: u64,
+    /// Width of the audio stream.
+    pub audio_hidden: u64,
+    /// Width inside the audio's feed-forward part.
+    pub audio_feed_forward: u64,
+    /// Latent values per audio token.
+    pub audio_channels: u64,
+    /// Width of the text encoder's output.
+    pub text_width: u64,
+    /// Audio tokens per second.
+    pub audio_rate: u64,
+    /// Frames per second.
+    pub frame_rate: u64,
+}
+
+impl DualStream {
+    /// Audio tokens of a video of this many frames, rounded to nearest.
+    pub(crate) const fn audio_tokens(&self, frames: u32) -> u64 {
+        (2 * frames as u64 * self.audio_rate + self.frame_rate) / (2 * self.frame_rate)
+    }
+
+    /// The blocks of one forward pass.
+    pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
+        let block = |kind, linears, attention| Block {
+            kind,
+            hidden: model.hidden,
+            tokens,
+            linears,
+            attention,
+        };
+        let (d, a) = (model.hidden, self.audio_hidden);
+        let video = model.head_shape();
+        let audio = (model.heads, a / model.heads);
+        let calls = vec![
+            attend(
+                AttentionKind::SelfImage,
+                video,
+                Tokens::Image,
+                Tokens::Image,
+            ),
+            attend(
+                AttentionKind::SelfOther,
+                audio,
+                Tokens::Audio,
+                Tokens::Audio,
+            ),
+            attend(AttentionKind::Cross, video, Tokens::Image, Tokens::Text),
+            attend(AttentionKind::Cross, audio, Tokens::Audio, Tokens::Text),
+            attend(
+                AttentionKind::CrossStream,
+                audio,
+                Tokens::Image,
+                Tokens::Audio,
+            ),
+            attend(
+                AttentionKind::CrossStream,
+                audio,
+                Tokens::Audio,
+                Tokens::Image,
+            ),
+        ];
+        let values = model.latent.values_per_token();
+        let out = |on, n, k| Linear::new(Role::Final, on, n, k, Split::Replicated);
+        Layers {
+            head: block(BlockKind::Head, self.head(d, values), vec![]),
+            kinds: vec![block(BlockKind::DualStream, self.block(d), calls)],
+            order: vec![0; self.layers],
+            tail: block(
+                BlockKind::Tail,
+                vec![
+                    out(Tokens::Image, values, d),
+                    out(Tokens::Audio, self.audio_channels, a),
+                ],
+                vec![],
+            ),
+        }
+    }
+
+    fn head(&self, d: u64, values: u64) -> Vec<Linear> {
+        let mut linears = vec![
+            embed(Tokens::Image, d, values),
+            embed(Tokens::Audio, self.audio_hidden, self.audio_channels),
+        ];
+        for hidden in [d, self.audio_hidden] {
+            // Own modulation, scale and shift towards the other stream, gate from it.
+            for outputs in [6, 4, 1] {
+                linears.extend(time_embedder(hidden));
+                linears.push(condition(Role::Modulation, outputs * hidden, hidden));
+            }
+            linears.extend(two_layers(Tokens::Text, self.text_width, hidden));
+        }
+        linears
+    }
+
+    fn block(&self, d: u64) -> Vec<Linear> {
+        let a = self.audio_hidden;
+        let mut linears = Vec::new();
+        for (on, hidden, inner) in [
+            (Tokens::Image, d, self.feed_forward),
+            (Tokens::Audio, a, self.audio_feed_forward),
+        ] {
+            linears.extend(self_attention(on, hidden));
+            linears.extend(attention_to(on, hidden, hidden, Tokens::Text, hidden));
+            linears.extend(feed_forward(on, hidden, inner, Activation::Gelu));
+        }
+        linears.extend(attention_to(Tokens::Image, d, a, Tokens::Audio, a));
+        linears.extend(attention_to(Tokens::Audio, a, a, Tokens::Image, d));
+        linears
+    }
+}
+
+/// Attention of width `inner` from one stream to another.
+const fn attention_to(
+    queries: Tokens,
+    hidden: u64,
+    inner: u64,
+    keys: Tokens,
+    from: u64,
+) -> [Linear; 3] {
+    [
+        Linear::new(Role::CrossQkv, queries, inner, hidden, Split::Column),
+        Linear::new(Role::CrossQkv, keys, inner, from, Split::Column).times(2),
+        Linear::new(Role::CrossOut, queries, hidden, inner, Split::Row),
+    ]
+}

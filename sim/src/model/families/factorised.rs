@@ -1,0 +1,96 @@
+//! Attention within frames, then across frames: Latte.
+//!
+//! Spatial blocks see one frame at a time and repeat the text for each; temporal blocks see one
+//! position in all frames and no text.
+
+use super::{
+    Activation, PatchEmbedder, attend, cross_attention, feed_forward, self_attention,
+    shared_modulation, two_layers,
+};
+use crate::model::Model;
+use crate::model::latent::Grid;
+use crate::workload::{
+    AttentionCall, AttentionKind, Block, BlockKind, Layers, Linear, Role, Split, TokenCounts,
+    Tokens,
+};
+
+/// The widths and counts of a factorised model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Factorised {
+    /// Spatial blocks, each followed by a temporal one.
+    pub pairs: usize,
+    /// Width inside the feed-forward part.
+    pub feed_forward: u64,
+    /// Width of the text encoder's output.
+    pub text_width: u64,
+    /// Channels predicted, before patching.
+    pub out_channels: u64,
+}
+
+impl Factorised {
+    /// The blocks of one forward pass.
+    pub(crate) fn layers(&self, model: &Model, grid: &Grid, tokens: TokenCounts) -> Layers {
+        let d = model.hidden;
+        let repeated = TokenCounts {
+            text: tokens.text * grid.frames,
+            ..tokens
+        };
+        let block = |kind, tokens, linears, attention| Block {
+            kind,
+            hidden: d,
+            tokens,
+            linears,
+            attention,
+        };
+        let call = |kind, keys, sequences| AttentionCall {
+            sequences,
+            ..attend(kind, model.head_shape(), Tokens::Image, keys)
+        };
+        let mut head = vec![PatchEmbedder::Convolution.embed(d, model.latent.values_per_token())];
+        head.extend(shared_modulation(d));
+        head.extend(two_layers(Tokens::Text, self.text_width, d));
+        let mut temporal = self_attention(Tokens::Image, d).to_vec();
+        temporal.extend(feed_forward(
+            Tokens::Image,
+            d,
+            self.feed_forward,
+            Activation::Gelu,
+        ));
+        let mut spatial = temporal.clone();
+        spatial.extend(cross_attention(d, d));
+        let patch = u64::from(model.latent.patch * model.latent.patch);
+        let out = Linear::new(
+            Role::Final,
+            Tokens::Image,
+            self.out_channels * patch,
+            d,
+            Split::Replicated,
+        );
+        Layers {
+            head: block(BlockKind::Head, tokens, head, vec![]),
+            kinds: vec![
+                block(
+                    BlockKind::Spatial,
+                    repeated,
+                    spatial,
+                    vec![
+                        call(AttentionKind::Spatial, Tokens::Image, grid.frames),
+                        call(AttentionKind::Cross, Tokens::Text, grid.frames),
+                    ],
+                ),
+                block(
+                    BlockKind::Temporal,
+                    TokenCounts { text: 0, ..tokens },
+                    temporal,
+                    vec![call(
+                        AttentionKind::Temporal,
+                        Tokens::Image,
+                        grid.height * grid.width,
+                    )],
+                ),
+            ],
+            order: [0, 1].repeat(self.pairs),
+            tail: block(BlockKind::Tail, tokens, vec![out], vec![]),
+        }
+    }
+}

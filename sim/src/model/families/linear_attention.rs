@@ -1,0 +1,66 @@
+//! Linear attention over the image, softmax cross-attention to the text: SANA.
+//!
+//! The feed-forward part is `1x1 -> 3x3 depthwise -> gate -> 1x1`; the point-wise convolutions are
+//! matrix products.
+
+use super::{
+    PatchEmbedder, attend, cross_attention, self_attention, shared_modulation, two_layers,
+};
+use crate::model::Model;
+use crate::workload::{
+    AttentionKind, Block, BlockKind, Layers, Linear, Role, Split, TokenCounts, Tokens,
+};
+
+/// The widths and counts of a linear-attention model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearAttention {
+    /// Blocks.
+    pub layers: usize,
+    /// Width inside the feed-forward part, after the gate.
+    pub feed_forward: u64,
+    /// Heads of the cross-attention.
+    pub cross_heads: u64,
+    /// Width of the text encoder's output.
+    pub text_width: u64,
+}
+
+impl LinearAttention {
+    /// The blocks of one forward pass.
+    pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
+        let (d, values) = (model.hidden, model.latent.values_per_token());
+        let on = Tokens::Image;
+        let block = |kind, linears, attention| Block {
+            kind,
+            hidden: d,
+            tokens,
+            linears,
+            attention,
+        };
+        let mut head = vec![PatchEmbedder::Convolution.embed(d, values)];
+        head.extend(shared_modulation(d));
+        head.extend(two_layers(Tokens::Text, self.text_width, d));
+        let gated = 2 * self.feed_forward;
+        let mut linears = self_attention(on, d).to_vec();
+        linears.extend(cross_attention(d, d));
+        linears.extend([
+            Linear::new(Role::FeedForwardIn, on, gated, d, Split::Column),
+            Linear::new(Role::Depthwise, on, gated, 9, Split::Column),
+            Linear::new(Role::FeedForwardOut, on, d, self.feed_forward, Split::Row),
+        ]);
+        let cross = (self.cross_heads, d / self.cross_heads);
+        let calls = vec![
+            attend(AttentionKind::Linear, model.head_shape(), on, on),
+            attend(AttentionKind::Cross, cross, on, Tokens::Text),
+        ];
+        Layers {
+            head: block(BlockKind::Head, head, vec![]),
+            kinds: vec![block(BlockKind::LinearAttention, linears, calls)],
+            order: vec![0; self.layers],
+            tail: block(
+                BlockKind::Tail,
+                vec![Linear::new(Role::Final, on, values, d, Split::Replicated)],
+                vec![],
+            ),
+        }
+    }
+}

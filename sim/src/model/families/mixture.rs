@@ -1,0 +1,100 @@
+//! Joint attention with a mixture of experts in the feed-forward part: HiDream-I1.
+//!
+//! The text is three parts of equal length: T5, the last Llama layer, and the Llama layer of the
+//! block's own depth, projected for each block.
+
+use super::{
+    Activation, attend, condition, embed, feed_forward, modulated_tail, self_attention,
+    time_embedder, two_layers,
+};
+use crate::model::Model;
+use crate::workload::{
+    AttentionKind, Block, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts, Tokens,
+};
+
+/// The widths and counts of a mixture model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mixture {
+    /// Double blocks.
+    pub double: usize,
+    /// Single blocks.
+    pub single: usize,
+    /// Width inside an expert (gated).
+    pub feed_forward: u64,
+    /// Width inside the expert that every token passes (gated).
+    pub shared_feed_forward: u64,
+    /// Routed experts.
+    pub experts: u64,
+    /// Experts that a token passes.
+    pub active: u64,
+    /// Width of the text encoders' outputs.
+    pub text_width: u64,
+    /// Width of the pooled text vector.
+    pub pooled_width: u64,
+}
+
+impl Mixture {
+    /// The blocks of one forward pass.
+    pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
+        let (d, values) = (model.hidden, model.latent.values_per_token());
+        let block = |kind, linears, attention| Block {
+            kind,
+            hidden: d,
+            tokens,
+            linears,
+            attention,
+        };
+        let joint = attend(
+            AttentionKind::Joint,
+            model.head_shape(),
+            Tokens::Joint,
+            Tokens::Joint,
+        );
+        let captions = (self.double + self.single + 1) as u64;
+        let mut head = vec![
+            embed(Tokens::Image, d, values),
+            embed(Tokens::Fixed(tokens.text / 3), d, self.text_width).times(captions),
+        ];
+        head.extend(time_embedder(d));
+        head.extend(two_layers(CONDITION, self.pooled_width, d));
+        let mut double = vec![condition(Role::Modulation, 12 * d, d)];
+        double.extend(self_attention(Tokens::Image, d));
+        double.extend(self_attention(Tokens::Text, d));
+        double.extend(self.experts(Tokens::Image, d));
+        let text = feed_forward(Tokens::Text, d, self.feed_forward, Activation::Gated);
+        double.extend(text);
+        let mut single = vec![condition(Role::Modulation, 6 * d, d)];
+        single.extend(self_attention(Tokens::Joint, d));
+        single.extend(self.experts(Tokens::Joint, d));
+        Layers {
+            head: block(BlockKind::Head, head, vec![]),
+            kinds: vec![
+                block(BlockKind::Double, double, vec![joint]),
+                block(BlockKind::Single, single, vec![joint]),
+            ],
+            order: [vec![0; self.double], vec![1; self.single]].concat(),
+            tail: block(
+                BlockKind::Tail,
+                modulated_tail(d, d, values).to_vec(),
+                vec![],
+            ),
+        }
+    }
+
+    fn experts(&self, on: Tokens, d: u64) -> Vec<Linear> {
+        let mut linears = vec![embed(on, self.experts, d)];
+        // Routed outputs are summed with the shared expert's before the one all-reduce.
+        let [shared_in, shared_out] =
+            feed_forward(on, d, self.shared_feed_forward, Activation::Gated);
+        let ff = self.feed_forward;
+        linears.extend([
+            shared_in,
+            Linear::new(Role::FeedForwardIn, on, ff, d, Split::Column)
+                .experts(2 * self.active, 2 * self.experts),
+            Linear::new(Role::FeedForwardOut, on, d, ff, Split::RowPartial)
+                .experts(self.active, self.experts),
+            shared_out,
+        ]);
+        linears
+    }
+}

@@ -1,0 +1,81 @@
+//! Refiners for image and text apart, then one stream of both: Z-Image.
+
+use super::{Activation, attend, condition, embed, feed_forward, self_attention};
+use crate::model::Model;
+use crate::workload::{
+    AttentionKind, Block, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts, Tokens,
+};
+
+/// The widths and counts of a single-stream model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SingleStream {
+    /// Blocks over image and text.
+    pub layers: usize,
+    /// Blocks over the image alone before them, and as many over the text alone.
+    pub refiners: usize,
+    /// Width inside the feed-forward part (gated).
+    pub feed_forward: u64,
+    /// Width of the text encoder's output.
+    pub text_width: u64,
+    /// Width of the time embedding that modulates the blocks.
+    pub time_width: u64,
+}
+
+impl SingleStream {
+    /// The blocks of one forward pass. The text refiners stand in the head.
+    pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
+        let (d, time) = (model.hidden, self.time_width);
+        let values = model.latent.values_per_token();
+        let block = |kind, linears, attention| Block {
+            kind,
+            hidden: d,
+            tokens,
+            linears,
+            attention,
+        };
+        let call = |kind, on| attend(kind, model.head_shape(), on, on);
+        let part = |on| {
+            let mut linears = self_attention(on, d).to_vec();
+            linears.extend(feed_forward(on, d, self.feed_forward, Activation::Gated));
+            linears
+        };
+        let modulated = |on| {
+            let mut linears = part(on);
+            linears.push(condition(Role::Modulation, 4 * d, time));
+            linears
+        };
+        let mut head = vec![
+            embed(CONDITION, 1024, 256),
+            embed(CONDITION, time, 1024),
+            embed(Tokens::Image, d, values),
+            embed(Tokens::Text, d, self.text_width),
+        ];
+        for _ in 0..self.refiners {
+            // Every rank has the whole text: nothing to split or reduce.
+            let text = part(Tokens::Text).into_iter();
+            head.extend(text.map(|linear| linear.split(Split::Replicated)));
+        }
+        let text = vec![call(AttentionKind::SelfOther, Tokens::Text); self.refiners];
+        let tail = vec![
+            condition(Role::Modulation, d, time),
+            Linear::new(Role::Final, Tokens::Joint, values, d, Split::Replicated),
+        ];
+        Layers {
+            head: block(BlockKind::Head, head, text),
+            kinds: vec![
+                block(
+                    BlockKind::Refiner,
+                    modulated(Tokens::Image),
+                    vec![call(AttentionKind::SelfImage, Tokens::Image)],
+                ),
+                block(
+                    BlockKind::Single,
+                    modulated(Tokens::Joint),
+                    vec![call(AttentionKind::Joint, Tokens::Joint)],
+                ),
+            ],
+            order: [vec![0; self.refiners], vec![1; self.layers]].concat(),
+            tail: block(BlockKind::Tail, tail, vec![]),
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! What one forward pass of a model does for a request: operations by block, device-free.
+//!
+//! ```text
+//! head -> blocks in execution order -> tail        once per forward pass
+//! ```
+//! Guarantees:
+//! 1. Shapes are per row; `rows` says how many rows one forward pass has.
+//! 2. FLOPs are exact integers, a multiply-add counting as two, and agree with torch's
+//!    `FlopCounterMode` on the models where that was run.
+//!
+//! Not modelled: norms, activations, rotary embeddings and residual sums (memory-bound passes: the
+//! cost model counts them per block), biases, and the sampler.
+
+mod attention;
+mod block;
+mod linear;
+mod tokens;
+
+pub use attention::{AttentionCall, AttentionKind};
+pub use block::{Block, BlockKind, ELEMENT_BYTES, Shard};
+pub use linear::{Gemm, Linear, Role, Split};
+pub use tokens::{CONDITION, TokenCounts, Tokens};
+use topologies::{Bytes, Flops};
+
+use crate::model::{Encoder, Experts, Grid, Model, Request, RequestError, SequenceAxis, Vae};
+
+/// The blocks of a forward pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layers {
+    /// Embedders, refiners of the text, modulation shared by all blocks.
+    pub head: Block,
+    /// Distinct blocks.
+    pub kinds: Vec<Block>,
+    /// Execution order: indices into `kinds`.
+    pub order: Vec<usize>,
+    /// Final norm and projection.
+    pub tail: Block,
+}
+
+/// What one forward pass of a model does for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// The model's name.
+    pub model: &'static str,
+    /// The request.
+    pub request: Request,
+    /// Image tokens along each axis.
+    pub grid: Grid,
+    /// Tokens of one row.
+    pub tokens: TokenCounts,
+    /// Rows of one forward pass: images x guidance branches that share it.
+    pub rows: u64,
+    /// Forward passes per step: 2 with sequential guidance.
+    pub forwards_per_step: u64,
+    /// Width of the residual stream.
+    pub hidden: u64,
+    /// The blocks.
+    pub layers: Layers,
+    /// Transformers of which one works at a time.
+    pub experts: Experts,
+    /// What a sequence split must divide.
+    pub sequence_axis: SequenceAxis,
+    /// Encoders, a phase before denoising.
+    pub encoders: &'static [Encoder],
+    /// The decoder, a phase after denoising.
+    pub vae: Vae,
+    /// Latent frames of one image or video.
+    pub latent_frames: u64,
+    /// Values of one image's or video's latent.
+    pub latent_values: u64,
+}
+
+impl Workload {
+    /// What one forward pass of `model` does for `request`.
+    ///
+    /// # Errors
+    /// A [`RequestError`] when the model cannot make such an image or video.
+    pub fn new(model: &Model, request: &Request) -> Result<Self, RequestError> {
+        let grid = model.grid(request)?;
+        let tokens = TokenCounts {
+            image: grid.tokens(),
+            text: u64::from(request.text_tokens),
+            audio: model.architecture.audio_tokens(request.frames),
+        };
+        Ok(Self {
+            model: model.name,
+            request: *request,
+            grid,
+            tokens,
+            rows: u64::from(request.batch) * request.guidance.rows_per_image(),
+            forwards_per_step: request.guidance.forwards_per_step(),
+            hidden: model.hidden,
+            layers: model.architecture.layers(model, &grid, tokens),
+            experts: model.experts,
+            sequence_axis: model.sequence_axis,
+            encoders: model.encoders,
+            vae: model.vae,
+            latent_frames: u64::from(model.latent.frames(request.frames)),
+            latent_values: model.latent.values(request.resolution, request.frames),
+        })
+    }
+
+    /// Image tokens of one row.
+    #[must_use]
+    pub const fn image_tokens(&self) -> u64 {
+        self.tokens.image
+    }
+
+    /// Text tokens of one row.
+    #[must_use]
+    pub const fn text_tokens(&self) -> u64 {
+        self.tokens.text
+    }
+
+    /// Whether `degree` ranks can share the image tokens evenly, as the model's stack cuts them.
+    #[must_use]
+    pub const fn image_splits(&self, degree: u64) -> bool {
+        match self.sequence_axis {
+            SequenceAxis::Tokens => self.tokens.image.is_multiple_of(degree),
+            SequenceAxis::Rows => self.grid.height.is_multiple_of(degree),
+        }
+    }
+
+    /// Whether `degree` ranks can share the text tokens evenly; else each rank has all of them.
+    #[must_use]
+    pub const fn text_splits(&self, degree: u64) -> bool {
+        self.tokens.text.is_multiple_of(degree)
+    }
+
+    /// The blocks in execution order, head and tail excluded.
+    pub fn blocks(&self) -> impl ExactSizeIterator<Item = &Block> {
+        let layers = &self.layers;
+        layers.order.iter().map(|kind| &layers.kinds[*kind])
+    }
+
+    /// Head, blocks and tail in execution order.
+    pub fn all_blocks(&self) -> impl Iterator<Item = &Block> {
+        std::iter::once(&self.layers.head)
+            .chain(self.blocks())
+            .chain(std::iter::once(&self.layers.tail))
+    }
+
+    /// FLOPs of the convolutions of one forward pass, all rows: the patch embedder of some
+    /// models, most of a U-Net.
+    #[must_use]
+    pub fn convolution_flops(&self) -> Flops {
+        self.all_blocks()
+            .map(|block| block.convolution_flops(self.rows))
+            .sum()
+    }
+
+    /// FLOPs of the matrix products of one forward pass, all rows, convolutions left out.
+    #[must_use]
+    pub fn linear_flops(&self) -> Flops {
+        self.all_blocks()
+            .map(|block| block.linear_flops(self.rows))
+            .sum()
+    }
+
+    /// FLOPs of the attention of one forward pass, all rows.
+    #[must_use]
+    pub fn attention_flops(&self) -> Flops {
+        self.all_blocks()
+            .map(|block| block.attention_flops(self.rows))
+            .sum()
+    }
+
+    /// FLOPs of the whole denoising loop.
+    #[must_use]
+    pub fn denoise_flops(&self) -> Flops {
+        (self.linear_flops() + self.convolution_flops() + self.attention_flops())
+            * (self.forwards_per_step * u64::from(self.request.steps))
+    }
+
+    /// Stored weights of the transformer (one expert, where experts switch by timestep).
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        self.all_blocks().map(Block::parameters).sum()
+    }
+
+    /// Bytes of the transformer's weights in bf16.
+    #[must_use]
+    pub fn weight_bytes(&self) -> Bytes {
+        Bytes::new(self.parameters() * ELEMENT_BYTES)
+    }
+
+    /// Bytes of one full activation of the widest block: rows x tokens x width, bf16.
+    #[must_use]
+    pub fn activation_bytes(&self) -> Bytes {
+        self.blocks()
+            .map(|block| block.activation_bytes(self.rows))
+            .max()
+            .unwrap_or(Bytes::ZERO)
+    }
+
+    /// Bytes of K and V of the block that has the most, all tokens and rows, bf16.
+    #[must_use]
+    pub fn kv_bytes_per_block(&self) -> Bytes {
+        self.blocks()
+            .map(|block| block.kv_bytes(self.rows))
+            .max()
+            .unwrap_or(Bytes::ZERO)
+    }
+
+    /// FLOPs of encoding the prompt, and the negative prompt where guidance needs one.
+    #[must_use]
+    pub fn encoder_flops(&self) -> Flops {
+        let prompts = self.request.guidance.branches();
+        self.encoders
+            .iter()
+            .map(|encoder| encoder.flops(prompts))
+            .sum()
+    }
+
+    /// Bytes of the encoders' weights in bf16.
+    #[must_use]
+    pub fn encoder_bytes(&self) -> Bytes {
+        self.encoders.iter().map(Encoder::weight_bytes).sum()
+    }
+
+    /// FLOPs of decoding all images or videos.
+    #[must_use]
+    pub fn vae_flops(&self) -> Flops {
+        self.vae.flops(self.request.resolution, self.latent_frames) * u64::from(self.request.batch)
+    }
+
+    /// Peak activation memory of decoding one image or video; more than one decode in turn.
+    #[must_use]
+    pub fn vae_peak_bytes(&self) -> Bytes {
+        let frames = u64::from(self.request.frames);
+        self.vae.peak_bytes(self.request.resolution, frames)
+    }
+
+    /// Bytes of the latents of all images or videos, bf16.
+    #[must_use]
+    pub fn latent_bytes(&self) -> Bytes {
+        Bytes::new(self.latent_values * u64::from(self.request.batch) * ELEMENT_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Guidance, find, known};
+
+    fn default_of(name: &str) -> Workload {
+        let model = find(name).unwrap();
+        model.workload(&model.default).unwrap()
+    }
+
+    #[test]
+    fn matrix_products_add_up_to_the_flops_of_every_block() {
+        for model in known() {
+            let work = model.workload(&model.default).unwrap();
+            for block in work.all_blocks() {
+                let products: Flops = block
+                    .gemms(&Shard::whole(work.rows))
+                    .iter()
+                    .map(Gemm::flops)
+                    .sum();
+                let counted = block.linear_flops(work.rows) + block.convolution_flops(work.rows);
+                assert_eq!(products, counted, "{} {:?}", model.name, block.kind);
+            }
+        }
+    }
+
+    #[test]
+    fn even_shards_conserve_work() {
+        // Two sequence shards or two tensor shards do twice half of what is split, and twice all
+        // of what is replicated.
+        let work = default_of("FLUX.1-dev");
+        for block in work.blocks() {
+            let whole: u64 = work_of(block, Shard::whole(1));
+            let conditioning: u64 = block
+                .gemms(&Shard::whole(1))
+                .iter()
+                .filter(|gemm| gemm.role == Role::Modulation)
+                .map(|gemm| gemm.flops().get())
+                .sum();
+            let sequence = Shard {
+                image_parts: 2,
+                text_parts: 2,
+                ..Shard::whole(1)
+            };
+            let tensor = Shard {
+                tensor_degree: 2,
+                ..Shard::whole(1)
+            };
+            assert_eq!(2 * work_of(block, sequence), whole + conditioning);
+            assert_eq!(2 * work_of(block, tensor), whole + conditioning);
+        }
+    }
+
+    fn work_of(block: &Block, shard: Shard) -> u64 {
+        let gemms = block.gemms(&shard);
+        gemms.iter().map(|gemm| gemm.flops().get()).sum()
+    }
+
+    #[test]
+    fn all_reduces_follow_from_row_split_matrices() {
+        let calls = |name: &str, index: usize| {
+            let work = default_of(name);
+            work.layers.kinds[index]
+                .all_reduces(&Shard::whole(1))
+                .iter()
+                .map(|bytes| bytes.get())
+                .collect::<Vec<u64>>()
+        };
+        // FLUX double blocks: two of the image, two of the text; single blocks: one of both.
+        let (image, text) = (4096 * 3072 * 2, 512 * 3072 * 2);
+        let work = default_of("FLUX.1-dev");
+        let (first, last) = (work.blocks().next().unwrap(), work.blocks().last().unwrap());
+        let shard = Shard::whole(1);
+        let bytes = |list: &[u64]| list.iter().map(|&b| Bytes::new(b)).collect::<Vec<_>>();
+        assert_eq!(
+            first.all_reduces(&shard),
+            bytes(&[image, image, text, text])
+        );
+        assert_eq!(last.all_reduces(&shard), bytes(&[image + text]));
+        // Cross-attention adds a third, except in PixArt's published runs.
+        assert_eq!(calls("Wan2.1-T2V-1.3B", 0).len(), 3);
+        assert_eq!(calls("PixArt-alpha", 0).len(), 2);
+    }
+
+    #[test]
+    fn flux_activations_and_keys_have_the_published_size() {
+        // A = 4608 x 3072 x 2 = 28.3 MB; K and V of a block are two of those.
+        let work = default_of("FLUX.1-dev");
+        assert_eq!(work.activation_bytes(), Bytes::new(28_311_552));
+        assert_eq!(work.kv_bytes_per_block(), Bytes::new(2 * 28_311_552));
+        assert_eq!(work.latent_bytes(), Bytes::new(16 * 128 * 128 * 2));
+    }
+
+    #[test]
+    fn guidance_doubles_rows_or_forward_passes() {
+        let model = find("SD3-medium").unwrap();
+        let with = |guidance| {
+            let request = Request {
+                guidance,
+                ..model.default
+            };
+            model.workload(&request).unwrap()
+        };
+        let (none, batched) = (with(Guidance::None), with(Guidance::Batched));
+        let sequential = with(Guidance::Sequential);
+        assert_eq!((none.rows, none.forwards_per_step), (1, 1));
+        assert_eq!((batched.rows, batched.forwards_per_step), (2, 1));
+        assert_eq!((sequential.rows, sequential.forwards_per_step), (1, 2));
+        assert_eq!(batched.linear_flops(), none.linear_flops() * 2);
+        assert_eq!(batched.denoise_flops(), sequential.denoise_flops());
+        assert_eq!(batched.encoder_flops(), none.encoder_flops() * 2);
+    }
+
+    #[test]
+    fn cogvideox_splits_by_token_rows() {
+        // 480 pixels are 30 token rows; FLUX's 4096 tokens split by any power of two.
+        let legal: Vec<u64> = (1..=8)
+            .filter(|degree| default_of("CogVideoX-2b").image_splits(*degree))
+            .collect();
+        assert_eq!(legal, [1, 2, 3, 5, 6]);
+        assert!(default_of("FLUX.1-dev").image_splits(8));
+        assert!(!default_of("SD3-medium").text_splits(2));
+    }
+
+    #[test]
+    fn spatial_attention_stays_within_a_frame() {
+        // 16 frames of 1024 tokens: 1/16 of full attention. Temporal: 1/1024.
+        let work = default_of("Latte-1");
+        let [spatial, temporal] = &work.layers.kinds[..] else {
+            panic!("Latte has two kinds of blocks");
+        };
+        let full = 4 * 16_384 * 16_384 * 1152;
+        let flops = |block: &Block| block.call_flops(&block.attention[0], 1).get();
+        assert_eq!(flops(spatial), full / 16);
+        assert_eq!(flops(temporal), full / 1024);
+    }
+}
