@@ -2,6 +2,8 @@
 
 mod cost;
 mod op;
+pub mod store;
 
 pub use cost::{Cost, CostModel, Miss, Provenance};
 pub use op::{Compressor, Op};
+pub use store::Mask;
