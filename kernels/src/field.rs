@@ -131,6 +131,11 @@ impl Field {
         ln_us_of(self.cells[(at[0] * second.points.len() + at[1]) * third.points.len() + at[2]])
     }
 
+    /// A point of an axis.
+    pub(crate) fn point(&self, axis: usize, index: usize) -> Point {
+        self.axes[axis].points[index]
+    }
+
     /// The cell whose coordinates are exactly `query`.
     pub(crate) fn cell(&self, query: &[Point; 3]) -> Option<[usize; 3]> {
         let mut at = [0; 3];
