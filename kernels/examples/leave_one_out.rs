@@ -1,7 +1,7 @@
 //! Predicts every row of a CSV file with the row itself left out, and reports the errors.
 //!
 //! ```text
-//! cargo run -p kernels --release --example leave_one_out -- gemm.csv.gz [this|lines] [rows.csv]
+//! cargo run -p kernels --release --example leave_one_out -- gemm.csv.gz [this|line0|line1|line2|lines] [rows.csv]
 //! ```
 
 use std::collections::BTreeMap;
@@ -110,9 +110,12 @@ impl Errors {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let source = arguments.first().ok_or("usage: leave_one_out FILE.csv.gz [this|lines] [rows.csv]")?;
+    let source = arguments.first().ok_or("usage: leave_one_out FILE.csv.gz [this|line0|line1|line2|lines] [rows.csv]")?;
     let exclude = match arguments.get(1).map(String::as_str) {
         Some("lines") => Exclude::Lines,
+        Some("line0") => Exclude::Line(0),
+        Some("line1") => Exclude::Line(1),
+        Some("line2") => Exclude::Line(2),
         _ => Exclude::This,
     };
     let mut reader = csv::Reader::from_reader(GzDecoder::new(File::open(source)?));

@@ -210,17 +210,20 @@ pub(crate) fn exponent_limited_peak(from: &Chip, to: &Chip, head_dim: u64) -> f6
 const PAIRS: [Metric; 2] = [
     Metric {
         weight: 1.0,
+        wide: 1.0,
         length: 1.53,
         jump: 0.19,
     },
     Metric {
         weight: 0.25,
+        wide: 0.25,
         length: 37.0,
         jump: 0.0,
     },
 ];
 const LENGTH: [Metric; 1] = [Metric {
     weight: 0.55,
+    wide: 0.55,
     length: 3.97,
     jump: 0.0,
 }];

@@ -20,12 +20,23 @@ use crate::store::ln_us_of;
 /// How far apart two values of a coordinate count.
 #[derive(Clone, Copy)]
 pub(crate) struct Metric {
-    /// Weight in the search for neighbours.
+    /// Weight in the narrow search for neighbours.
     pub weight: f64,
+    /// Weight in the wide search.
+    pub wide: f64,
     /// Correlation length, in octaves.
     pub length: f64,
     /// What any difference costs.
     pub jump: f64,
+}
+
+/// Which weights the search for neighbours uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// The query lies on measured lines: their other points come first.
+    Narrow,
+    /// It does not: neighbours on more lines.
+    Wide,
 }
 
 /// One covariance term: its weight, and on which axes the correlation is the slow one.
@@ -77,8 +88,14 @@ fn lag(metrics: &[Metric], a: &Point, b: &Point) -> f64 {
     metrics.iter().zip(a.iter().zip(b)).map(one).sum()
 }
 
-fn distance(metrics: &[Metric], a: &Point, b: &Point) -> f64 {
-    let one = |(metric, (a, b)): (&Metric, (&f64, &f64))| (metric.weight * (a - b)).powi(2);
+fn distance(metrics: &[Metric], search: Search, a: &Point, b: &Point) -> f64 {
+    let one = |(metric, (a, b)): (&Metric, (&f64, &f64))| {
+        let weight = match search {
+            Search::Narrow => metric.weight,
+            Search::Wide => metric.wide,
+        };
+        (weight * (a - b)).powi(2)
+    };
     metrics.iter().zip(a.iter().zip(b)).map(one).sum()
 }
 
@@ -131,6 +148,11 @@ impl Field {
         ln_us_of(self.cells[(at[0] * second.points.len() + at[1]) * third.points.len() + at[2]])
     }
 
+    /// Whether `query` has a coordinate of this axis.
+    pub(crate) fn on_axis(&self, axis: usize, query: &[Point; 3]) -> bool {
+        self.axes[axis].points.contains(&query[axis])
+    }
+
     /// A point of an axis.
     pub(crate) fn point(&self, axis: usize, index: usize) -> Point {
         self.axes[axis].points[index]
@@ -149,6 +171,7 @@ impl Field {
     pub(crate) fn nearest(
         &self,
         query: &[Point; 3],
+        search: Search,
         count: usize,
         skip: impl Fn([usize; 3]) -> bool,
     ) -> Vec<Neighbour> {
@@ -156,7 +179,7 @@ impl Field {
             let mut order: Vec<(f64, usize)> = self.axes[axis]
                 .points
                 .iter()
-                .map(|point| distance(self.law.metrics[axis], point, &query[axis]))
+                .map(|point| distance(self.law.metrics[axis], search, point, &query[axis]))
                 .zip(0..)
                 .collect();
             order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -195,10 +218,11 @@ impl Field {
     pub(crate) fn estimate(
         &self,
         query: &[Point; 3],
+        search: Search,
         residual: impl Fn([usize; 3]) -> f64,
         skip: impl Fn([usize; 3]) -> bool,
     ) -> Option<Estimate> {
-        let near = self.nearest(query, self.law.neighbours, skip);
+        let near = self.nearest(query, search, self.law.neighbours, skip);
         if near.len() < 4 {
             return None;
         }
@@ -464,6 +488,7 @@ mod tests {
 
     static METRIC: [Metric; 1] = [Metric {
         weight: 1.0,
+        wide: 1.0,
         length: 1.0,
         jump: 0.0,
     }];
@@ -507,7 +532,7 @@ mod tests {
         let level = field.ln_us([0, 0, 0]).unwrap();
         let query = [[1.3, 0.0], [2.7, 0.0], [0.1, 0.0]];
         let found = field
-            .estimate(&query, |at| field.ln_us(at).unwrap(), |_| false)
+            .estimate(&query, Search::Narrow, |at| field.ln_us(at).unwrap(), |_| false)
             .unwrap();
         assert!((found.mean - level).abs() < 1e-9);
     }
@@ -517,7 +542,7 @@ mod tests {
         let field = field(|i, j, k| 1.0 + 0.3 * i as f64 - 0.2 * j as f64 + 0.1 * k as f64);
         let query = [[2.0, 0.0], [3.0, 0.0], [1.0, 0.0]];
         let found = field
-            .estimate(&query, |at| field.ln_us(at).unwrap(), |_| false)
+            .estimate(&query, Search::Narrow, |at| field.ln_us(at).unwrap(), |_| false)
             .unwrap();
         assert!((found.mean - field.ln_us([2, 3, 1]).unwrap()).abs() < 1e-3);
         assert!(found.spread < 0.01);
@@ -536,7 +561,7 @@ mod tests {
             .filter(|n| n.at != [1, 4, 0])
             .collect();
         scan.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.at.cmp(&b.at)));
-        let found = field.nearest(&query, 9, |at| at == [1, 4, 0]);
+        let found = field.nearest(&query, Search::Narrow, 9, |at| at == [1, 4, 0]);
         let cells = |list: &[Neighbour]| list.iter().map(|n| n.at).collect::<Vec<_>>();
         assert_eq!(cells(&found), cells(&scan[..9]));
     }

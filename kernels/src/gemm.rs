@@ -141,16 +141,19 @@ impl Base {
 
 const M: [Metric; 1] = [Metric {
     weight: 1.87,
+    wide: 1.87,
     length: 0.71,
     jump: 0.52,
 }];
 const N: [Metric; 1] = [Metric {
     weight: 1.59,
+    wide: 1.59,
     length: 0.33,
     jump: 0.10,
 }];
 const K: [Metric; 1] = [Metric {
     weight: 0.24,
+    wide: 1.2,
     length: 6.7,
     jump: 0.02,
 }];

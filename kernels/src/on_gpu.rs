@@ -259,8 +259,8 @@ fn borrowed(gpu: &Gpu, source: Source, shape: Shape, exclude: Exclude) -> Answer
     let own = interval::half_width(table, &residual, shape);
     let (provenance, half_width, note) = match (kinship, residual.found) {
         (Kinship::Own, Found::Exact) => (Provenance::Measured, own, "measured".to_owned()),
-        (Kinship::Own, Found::Between(_)) => {
-            let note = "between measured shapes".to_owned();
+        (Kinship::Own, Found::Between(e)) => {
+            let note = format!("between {:.4} {:.4}", e.scatter, e.spread);
             (Provenance::Interpolated, own, note)
         }
         (Kinship::Own, Found::Beyond) => {

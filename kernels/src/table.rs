@@ -10,7 +10,7 @@ use topologies::gpu;
 
 use crate::attention;
 use crate::chip::Chip;
-use crate::field::{Estimate, Field, Point};
+use crate::field::{Estimate, Field, Point, Search};
 use crate::gemm;
 use crate::store::{Kind, Mask, StoredTable};
 
@@ -21,8 +21,10 @@ pub enum Exclude {
     Nothing,
     /// Leaves out the shape itself.
     This,
-    /// Leaves out every shape that shares a coordinate (or differs in it by one): the shape is then
-    /// off the grid in every axis.
+    /// Leaves out every shape with the same coordinate on this axis, or one that differs by 1 (a twin
+    /// such as m + 1): 0 is m or batch x heads, 1 is n or length, 2 is k.
+    Line(usize),
+    /// Leaves out the lines of every axis: the shape is then off the grid in all of them.
     Lines,
 }
 
@@ -186,21 +188,27 @@ impl Table {
         let skip = |at: [usize; 3]| match exclude {
             Exclude::Nothing => false,
             Exclude::This => Some(at) == own,
-            Exclude::Lines => self.shares_a_line(at, &query),
+            Exclude::Line(axis) => self.shares_line(axis, at, &query),
+            Exclude::Lines => (0..3).any(|axis| self.shares_line(axis, at, &query)),
+        };
+        let search = match exclude {
+            Exclude::Line(0 | 1) | Exclude::Lines => Search::Wide,
+            _ if self.field.on_axis(0, &query) && self.field.on_axis(1, &query) => Search::Narrow,
+            _ => Search::Wide,
         };
         let outside = (0..3).any(|axis| {
             let (low, high) = self.range[axis];
             !(low..=high).contains(&query[axis][0])
         });
         if !outside
-            && let Some(estimate) = self.field.estimate(&query, |at| self.residual_at(at), skip)
+            && let Some(estimate) = self.field.estimate(&query, search, |at| self.residual_at(at), skip)
         {
             return Residual {
                 value: estimate.mean,
                 found: Found::Between(estimate),
             };
         }
-        let near = self.field.nearest(&query, 6, skip);
+        let near = self.field.nearest(&query, Search::Narrow, 6, skip);
         let sum: f64 = near.iter().map(|n| self.residual_at(n.at)).sum();
         Residual {
             value: sum / near.len().max(1) as f64,
@@ -208,17 +216,15 @@ impl Table {
         }
     }
 
-    /// Whether a cell has a coordinate of `query`, or one that differs by 1 (a twin such as m + 1).
-    fn shares_a_line(&self, at: [usize; 3], query: &[Point; 3]) -> bool {
-        (0..3).any(|axis| {
-            let (first, second) = self.axes[axis][at[axis]];
-            let cell = match (self.kind, axis) {
-                (Kind::Attention { .. }, 0) => f64::from(first) * f64::from(second),
-                (Kind::Attention { .. }, 2) => return false,
-                _ => f64::from(first),
-            };
-            (cell - query[axis][0].exp2()).abs() < 1.5
-        })
+    /// Whether a cell lies on the line of `query` on an axis, or on that of a twin.
+    fn shares_line(&self, axis: usize, at: [usize; 3], query: &[Point; 3]) -> bool {
+        let (first, second) = self.axes[axis][at[axis]];
+        let cell = match (self.kind, axis) {
+            (Kind::Attention { .. }, 0) => f64::from(first) * f64::from(second),
+            (Kind::Attention { .. }, 2) => return false,
+            _ => f64::from(first),
+        };
+        (cell - query[axis][0].exp2()).abs() < 1.5
     }
 
     /// `ln T` between the nearest measured lines of each axis, bilinear in the logarithms; the naive
