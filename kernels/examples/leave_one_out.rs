@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run -p kernels --release --example leave_one_out -- gemm.csv.gz [this|line0|line1|line2|lines] [rows.csv]
 //! ```
+//! `without=h200_sxm` in place of `this` predicts the rows of that system from the others' tables.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -27,8 +28,11 @@ impl Row {
         self.fields[name].parse().expect("a whole number")
     }
 
-    fn ask(&self, exclude: Exclude) -> Result<(Prediction, Baselines), Miss> {
-        let tables = Tables::built_in();
+    fn ask(
+        &self,
+        tables: &Tables,
+        exclude: Exclude,
+    ) -> Result<(Prediction, Baselines), Miss> {
         if self.fields.contains_key("m") {
             let dtype = match self.text("dtype") {
                 "fp8" => DType::Fp8,
@@ -118,12 +122,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("line2") => Exclude::Line(2),
         _ => Exclude::This,
     };
+    let without = arguments.get(1).and_then(|mode| mode.strip_prefix("without="));
+    let fewer = without.map(Tables::without);
+    let tables = fewer.as_ref().unwrap_or_else(|| Tables::built_in());
     let mut reader = csv::Reader::from_reader(GzDecoder::new(File::open(source)?));
     let rows: Vec<Row> = reader
         .deserialize()
         .map(|fields| Ok(Row { fields: fields? }))
         .collect::<Result<_, csv::Error>>()?;
-    let answers: Vec<_> = rows.par_iter().map(|row| row.ask(exclude)).collect();
+    let rows: Vec<Row> = rows
+        .into_iter()
+        .filter(|row| without.is_none_or(|system| row.text("system") == system))
+        .collect();
+    let answers: Vec<_> = rows
+        .par_iter()
+        .map(|row| row.ask(tables, exclude))
+        .collect();
     let mut groups: BTreeMap<String, Errors> = BTreeMap::new();
     let mut dump = String::from("group,measured_us,predicted_us,half_width,roofline_us,note\n");
     for (row, answer) in rows.iter().zip(answers) {

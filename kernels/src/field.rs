@@ -153,9 +153,59 @@ impl Field {
         self.axes[axis].points.contains(&query[axis])
     }
 
-    /// A point of an axis.
-    pub(crate) fn point(&self, axis: usize, index: usize) -> Point {
-        self.axes[axis].points[index]
+    /// Every measured cell with the natural logarithm of its microseconds.
+    #[cfg(test)]
+    pub(crate) fn measured(&self) -> impl Iterator<Item = ([usize; 3], f64)> {
+        let [_, second, third] = &self.axes;
+        let (second, third) = (second.points.len(), third.points.len());
+        self.cells.iter().enumerate().filter_map(move |(cell, code)| {
+            let at = [cell / (second * third), cell / third % second, cell % third];
+            ln_us_of(*code).map(|ln| (at, ln))
+        })
+    }
+
+    /// Weighted mean of ln T over the measured corners of a box; `None` where none is measured.
+    pub(crate) fn weighted(&self, corners: [Vec<(usize, f64)>; 3]) -> Option<f64> {
+        let (mut sum, mut total) = (0.0, 0.0);
+        for &(i, first) in &corners[0] {
+            for &(j, second) in &corners[1] {
+                for &(k, third) in &corners[2] {
+                    if let Some(ln) = self.ln_us([i, j, k]) {
+                        let weight = first * second * third;
+                        sum += weight * ln;
+                        total += weight;
+                    }
+                }
+            }
+        }
+        (total > 0.0).then(|| sum / total)
+    }
+
+    /// The points of an axis on both sides of a coordinate, with linear weights; `strict` looks past
+    /// a point at the coordinate itself. Empty beyond the axis.
+    pub(crate) fn bracket(&self, axis: usize, at: f64, strict: bool) -> Vec<(usize, f64)> {
+        let points = &self.axes[axis].points;
+        if points.len() == 1 {
+            return vec![(0, 1.0)];
+        }
+        let exact = || points.iter().enumerate().filter(|(_, p)| p[0] == at);
+        if !strict && let Some((index, _)) = exact().next() {
+            return vec![(index, 1.0)];
+        }
+        let closest = |side: &dyn Fn(f64) -> bool| {
+            points
+                .iter()
+                .enumerate()
+                .filter(|(_, point)| side(point[0]))
+                .min_by(|a, b| (a.1[0] - at).abs().total_cmp(&(b.1[0] - at).abs()))
+        };
+        match (closest(&|x| x < at), closest(&|x| x > at)) {
+            (Some((below, low)), Some((above, high))) => {
+                let share = (at - low[0]) / (high[0] - low[0]);
+                vec![(below, 1.0 - share), (above, share)]
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The cell whose coordinates are exactly `query`.
@@ -227,22 +277,27 @@ impl Field {
             return None;
         }
         let values: Vec<f64> = near.iter().map(|n| residual(n.at)).collect();
-        let mut matrix = vec![0.0; near.len() * near.len()];
-        let mut noise = vec![self.law.nugget; near.len()];
-        self.fill(&near, &noise, &mut matrix);
-        let first = Solution::of(&mut matrix, &values);
-        let lone = first.without_themselves();
+        let covariances = self.covariances(&near);
+        let size = near.len();
+        let noisy = |noise: &dyn Fn(usize) -> f64| {
+            let mut matrix = covariances.clone();
+            for i in 0..size {
+                matrix[i * size + i] += noise(i);
+            }
+            factor(&mut matrix, size);
+            matrix
+        };
+        let even = noisy(&|_| self.law.nugget);
+        let lone = Solution::of(&even, &values).without_themselves(&even);
         let mut sizes: Vec<f64> = lone.iter().map(|r| r.abs()).collect();
         sizes.sort_unstable_by(f64::total_cmp);
-        let scatter = 1.5 * sizes[sizes.len() / 2];
+        let scatter = 1.5 * sizes[size / 2];
         let scale = scatter + self.law.floor;
-        for (nugget, residual) in noise.iter_mut().zip(&lone) {
-            *nugget *= (residual / (2.0 * scale)).powi(2).max(1.0);
-        }
-        self.fill(&near, &noise, &mut matrix);
-        let second = Solution::of(&mut matrix, &values);
+        let doubt = |i: usize| (lone[i] / (2.0 * scale)).powi(2).max(1.0);
+        let reweighted = noisy(&|i| self.law.nugget * doubt(i));
+        let solution = Solution::of(&reweighted, &values);
         let towards = self.towards(query, &near);
-        let (mean, variance) = second.at(&matrix, &towards, self.sill());
+        let (mean, variance) = solution.at(&reweighted, &towards, self.sill());
         Some(Estimate {
             mean,
             spread: (variance.max(0.0) + self.law.nugget).sqrt(),
@@ -255,11 +310,11 @@ impl Field {
     }
 
     /// The upper triangle of the neighbours' covariance matrix.
-    fn fill(&self, near: &[Neighbour], noise: &[f64], matrix: &mut [f64]) {
+    fn covariances(&self, near: &[Neighbour]) -> Vec<f64> {
         let n = near.len();
-        let sill = self.sill();
+        let mut matrix = vec![0.0; n * n];
         for i in 0..n {
-            matrix[i * n + i] = sill + noise[i];
+            matrix[i * n + i] = self.sill();
             let rows: [usize; 3] =
                 std::array::from_fn(|axis| near[i].at[axis] * self.axes[axis].points.len());
             for j in i + 1..n {
@@ -270,6 +325,7 @@ impl Field {
                 matrix[i * n + j] = self.covariance(&pair);
             }
         }
+        matrix
     }
 
     fn covariance(&self, pair: &[(f64, f64); 3]) -> f64 {
@@ -368,70 +424,45 @@ struct Solution {
     ones: Vec<f64>,
     /// Sum of `ones`.
     total: f64,
-    /// Diagonal of `K^-1`.
-    diagonal: Vec<f64>,
 }
 
 impl Solution {
-    /// Factors the upper triangle in `matrix` (kept there as U with U'U = K) and solves.
-    fn of(matrix: &mut [f64], values: &[f64]) -> Self {
-        let n = values.len();
-        factor(matrix, n);
-        let inverse = invert(matrix, n);
-        let apply = |right: &dyn Fn(usize) -> f64| -> (Vec<f64>, Vec<f64>) {
-            // inverse holds L^-1 by rows: y = L^-1 r, x = L^-T y.
-            let y: Vec<f64> = (0..n)
-                .map(|i| (0..=i).map(|j| inverse[i * n + j] * right(j)).sum())
-                .collect();
-            let mut x = vec![0.0; n];
-            for i in 0..n {
-                for (x, l) in x[..=i].iter_mut().zip(&inverse[i * n..=i * n + i]) {
-                    *x += l * y[i];
-                }
-            }
-            (y, x)
-        };
-        let (_, ones) = apply(&|_| 1.0);
-        let (_, raw) = apply(&|j| values[j]);
+    /// Solves where `factor` holds U with U'U = K.
+    fn of(factor: &[f64], values: &[f64]) -> Self {
+        let ones = solve(factor, vec![1.0; values.len()]);
+        let raw = solve(factor, values.to_vec());
         let total: f64 = ones.iter().sum();
         let mean = raw.iter().sum::<f64>() / total;
         let weights = raw.iter().zip(&ones).map(|(r, o)| r - mean * o).collect();
+        Self {
+            mean,
+            weights,
+            ones,
+            total,
+        }
+    }
+
+    /// Each point's residual to what the others say, the mean re-estimated without it.
+    fn without_themselves(&self, factor: &[f64]) -> Vec<f64> {
+        let n = self.weights.len();
+        let inverse = invert(factor, n);
         let mut diagonal = vec![0.0; n];
         for i in 0..n {
             for (d, l) in diagonal[..=i].iter_mut().zip(&inverse[i * n..=i * n + i]) {
                 *d += l * l;
             }
         }
-        Self {
-            mean,
-            weights,
-            ones,
-            total,
-            diagonal,
-        }
-    }
-
-    /// Each point's residual to what the others say, the mean re-estimated without it.
-    fn without_themselves(&self) -> Vec<f64> {
-        (0..self.weights.len())
-            .map(|i| self.weights[i] / (self.diagonal[i] - self.ones[i].powi(2) / self.total))
+        (0..n)
+            .map(|i| self.weights[i] / (diagonal[i] - self.ones[i].powi(2) / self.total))
             .collect()
     }
 
     /// The estimate and its variance where `towards` are the covariances to the points.
     fn at(&self, factor: &[f64], towards: &[f64], sill: f64) -> (f64, f64) {
-        let n = towards.len();
         let dot = |a: &[f64]| a.iter().zip(towards).map(|(a, b)| a * b).sum::<f64>();
         let estimate = self.mean + dot(&self.weights);
-        // z = L^-1 k0 by forward substitution on U' = L.
         let mut z = towards.to_vec();
-        for i in 0..n {
-            z[i] /= factor[i * n + i];
-            let head = z[i];
-            for (rest, u) in z[i + 1..].iter_mut().zip(&factor[i * n + i + 1..i * n + n]) {
-                *rest -= u * head;
-            }
-        }
+        forward(factor, &mut z);
         let explained: f64 = z.iter().map(|z| z * z).sum();
         let unbiased = (1.0 - dot(&self.ones)).powi(2) / self.total;
         (estimate, sill - explained + unbiased)
@@ -457,6 +488,30 @@ fn factor(matrix: &mut [f64], n: usize) {
             }
         }
     }
+}
+
+/// Replaces `x` by L^-1 x where L' = U is in the upper triangle of `factor`.
+fn forward(factor: &[f64], x: &mut [f64]) {
+    let n = x.len();
+    for i in 0..n {
+        x[i] /= factor[i * n + i];
+        let head = x[i];
+        for (rest, u) in x[i + 1..].iter_mut().zip(&factor[i * n + i + 1..i * n + n]) {
+            *rest -= u * head;
+        }
+    }
+}
+
+/// K^-1 x where U with U'U = K is in the upper triangle of `factor`.
+fn solve(factor: &[f64], mut x: Vec<f64>) -> Vec<f64> {
+    let n = x.len();
+    forward(factor, &mut x);
+    for i in (0..n).rev() {
+        let row = &factor[i * n + i + 1..i * n + n];
+        let known: f64 = row.iter().zip(&x[i + 1..]).map(|(u, x)| u * x).sum();
+        x[i] = (x[i] - known) / factor[i * n + i];
+    }
+    x
 }
 
 /// Rows of L^-1 where U = L' is in the upper triangle of `factor`.

@@ -71,8 +71,8 @@ pub struct Prediction {
 pub struct Baselines {
     /// max(FLOPs / datasheet peak, bytes / datasheet bandwidth).
     pub roofline: SimDuration,
-    /// Interpolation of the logarithm of the measured time along the grid, the row left out; `None`
-    /// off the grid or without a table.
+    /// Interpolation of the logarithm of the measured time between neighbours on the grid, the row
+    /// left out; `None` beyond the grid or without a table.
     pub log_log: Option<SimDuration>,
 }
 
@@ -162,7 +162,7 @@ impl Tables {
         let roofline = (shape.flops() / peak).max(shape.bytes(row.dtype) / chip.bandwidth);
         let log_log = self
             .own_gemm(row)
-            .and_then(|table| table.log_log_us(Shape::Gemm(shape), Exclude::This));
+            .and_then(|table| table.log_log_us(Shape::Gemm(shape)));
         Ok(baselines(roofline, log_log))
     }
 
@@ -177,7 +177,7 @@ impl Tables {
         let roofline = (shape.flops(row.mask) / chip.bf16).max(shape.bytes() / chip.bandwidth);
         let log_log = self
             .own_attention(row)
-            .and_then(|table| table.log_log_us(Shape::Attention(shape), Exclude::This));
+            .and_then(|table| table.log_log_us(Shape::Attention(shape)));
         Ok(baselines(roofline, log_log))
     }
 

@@ -6,7 +6,7 @@
 //! ```
 //! Guarantees: an answer never uses a cell that [`Exclude`] names.
 
-use topologies::gpu;
+use topologies::{DType, Gpu, gpu};
 
 use crate::attention;
 use crate::chip::Chip;
@@ -75,8 +75,10 @@ pub(crate) struct Table {
     pub system: String,
     pub software: String,
     pub kernel: String,
-    pub dtype: topologies::DType,
+    pub dtype: DType,
     /// The GPU that was measured.
+    pub gpu: &'static Gpu,
+    /// Its figures.
     pub chip: Chip,
     pub physics: Physics,
     /// The shortest measured time, microseconds.
@@ -119,6 +121,7 @@ impl Table {
             software: stored.software,
             kernel: stored.kernel,
             dtype: stored.dtype,
+            gpu,
             chip: Chip::of(gpu),
             physics,
             fastest_us: fastest.expect("a table has a measurement").exp(),
@@ -227,40 +230,55 @@ impl Table {
         (cell - query[axis][0].exp2()).abs() < 1.5
     }
 
-    /// `ln T` between the nearest measured lines of each axis, bilinear in the logarithms; the naive
-    /// baseline. `None` where a corner is missing.
-    pub(crate) fn log_log_us(&self, shape: Shape, exclude: Exclude) -> Option<f64> {
+    /// Octaves that `shape` lies outside the measured range, on its worst axis.
+    pub(crate) fn octaves_beyond(&self, shape: Shape) -> f64 {
         let query = shape.point();
-        let own = self.field.cell(&query);
-        let estimates = (0..3)
-            .filter_map(|axis| self.log_log_along(axis, &query, own, exclude))
-            .collect::<Vec<f64>>();
-        (!estimates.is_empty())
-            .then(|| (estimates.iter().sum::<f64>() / estimates.len() as f64).exp())
+        (0..3)
+            .map(|axis| {
+                let (low, high) = self.range[axis];
+                (low - query[axis][0]).max(query[axis][0] - high).max(0.0)
+            })
+            .fold(0.0, f64::max)
     }
 
-    /// `ln T` on the straight line between the two nearest measured cells of one axis.
-    fn log_log_along(
-        &self,
-        axis: usize,
-        query: &[Point; 3],
-        own: Option<[usize; 3]>,
-        exclude: Exclude,
-    ) -> Option<f64> {
-        let at = own?;
-        if exclude == Exclude::Nothing {
-            return self.field.ln_us(at);
-        }
-        let along = |index: usize| {
-            let mut cell = at;
-            cell[axis] = index;
-            let point = self.field.point(axis, index);
-            self.field.ln_us(cell).map(|ln| (point[0], ln))
+    /// Whether the table has so few shapes (A100: 5,567) that gaps hide more.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.axes[0].len() < 20
+    }
+
+    /// Interpolation of ln T in the logarithms of the sizes, in microseconds: the naive baseline.
+    ///
+    /// Off the grid trilinear between the corners that are measured. A measured shape is left out:
+    /// the mean of the straight lines through its neighbours on each axis. `None` beyond the grid.
+    pub(crate) fn log_log_us(&self, shape: Shape) -> Option<f64> {
+        let query = shape.point();
+        let own = self
+            .field
+            .cell(&query)
+            .filter(|at| self.field.ln_us(*at).is_some());
+        let around = |axis: usize| self.field.bracket(axis, query[axis][0], own.is_some());
+        let mean = match own {
+            None => self.field.weighted([around(0), around(1), around(2)]),
+            Some(at) => {
+                let line = |axis: usize| {
+                    let mut brackets = at.map(|index| vec![(index, 1.0)]);
+                    brackets[axis] = around(axis);
+                    let alone = brackets[axis].len() < 2;
+                    (!alone).then(|| self.field.weighted(brackets)).flatten()
+                };
+                let lines: Vec<f64> = (0..3).filter_map(line).collect();
+                (!lines.is_empty()).then(|| lines.iter().sum::<f64>() / lines.len() as f64)
+            }
         };
-        let below = (0..at[axis]).rev().find_map(along)?;
-        let above = (at[axis] + 1..self.axes[axis].len()).find_map(along)?;
-        let share = (query[axis][0] - below.0) / (above.0 - below.0);
-        Some(below.1 + share * (above.1 - below.1))
+        mean.map(f64::exp)
+    }
+
+    /// Every measured shape and its microseconds.
+    #[cfg(test)]
+    pub(crate) fn measured(&self) -> impl Iterator<Item = (Shape, f64)> {
+        self.field
+            .measured()
+            .map(|(at, ln)| (self.shape_at(at), ln.exp()))
     }
 
     /// The mask of an attention table.

@@ -79,6 +79,19 @@ impl Tables {
         })
     }
 
+    /// The embedded tables but those of `system`: how well its relatives speak for it.
+    ///
+    /// # Panics
+    /// As [`built_in`](Self::built_in).
+    #[must_use]
+    pub fn without(system: &str) -> Self {
+        let mut tables =
+            Self::read(GEMM, ATTENTION).expect("the embedded tables are decoded by the tests");
+        tables.gemm.retain(|table| table.system != system);
+        tables.attention.retain(|table| table.system != system);
+        tables
+    }
+
     /// What is measured: (system, software, kernel, kind) of every table.
     pub fn contents(&self) -> impl Iterator<Item = (&str, &str, &str, Kind)> {
         self.gemm.iter().chain(&self.attention).map(|table| {
