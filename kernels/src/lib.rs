@@ -1,7 +1,37 @@
-//! Operations of a diffusion transformer and what they cost on a GPU.
+//! Operations of diffusion transformers and what they cost on a GPU.
+//!
+//! ```text
+//! tables/*.bin ─▶ store ─▶ table (base + kriging of what it misses) ─┐
+//! datasheets   ─▶ kinship (whose table, how far to trust it) ────────┼─▶ Tables: CostModel
+//! published    ─▶ codec, memory ─────────────────────────────────────┘
+//! ```
+//!
+//! Guarantees: every time names where it came from and a 90 % interval; nothing is substituted
+//! silently; equal questions have equal answers.
+//!
+//! Not modelled: concurrent kernels, launch gaps of the host, power caps set by the operator.
 
+mod attention;
+mod chip;
+mod codec;
+mod compressor;
 mod cost;
+mod field;
+mod gemm;
+mod interval;
+mod kinship;
+mod memory;
+mod on_gpu;
 mod op;
+pub mod predict;
+pub mod store;
+mod table;
+mod tables;
 
+pub use compressor::{Compressor, UnknownCompressor};
 pub use cost::{Cost, CostModel, Miss, Provenance};
-pub use op::{Compressor, Op};
+pub use op::Op;
+pub use predict::{AttentionRow, Baselines, GemmRow, Prediction};
+pub use store::{DamagedTable, Mask};
+pub use table::Exclude;
+pub use tables::Tables;

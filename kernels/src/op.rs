@@ -2,20 +2,7 @@
 
 use topologies::DType;
 
-/// A compressor of K and V messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Compressor {
-    /// Sign, with a scale per token and channel.
-    OneBit,
-    /// Sign and one magnitude bit, with a scale per token and channel.
-    TwoBit,
-    /// Rank-`r` factors by subspace iteration, fp16.
-    LowRank(u16),
-    /// Rank-`r` factors by subspace iteration, INT4.
-    LowRankInt4(u16),
-    /// The largest of every `M` values, with its position.
-    Sparse(u16),
-}
+use crate::compressor::Compressor;
 
 /// One operation of a diffusion transformer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +34,13 @@ pub enum Op {
     /// Work limited by device memory: norms, activations, residual sums, merges, copies.
     MemoryBound {
         /// Bytes read plus bytes written.
+        bytes: u64,
+    },
+    /// Passes (reads or writes) over one activation: the elementwise work of a transformer block.
+    Elementwise {
+        /// Reads plus writes of the activation.
+        passes: u64,
+        /// Bytes of the activation: what must fit in level 2 to be fast.
         bytes: u64,
     },
     /// Arithmetic without a table, at the GPU's sustained rate: convolutions of a VAE, text encoders.

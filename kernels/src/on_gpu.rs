@@ -1,0 +1,367 @@
+//! Matrix products and attention on any GPU: whose table, which residual, which peak.
+//!
+//! ```text
+//! own table │ same chip │ sister ─▶ that table's base on this GPU's figures + its residual
+//! else a sustained rate          ─▶ the nearest table's base at that rate, no residual
+//! else family │ generation │ foreign ─▶ base on the datasheet + half or none of the residual
+//! ```
+//! Guarantees: an unmeasured GPU's answer has provenance Borrowed or Datasheet and says from whom;
+//! a number format the GPU lacks is a [`Miss`].
+//!
+//! Not modelled: kernels that only the unmeasured GPU has.
+
+use topologies::{DType, Gpu};
+
+use crate::attention;
+use crate::chip::Chip;
+use crate::cost::{Miss, Provenance};
+use crate::gemm;
+use crate::interval;
+use crate::kinship::Kinship;
+use crate::store::{Kind, Mask};
+use crate::table::{Exclude, Found, Shape, Table};
+use crate::tables::{Answer, Tables};
+
+/// Half-width where a sustained rate stands in for a table: twice it where the rate is not one of
+/// this number format, or the kernel's constants are of another architecture.
+const SUSTAINED_HALF_WIDTH: f64 = 0.30;
+/// Half-width added where the asked kernel is not the measured one.
+const OTHER_KERNEL_HALF_WIDTH: f64 = 0.15;
+
+/// A table that speaks for a GPU, and their relation.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    table: &'a Table,
+    kinship: Kinship,
+}
+
+impl Tables {
+    /// Time of a matrix product on `gpu`.
+    pub(crate) fn gemm_on(
+        &self,
+        gpu: &Gpu,
+        dtype: DType,
+        kernel: Option<&str>,
+        shape: gemm::Shape,
+        exclude: Exclude,
+    ) -> Result<Answer, Miss> {
+        let wanted = |table: &Table| table.dtype == dtype;
+        let source = nearest(&self.gemm, gpu, kernel, wanted).filter(|_| {
+            // A GPU without the number format has no figure, whatever its relatives can do.
+            Chip::of(gpu).peak(dtype).is_some()
+        });
+        let source = source.ok_or_else(|| Miss::NoFigure {
+            gpu: gpu.name.clone(),
+            what: format!("{dtype:?} matrix products"),
+            remedy: "plan with bf16, or give the GPU's peak for this number format".into(),
+        })?;
+        let rate = gpu.sustained_gemm.map(|rate| {
+            let chip = Chip::of(gpu);
+            let scale = chip.peak(dtype).unwrap_or(chip.bf16) / chip.bf16;
+            rate.as_f64() / 1e6 * scale
+        });
+        let answer = match (source.kinship.yields_to_sustained(), rate) {
+            (true, Some(rate)) => sustained_gemm(gpu, source, rate, shape),
+            _ => borrowed(gpu, source, Shape::Gemm(shape), exclude),
+        };
+        Ok(other_kernel(answer, source, kernel))
+    }
+
+    /// Time of attention on `gpu`.
+    pub(crate) fn attention_on(
+        &self,
+        gpu: &Gpu,
+        mask: Mask,
+        kernel: Option<&str>,
+        shape: attention::Shape,
+        exclude: Exclude,
+    ) -> Result<Answer, Miss> {
+        if mask == Mask::Causal {
+            return self.causal(gpu, kernel, shape, exclude);
+        }
+        let closest = nearest(&self.attention, gpu, None, |_| true);
+        let close = closest.is_some_and(|source| source.kinship <= Kinship::Sister);
+        let yields = closest.is_none_or(|source| source.kinship.yields_to_sustained());
+        if yields && let Some(cost) = sustained_time_per_score(gpu, shape.head_dim) {
+            return self.sustained_attention(gpu, cost, shape);
+        }
+        let full = |table: &Table| table.mask() == Mask::Full;
+        let own_full = nearest(&self.attention, gpu, kernel, full)
+            .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
+        if close && own_full.kinship > Kinship::Sister {
+            return self.from_causal(gpu, shape, exclude);
+        }
+        self.full(gpu, kernel, shape, exclude)
+    }
+
+    /// Non-causal attention from tables of head widths 64, 72 and 80.
+    fn full(
+        &self,
+        gpu: &Gpu,
+        kernel: Option<&str>,
+        shape: attention::Shape,
+        exclude: Exclude,
+    ) -> Result<Answer, Miss> {
+        let (width, wide) = match shape.head_dim {
+            ..=64 => (64, false),
+            65..=72 => (72, false),
+            73..=96 => (80, false),
+            97..=128 => (64, true),
+            _ => return Err(no_attention(gpu, shape.head_dim)),
+        };
+        let wanted = |table: &Table| is_attention(table, Mask::Full, width);
+        let source = nearest(&self.attention, gpu, kernel, wanted)
+            .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
+        let padded = attention::Shape {
+            head_dim: width.into(),
+            ..shape
+        };
+        let mut answer = borrowed(gpu, source, Shape::Attention(padded), exclude);
+        if wide {
+            let work = (shape.batch * shape.heads) as f64 * shape.side().powi(2);
+            answer.us *= attention::wide_head_factor(&source.table.system, work);
+            widen(&mut answer, 0.12, "width 128 from 64 by the causal ratio");
+        } else if u64::from(width) != shape.head_dim {
+            let note = format!("width {} runs padded as {width}", shape.head_dim);
+            widen(&mut answer, 0.10, &note);
+        }
+        Ok(other_kernel(answer, source, kernel))
+    }
+
+    /// Non-causal attention of a GPU whose only table is causal with width 128.
+    fn from_causal(
+        &self,
+        gpu: &Gpu,
+        shape: attention::Shape,
+        exclude: Exclude,
+    ) -> Result<Answer, Miss> {
+        let wanted = |table: &Table| is_attention(table, Mask::Causal, 128);
+        let source = nearest(&self.attention, gpu, None, wanted)
+            .filter(|_| shape.head_dim <= 128)
+            .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
+        let wide = attention::Shape {
+            head_dim: 128,
+            ..shape
+        };
+        let mut answer = borrowed(gpu, source, Shape::Attention(wide), exclude);
+        answer.us *= attention::full_over_causal(shape.side());
+        let rate = |head_dim| sustained_time_per_score(gpu, head_dim);
+        if let (Some(own), Some(full)) = (rate(shape.head_dim), rate(128)) {
+            answer.us *= own / full;
+        }
+        widen(&mut answer, 0.20, "from causal width 128");
+        Ok(answer)
+    }
+
+    /// Causal attention: asked only by validation.
+    fn causal(
+        &self,
+        gpu: &Gpu,
+        kernel: Option<&str>,
+        shape: attention::Shape,
+        exclude: Exclude,
+    ) -> Result<Answer, Miss> {
+        let exact = |table: &Table| {
+            matches!(table.kind, Kind::Attention { mask: Mask::Causal, head_dim }
+                if u64::from(head_dim) == shape.head_dim)
+        };
+        let source = nearest(&self.attention, gpu, kernel, exact)
+            .or_else(|| nearest(&self.attention, gpu, kernel, |t| is_attention(t, Mask::Causal, 128)))
+            .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
+        let mut answer = borrowed(gpu, source, Shape::Attention(shape), exclude);
+        if !exact(source.table) {
+            widen(&mut answer, 0.30, "scaled from width 128");
+        }
+        Ok(other_kernel(answer, source, kernel))
+    }
+
+    /// Attention at a sustained rate: waves and fixed times of the nearest table's kernel.
+    fn sustained_attention(
+        &self,
+        gpu: &Gpu,
+        us_per_score: f64,
+        shape: attention::Shape,
+    ) -> Result<Answer, Miss> {
+        let wanted = |table: &Table| is_attention(table, Mask::Full, 64);
+        let source = nearest(&self.attention, gpu, None, wanted)
+            .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
+        let crate::table::Physics::Attention(base) = source.table.physics else {
+            unreachable!("an attention table has an attention base");
+        };
+        let at_rate = attention::Base {
+            eff: 1.0,
+            tau: 0.0,
+            ks: 0.0,
+            ..base
+        };
+        let rate = 4.0 * shape.head_dim as f64 / us_per_score;
+        Ok(Answer {
+            us: at_rate.us(&Chip::of(gpu), rate, Mask::Full, shape),
+            provenance: Provenance::Datasheet,
+            half_width: sustained_half_width(source),
+            note: format!("sustained rate of {} ({})", gpu.name, gpu.sustained_source),
+        })
+    }
+}
+
+fn is_attention(table: &Table, mask: Mask, head_dim: u32) -> bool {
+    table.kind == Kind::Attention { mask, head_dim }
+}
+
+fn no_attention(gpu: &Gpu, head_dim: u64) -> Miss {
+    Miss::NoFigure {
+        gpu: gpu.name.clone(),
+        what: format!("attention with heads of width {head_dim}"),
+        remedy: "widths up to 128 are covered: give a sustained attention rate for this GPU".into(),
+    }
+}
+
+/// The closest relative's table, the same kernel first, then the nearest bandwidth.
+fn nearest<'a>(
+    tables: &'a [Table],
+    gpu: &Gpu,
+    kernel: Option<&str>,
+    wanted: impl Fn(&Table) -> bool,
+) -> Option<Source<'a>> {
+    let bandwidth = |chip: &Chip| chip.bandwidth.ln();
+    let own = bandwidth(&Chip::of(gpu));
+    tables
+        .iter()
+        .filter(|table| wanted(table))
+        .map(|table| {
+            let kinship = Kinship::of(table.gpu, gpu);
+            Source { table, kinship }
+        })
+        .min_by(|a, b| {
+            let other_kernel = |source: &Source| kernel.is_some_and(|k| k != source.table.kernel);
+            let gap = |source: &Source| (bandwidth(&source.table.chip) - own).abs();
+            a.kinship
+                .cmp(&b.kinship)
+                .then(other_kernel(a).cmp(&other_kernel(b)))
+                .then(gap(a).total_cmp(&gap(b)))
+        })
+}
+
+/// Time from a source's base on this GPU and its share of the residual.
+fn borrowed(gpu: &Gpu, source: Source, shape: Shape, exclude: Exclude) -> Answer {
+    let Source { table, kinship } = source;
+    let chip = kinship.chip(&table.chip, &Chip::of(gpu), table.dtype);
+    let mut peak = chip
+        .peak(table.dtype)
+        .expect("the caller checked the number format");
+    if let Shape::Attention(shape) = shape
+        && kinship > Kinship::SameChip
+    {
+        peak = attention::exponent_limited_peak(&table.chip, &chip, shape.head_dim);
+    }
+    let residual = table.residual(shape, exclude);
+    let base = table.base_at(&chip, peak, shape);
+    let us = base * (kinship.residual_share() * residual.value).exp();
+    let own = interval::half_width(table, &residual, shape);
+    let (provenance, half_width, note) = match (kinship, residual.found) {
+        (Kinship::Own, Found::Exact) => (Provenance::Measured, own, "measured".to_owned()),
+        (Kinship::Own, Found::Between(_)) => {
+            let note = "between measured shapes".to_owned();
+            (Provenance::Interpolated, own, note)
+        }
+        (Kinship::Own, Found::Beyond) => {
+            let note = "beyond the measured shapes".to_owned();
+            (Provenance::Extrapolated, own, note)
+        }
+        _ => {
+            let transfer = match shape {
+                Shape::Gemm(_) => kinship.gemm_half_width(table.dtype),
+                Shape::Attention(_) => {
+                    attention_transfer(kinship, &table.chip, &Chip::of(gpu))
+                }
+            };
+            let note = format!("{kinship:?} of {}, moved by the datasheets", table.system);
+            let half_width = own.hypot(transfer).min(0.9);
+            (Provenance::Borrowed, half_width, note)
+        }
+    };
+    Answer {
+        us: us.max(if kinship <= Kinship::Sister {
+            table.fastest_us
+        } else {
+            0.5 * table.fastest_us
+        }),
+        provenance,
+        half_width,
+        note,
+    }
+}
+
+/// Attention between sisters is only as close as their exponent units.
+fn attention_transfer(kinship: Kinship, from: &Chip, to: &Chip) -> f64 {
+    let other_exponents = from.exponent.is_some() && from.exponent != to.exponent;
+    if kinship == Kinship::Sister && other_exponents {
+        Kinship::Generation.attention_half_width()
+    } else {
+        kinship.attention_half_width()
+    }
+}
+
+fn sustained_half_width(source: Source) -> f64 {
+    let doubtful = source.kinship == Kinship::Foreign || source.table.dtype == DType::Fp8;
+    SUSTAINED_HALF_WIDTH * if doubtful { 2.0 } else { 1.0 }
+}
+
+/// A matrix product at a sustained rate: tiles, waves and memory of the nearest table's base.
+fn sustained_gemm(gpu: &Gpu, source: Source, rate: f64, shape: gemm::Shape) -> Answer {
+    let table = source.table;
+    let crate::table::Physics::Gemm(base) = table.physics else {
+        unreachable!("a GEMM table has a GEMM base");
+    };
+    let at_rate = gemm::Base { e0: 1.0, ..base };
+    Answer {
+        us: at_rate.us(&Chip::of(gpu), rate, table.dtype, shape),
+        provenance: Provenance::Datasheet,
+        half_width: sustained_half_width(source),
+        note: format!("sustained rate of {} ({})", gpu.name, gpu.sustained_source),
+    }
+}
+
+/// Microseconds for one query-key pair of one head at the sustained rate, all heads of a width.
+///
+/// Between listed widths the time is linear in the width; below them it is that of the narrowest.
+fn sustained_time_per_score(gpu: &Gpu, head_dim: u64) -> Option<f64> {
+    let width = head_dim as f64;
+    let time = |(listed, rate): &(u32, topologies::FlopRate)| {
+        let listed = f64::from(*listed);
+        (listed, 4.0 * listed / (rate.as_f64() / 1e6))
+    };
+    let listed: Vec<(f64, f64)> = gpu.sustained_attention_by_head.iter().map(time).collect();
+    let Some(first) = listed.first() else {
+        let rate = gpu.sustained_attention?.as_f64() / 1e6;
+        return Some(4.0 * width / rate);
+    };
+    if width <= first.0 {
+        return Some(first.1);
+    }
+    for pair in listed.windows(2) {
+        let [(low, before), (high, after)] = [pair[0], pair[1]];
+        if width <= high {
+            return Some(before + (after - before) * (width - low) / (high - low));
+        }
+    }
+    let last = listed.last().expect("the list is not empty");
+    Some(last.1 * width / last.0)
+}
+
+fn widen(answer: &mut Answer, half_width: f64, note: &str) {
+    answer.half_width = answer.half_width.hypot(half_width).min(0.9);
+    answer.provenance = answer.provenance.max(Provenance::Interpolated);
+    answer.note = format!("{}; {note}", answer.note);
+}
+
+/// Says so where the asked kernel is not the one measured.
+fn other_kernel(mut answer: Answer, source: Source, kernel: Option<&str>) -> Answer {
+    if let Some(asked) = kernel
+        && asked != source.table.kernel
+    {
+        let note = format!("{asked} is not measured: {} instead", source.table.kernel);
+        widen(&mut answer, OTHER_KERNEL_HALF_WIDTH, &note);
+    }
+    answer
+}

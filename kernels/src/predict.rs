@@ -1,0 +1,218 @@
+//! Predictions of measured rows, for validation: any row of the tables' schema, ours or not.
+//!
+//! Guarantees: with [`Exclude::This`] a row that stands in the built-in tables is left out of its own
+//! prediction; a system, kernel or software that is not in the tables is named in the note.
+
+use topologies::{DType, SimDuration, gpu};
+
+use crate::attention;
+use crate::chip::Chip;
+use crate::cost::{Miss, Provenance};
+use crate::gemm;
+use crate::store::Mask;
+use crate::table::{Exclude, Shape, Table};
+use crate::tables::{Answer, Tables};
+
+/// A row of a GEMM file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GemmRow<'a> {
+    /// The GPU, by any known name, for example `gb200`.
+    pub system: &'a str,
+    /// The software that ran the kernel.
+    pub software: &'a str,
+    /// Number format.
+    pub dtype: DType,
+    /// The kernel's name.
+    pub kernel: &'a str,
+    /// Rows.
+    pub m: u64,
+    /// Output width.
+    pub n: u64,
+    /// Input width.
+    pub k: u64,
+}
+
+/// A row of an attention file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionRow<'a> {
+    /// The GPU, by any known name.
+    pub system: &'a str,
+    /// The software that ran the kernel.
+    pub software: &'a str,
+    /// The kernel's name.
+    pub kernel: &'a str,
+    /// The mask.
+    pub mask: Mask,
+    /// Independent rows.
+    pub batch: u64,
+    /// Queries, and keys.
+    pub seq_len: u64,
+    /// Heads.
+    pub heads: u64,
+    /// Width of a head.
+    pub head_dim: u64,
+}
+
+/// A predicted time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The time.
+    pub latency: SimDuration,
+    /// Half-width of the 90 % interval, as a fraction of `latency`.
+    pub half_width: f64,
+    /// Where it came from.
+    pub provenance: Provenance,
+    /// How, in words: which table, which substitute.
+    pub note: String,
+}
+
+/// What simpler models say about the same row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Baselines {
+    /// max(FLOPs / datasheet peak, bytes / datasheet bandwidth).
+    pub roofline: SimDuration,
+    /// Interpolation of the logarithm of the measured time between neighbours on the grid, the row
+    /// left out; `None` beyond the grid or without a table.
+    pub log_log: Option<SimDuration>,
+}
+
+impl From<Answer> for Prediction {
+    fn from(answer: Answer) -> Self {
+        let cost = answer.cost();
+        Self {
+            latency: cost.time,
+            half_width: cost.half_width,
+            provenance: cost.provenance,
+            note: answer.note,
+        }
+    }
+}
+
+impl GemmRow<'_> {
+    fn shape(&self) -> gemm::Shape {
+        gemm::Shape {
+            m: self.m,
+            n: self.n,
+            k: self.k,
+        }
+    }
+}
+
+impl AttentionRow<'_> {
+    fn shape(&self) -> attention::Shape {
+        attention::Shape {
+            batch: self.batch,
+            heads: self.heads,
+            queries: self.seq_len,
+            keys: self.seq_len,
+            head_dim: self.head_dim,
+        }
+    }
+}
+
+fn unknown_system(system: &str) -> impl FnOnce(gpu::UnknownName) -> Miss {
+    move |error| Miss::NoFigure {
+        gpu: system.to_owned(),
+        what: "datasheet".into(),
+        remedy: error.to_string(),
+    }
+}
+
+impl Tables {
+    /// Predicts a GEMM row.
+    ///
+    /// # Errors
+    /// A [`Miss`] for an unknown system or a number format it lacks.
+    pub fn predict_gemm(&self, row: &GemmRow, exclude: Exclude) -> Result<Prediction, Miss> {
+        let gpu = gpu::find(row.system).map_err(unknown_system(row.system))?;
+        let answer = self.gemm_on(gpu, row.dtype, Some(row.kernel), row.shape(), exclude)?;
+        let own = self.own_gemm(row);
+        Ok(other_software(answer, own, row.software).into())
+    }
+
+    /// Predicts an attention row.
+    ///
+    /// # Errors
+    /// A [`Miss`] for an unknown system or a width of head that nothing covers.
+    pub fn predict_attention(
+        &self,
+        row: &AttentionRow,
+        exclude: Exclude,
+    ) -> Result<Prediction, Miss> {
+        let gpu = gpu::find(row.system).map_err(unknown_system(row.system))?;
+        let kernel = Some(row.kernel);
+        let answer = self.attention_on(gpu, row.mask, kernel, row.shape(), exclude)?;
+        let own = self.own_attention(row);
+        Ok(other_software(answer, own, row.software).into())
+    }
+
+    /// What simpler models say about a GEMM row.
+    ///
+    /// # Errors
+    /// A [`Miss`] for an unknown system or a number format it lacks.
+    pub fn gemm_baselines(&self, row: &GemmRow) -> Result<Baselines, Miss> {
+        let gpu = gpu::find(row.system).map_err(unknown_system(row.system))?;
+        let chip = Chip::of(gpu);
+        let peak = chip.peak(row.dtype).ok_or_else(|| Miss::NoFigure {
+            gpu: gpu.name.clone(),
+            what: format!("{:?} peak", row.dtype),
+            remedy: "leave this row out".into(),
+        })?;
+        let shape = row.shape();
+        let roofline = (shape.flops() / peak).max(shape.bytes(row.dtype) / chip.bandwidth);
+        let log_log = self
+            .own_gemm(row)
+            .and_then(|table| table.log_log_us(Shape::Gemm(shape)));
+        Ok(baselines(roofline, log_log))
+    }
+
+    /// What simpler models say about an attention row.
+    ///
+    /// # Errors
+    /// A [`Miss`] for an unknown system.
+    pub fn attention_baselines(&self, row: &AttentionRow) -> Result<Baselines, Miss> {
+        let gpu = gpu::find(row.system).map_err(unknown_system(row.system))?;
+        let chip = Chip::of(gpu);
+        let shape = row.shape();
+        let roofline = (shape.flops(row.mask) / chip.bf16).max(shape.bytes() / chip.bandwidth);
+        let log_log = self
+            .own_attention(row)
+            .and_then(|table| table.log_log_us(Shape::Attention(shape)));
+        Ok(baselines(roofline, log_log))
+    }
+
+    fn own_gemm(&self, row: &GemmRow) -> Option<&Table> {
+        self.gemm
+            .iter()
+            .find(|t| t.system == row.system && t.dtype == row.dtype && t.kernel == row.kernel)
+    }
+
+    fn own_attention(&self, row: &AttentionRow) -> Option<&Table> {
+        self.attention.iter().find(|t| {
+            let head_dim = u32::try_from(row.head_dim).unwrap_or(u32::MAX);
+            let mask = row.mask;
+            t.system == row.system
+                && t.kernel == row.kernel
+                && t.kind == crate::store::Kind::Attention { mask, head_dim }
+        })
+    }
+}
+
+fn baselines(roofline: f64, log_log: Option<f64>) -> Baselines {
+    Baselines {
+        roofline: SimDuration::from_us_f64(roofline),
+        log_log: log_log.map(SimDuration::from_us_f64),
+    }
+}
+
+/// Says so where the measured table is of another version of the software.
+fn other_software(mut answer: Answer, own: Option<&Table>, software: &str) -> Answer {
+    if let Some(table) = own
+        && table.software != software
+    {
+        answer.note = format!("{}; measured with {}", answer.note, table.software);
+        answer.half_width = answer.half_width.max(0.10);
+        answer.provenance = answer.provenance.max(Provenance::Interpolated);
+    }
+    answer
+}
