@@ -262,7 +262,7 @@ pub(super) const LTX: Vae = Vae {
     first: 1_740_416,
     next: 6_921_600,
     spatial: 32,
-    widest: 256 / 16,
+    widest: 128 / 16,
     tiling: Tiling::Frames(u64::MAX),
     ..COGVIDEOX
 };
@@ -285,11 +285,11 @@ pub(super) const LTX_2: Vae = Vae {
     ..LTX
 };
 
-/// Step-Video, 16 x with 17 frames in 3 latents. Its graph is not in diffusers: Wan 2.2's cost per
-/// latent frame is assumed.
+/// Step-Video, 16 x with 17 frames in 3 latents. Its graph is not in diffusers: half a billion weights
+/// and Wan 2.2's cost per latent frame are assumed.
 pub(super) const STEP_VIDEO: Vae = Vae {
     name: "Step-Video VAE, 16x (Wan 2.2's cost assumed)",
-    parameters: 499_000_000,
+    parameters: 500_000_000,
     first: WAN_22.next,
     attention: MiddleAttention::None,
     element_bytes: 2,

@@ -298,13 +298,9 @@ mod tests {
 
     #[test]
     fn all_reduces_follow_from_row_split_matrices() {
-        let calls = |name: &str, index: usize| {
+        let calls = |name: &str| {
             let work = default_of(name);
-            work.layers.kinds[index]
-                .all_reduces(&Shard::whole(1))
-                .iter()
-                .map(|bytes| bytes.get())
-                .collect::<Vec<u64>>()
+            work.layers.kinds[0].all_reduces(&Shard::whole(1)).len()
         };
         // FLUX double blocks: two of the image, two of the text; single blocks: one of both.
         let (image, text) = (4096 * 3072 * 2, 512 * 3072 * 2);
@@ -318,8 +314,8 @@ mod tests {
         );
         assert_eq!(last.all_reduces(&shard), bytes(&[image + text]));
         // Cross-attention adds a third, except in PixArt's published runs.
-        assert_eq!(calls("Wan2.1-T2V-1.3B", 0).len(), 3);
-        assert_eq!(calls("PixArt-alpha", 0).len(), 2);
+        assert_eq!(calls("Wan2.1-T2V-1.3B"), 3);
+        assert_eq!(calls("PixArt-alpha"), 2);
     }
 
     #[test]

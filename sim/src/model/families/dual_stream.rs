@@ -6,7 +6,8 @@ use super::{
 };
 use crate::model::Model;
 use crate::workload::{
-    AttentionKind, Block, BlockKind, Layers, Linear, Role, Split, TokenCounts, Tokens,
+    AttentionCall, AttentionKind, Block, BlockKind, Layers, Linear, Role, Split, TokenCounts,
+    Tokens,
 };
 
 /// The widths and counts of a dual-stream model.
@@ -46,36 +47,7 @@ impl DualStream {
             attention,
         };
         let (d, a) = (model.hidden, self.audio_hidden);
-        let video = model.head_shape();
-        let audio = (model.heads, a / model.heads);
-        let calls = vec![
-            attend(
-                AttentionKind::SelfImage,
-                video,
-                Tokens::Image,
-                Tokens::Image,
-            ),
-            attend(
-                AttentionKind::SelfOther,
-                audio,
-                Tokens::Audio,
-                Tokens::Audio,
-            ),
-            attend(AttentionKind::Cross, video, Tokens::Image, Tokens::Text),
-            attend(AttentionKind::Cross, audio, Tokens::Audio, Tokens::Text),
-            attend(
-                AttentionKind::CrossStream,
-                audio,
-                Tokens::Image,
-                Tokens::Audio,
-            ),
-            attend(
-                AttentionKind::CrossStream,
-                audio,
-                Tokens::Audio,
-                Tokens::Image,
-            ),
-        ];
+        let calls = self.attention(model);
         let values = model.latent.values_per_token();
         let out = |on, n, k| Linear::new(Role::Final, on, n, k, Split::Replicated);
         Layers {
@@ -91,6 +63,41 @@ impl DualStream {
                 vec![],
             ),
         }
+    }
+
+    fn attention(&self, model: &Model) -> Vec<AttentionCall> {
+        let video = model.head_shape();
+        let audio = (model.heads, self.audio_hidden / model.heads);
+        [
+            (
+                AttentionKind::SelfImage,
+                video,
+                Tokens::Image,
+                Tokens::Image,
+            ),
+            (
+                AttentionKind::SelfOther,
+                audio,
+                Tokens::Audio,
+                Tokens::Audio,
+            ),
+            (AttentionKind::Cross, video, Tokens::Image, Tokens::Text),
+            (AttentionKind::Cross, audio, Tokens::Audio, Tokens::Text),
+            (
+                AttentionKind::CrossStream,
+                audio,
+                Tokens::Image,
+                Tokens::Audio,
+            ),
+            (
+                AttentionKind::CrossStream,
+                audio,
+                Tokens::Audio,
+                Tokens::Image,
+            ),
+        ]
+        .map(|(kind, shape, queries, keys)| attend(kind, shape, queries, keys))
+        .to_vec()
     }
 
     fn head(&self, d: u64, values: u64) -> Vec<Linear> {

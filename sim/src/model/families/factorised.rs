@@ -46,28 +46,14 @@ impl Factorised {
             sequences,
             ..attend(kind, model.head_shape(), Tokens::Image, keys)
         };
-        let mut head = vec![PatchEmbedder::Convolution.embed(d, model.latent.values_per_token())];
-        head.extend(shared_modulation(d));
-        head.extend(two_layers(Tokens::Text, self.text_width, d));
         let mut temporal = self_attention(Tokens::Image, d).to_vec();
-        temporal.extend(feed_forward(
-            Tokens::Image,
-            d,
-            self.feed_forward,
-            Activation::Gelu,
-        ));
+        let inner = self.feed_forward;
+        temporal.extend(feed_forward(Tokens::Image, d, inner, Activation::Gelu));
         let mut spatial = temporal.clone();
         spatial.extend(cross_attention(d, d));
-        let patch = u64::from(model.latent.patch * model.latent.patch);
-        let out = Linear::new(
-            Role::Final,
-            Tokens::Image,
-            self.out_channels * patch,
-            d,
-            Split::Replicated,
-        );
+        let positions = grid.height * grid.width;
         Layers {
-            head: block(BlockKind::Head, tokens, head, vec![]),
+            head: block(BlockKind::Head, tokens, self.head(model), vec![]),
             kinds: vec![
                 block(
                     BlockKind::Spatial,
@@ -82,15 +68,30 @@ impl Factorised {
                     BlockKind::Temporal,
                     TokenCounts { text: 0, ..tokens },
                     temporal,
-                    vec![call(
-                        AttentionKind::Temporal,
-                        Tokens::Image,
-                        grid.height * grid.width,
-                    )],
+                    vec![call(AttentionKind::Temporal, Tokens::Image, positions)],
                 ),
             ],
             order: [0, 1].repeat(self.pairs),
-            tail: block(BlockKind::Tail, tokens, vec![out], vec![]),
+            tail: block(BlockKind::Tail, tokens, vec![self.out(model)], vec![]),
         }
+    }
+
+    fn head(&self, model: &Model) -> Vec<Linear> {
+        let (d, values) = (model.hidden, model.latent.values_per_token());
+        let mut linears = vec![PatchEmbedder::Convolution.embed(d, values)];
+        linears.extend(shared_modulation(d));
+        linears.extend(two_layers(Tokens::Text, self.text_width, d));
+        linears
+    }
+
+    fn out(&self, model: &Model) -> Linear {
+        let width = self.out_channels * u64::from(model.latent.patch * model.latent.patch);
+        Linear::new(
+            Role::Final,
+            Tokens::Image,
+            width,
+            model.hidden,
+            Split::Replicated,
+        )
     }
 }

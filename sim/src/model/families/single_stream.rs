@@ -34,27 +34,12 @@ impl SingleStream {
             attention,
         };
         let call = |kind, on| attend(kind, model.head_shape(), on, on);
-        let part = |on| {
-            let mut linears = self_attention(on, d).to_vec();
-            linears.extend(feed_forward(on, d, self.feed_forward, Activation::Gated));
-            linears
-        };
         let modulated = |on| {
-            let mut linears = part(on);
+            let mut linears = self.part(on, d);
             linears.push(condition(Role::Modulation, 4 * d, time));
             linears
         };
-        let mut head = vec![
-            embed(CONDITION, 1024, 256),
-            embed(CONDITION, time, 1024),
-            embed(Tokens::Image, d, values),
-            embed(Tokens::Text, d, self.text_width),
-        ];
-        for _ in 0..self.refiners {
-            // Every rank has the whole text: nothing to split or reduce.
-            let text = part(Tokens::Text).into_iter();
-            head.extend(text.map(|linear| linear.split(Split::Replicated)));
-        }
+        let head = self.head(d, values);
         let text = vec![call(AttentionKind::SelfOther, Tokens::Text); self.refiners];
         let tail = vec![
             condition(Role::Modulation, d, time),
@@ -77,5 +62,26 @@ impl SingleStream {
             order: [vec![0; self.refiners], vec![1; self.layers]].concat(),
             tail: block(BlockKind::Tail, tail, vec![]),
         }
+    }
+
+    fn head(&self, d: u64, values: u64) -> Vec<Linear> {
+        let mut linears = vec![
+            embed(CONDITION, 1024, 256),
+            embed(CONDITION, self.time_width, 1024),
+            embed(Tokens::Image, d, values),
+            embed(Tokens::Text, d, self.text_width),
+        ];
+        for _ in 0..self.refiners {
+            // Every rank has the whole text: nothing to split or reduce.
+            let text = self.part(Tokens::Text, d).into_iter();
+            linears.extend(text.map(|linear| linear.split(Split::Replicated)));
+        }
+        linears
+    }
+
+    fn part(&self, on: Tokens, d: u64) -> Vec<Linear> {
+        let mut linears = self_attention(on, d).to_vec();
+        linears.extend(feed_forward(on, d, self.feed_forward, Activation::Gated));
+        linears
     }
 }
