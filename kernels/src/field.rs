@@ -71,7 +71,11 @@ struct Axis {
 
 impl Axis {
     fn new(points: Vec<Point>, metrics: &[Metric], slow_factor: f64) -> Self {
-        let pairs = || points.iter().flat_map(|a| points.iter().map(move |b| (a, b)));
+        let pairs = || {
+            points
+                .iter()
+                .flat_map(|a| points.iter().map(move |b| (a, b)))
+        };
         let fast = pairs().map(|(a, b)| (-lag(metrics, a, b)).exp()).collect();
         let slow = pairs()
             .map(|(a, b)| (-lag(metrics, a, b) / slow_factor).exp())
@@ -158,10 +162,13 @@ impl Field {
     pub(crate) fn measured(&self) -> impl Iterator<Item = ([usize; 3], f64)> {
         let [_, second, third] = &self.axes;
         let (second, third) = (second.points.len(), third.points.len());
-        self.cells.iter().enumerate().filter_map(move |(cell, code)| {
-            let at = [cell / (second * third), cell / third % second, cell % third];
-            ln_us_of(*code).map(|ln| (at, ln))
-        })
+        self.cells
+            .iter()
+            .enumerate()
+            .filter_map(move |(cell, code)| {
+                let at = [cell / (second * third), cell / third % second, cell % third];
+                ln_us_of(*code).map(|ln| (at, ln))
+            })
     }
 
     /// Weighted mean of ln T over the measured corners of a box; `None` where none is measured.
@@ -587,7 +594,12 @@ mod tests {
         let level = field.ln_us([0, 0, 0]).unwrap();
         let query = [[1.3, 0.0], [2.7, 0.0], [0.1, 0.0]];
         let found = field
-            .estimate(&query, Search::Narrow, |at| field.ln_us(at).unwrap(), |_| false)
+            .estimate(
+                &query,
+                Search::Narrow,
+                |at| field.ln_us(at).unwrap(),
+                |_| false,
+            )
             .unwrap();
         assert!((found.mean - level).abs() < 1e-9);
     }
@@ -597,7 +609,12 @@ mod tests {
         let field = field(|i, j, k| 1.0 + 0.3 * i as f64 - 0.2 * j as f64 + 0.1 * k as f64);
         let query = [[2.0, 0.0], [3.0, 0.0], [1.0, 0.0]];
         let found = field
-            .estimate(&query, Search::Narrow, |at| field.ln_us(at).unwrap(), |_| false)
+            .estimate(
+                &query,
+                Search::Narrow,
+                |at| field.ln_us(at).unwrap(),
+                |_| false,
+            )
             .unwrap();
         assert!((found.mean - field.ln_us([2, 3, 1]).unwrap()).abs() < 1e-3);
         assert!(found.spread < 0.01);

@@ -166,7 +166,11 @@ impl Tables {
                 if u64::from(head_dim) == shape.head_dim)
         };
         let source = nearest(&self.attention, gpu, kernel, exact)
-            .or_else(|| nearest(&self.attention, gpu, kernel, |t| is_attention(t, Mask::Causal, 128)))
+            .or_else(|| {
+                nearest(&self.attention, gpu, kernel, |t| {
+                    is_attention(t, Mask::Causal, 128)
+                })
+            })
             .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
         let mut answer = borrowed(gpu, source, Shape::Attention(shape), exclude);
         if !exact(source.table) {
@@ -271,9 +275,7 @@ fn borrowed(gpu: &Gpu, source: Source, shape: Shape, exclude: Exclude) -> Answer
         _ => {
             let transfer = match shape {
                 Shape::Gemm(_) => kinship.gemm_half_width(table.dtype),
-                Shape::Attention(_) => {
-                    attention_transfer(kinship, &table.chip, &Chip::of(gpu))
-                }
+                Shape::Attention(_) => attention_transfer(kinship, &table.chip, &Chip::of(gpu)),
             };
             let note = format!("{kinship:?} of {}, moved by the datasheets", table.system);
             let half_width = own.hypot(transfer).min(0.9);

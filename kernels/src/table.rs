@@ -204,7 +204,9 @@ impl Table {
             !(low..=high).contains(&query[axis][0])
         });
         if !outside
-            && let Some(estimate) = self.field.estimate(&query, search, |at| self.residual_at(at), skip)
+            && let Some(estimate) =
+                self.field
+                    .estimate(&query, search, |at| self.residual_at(at), skip)
         {
             return Residual {
                 value: estimate.mean,
@@ -317,8 +319,8 @@ fn attention_grid(stored: &StoredTable) -> Grid {
     for (b, batch) in batches.iter().enumerate() {
         for (h, head) in heads.iter().enumerate() {
             pairs.push((*batch, *head));
-            let column = (0..lengths.len())
-                .map(|s| stored.cells[(b * lengths.len() + s) * heads.len() + h]);
+            let column =
+                (0..lengths.len()).map(|s| stored.cells[(b * lengths.len() + s) * heads.len() + h]);
             cells.extend(column);
         }
     }

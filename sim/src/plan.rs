@@ -8,6 +8,8 @@
 
 mod text;
 
+pub use text::PlanTextError;
+
 use kernels::Compressor;
 use topologies::DeviceId;
 
@@ -54,7 +56,10 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// No pipeline.
-    pub const NONE: Self = Self { stages: 1, patches: 1 };
+    pub const NONE: Self = Self {
+        stages: 1,
+        patches: 1,
+    };
 }
 
 /// How ranks share one request.
@@ -144,7 +149,8 @@ impl Plan {
     #[must_use]
     pub const fn rank(&self, at: Coordinates) -> u32 {
         let group = (at.data * self.cfg + at.cfg) * self.pipeline.stages + at.stage;
-        ((group * self.exchange.degree() + at.outer) * self.ulysses + at.ulysses) * self.tensor + at.tensor
+        ((group * self.exchange.degree() + at.outer) * self.ulysses + at.ulysses) * self.tensor
+            + at.tensor
     }
 
     /// The coordinates of a rank.
@@ -156,7 +162,14 @@ impl Plan {
         let (rest, outer) = (rest / outer_degree, rest % outer_degree);
         let (rest, stage) = (rest / self.pipeline.stages, rest % self.pipeline.stages);
         let (data, cfg) = (rest / self.cfg, rest % self.cfg);
-        Coordinates { data, cfg, stage, outer, ulysses, tensor }
+        Coordinates {
+            data,
+            cfg,
+            stage,
+            outer,
+            ulysses,
+            tensor,
+        }
     }
 
     /// Exact, stale or lossy; a stale and compressed plan is lossy.
@@ -183,7 +196,11 @@ impl Plan {
     /// If there is not one GPU for each rank.
     #[must_use]
     pub fn placed(mut self, placement: Vec<DeviceId>) -> Self {
-        assert_eq!(placement.len(), self.ranks() as usize, "a placement names one GPU for each rank");
+        assert_eq!(
+            placement.len(),
+            self.ranks() as usize,
+            "a placement names one GPU for each rank"
+        );
         self.placement = placement;
         self
     }
@@ -198,7 +215,10 @@ mod tests {
         let plan = Plan {
             data: 2,
             cfg: 2,
-            pipeline: Pipeline { stages: 3, patches: 3 },
+            pipeline: Pipeline {
+                stages: 3,
+                patches: 3,
+            },
             exchange: Exchange::Ring(2),
             ulysses: 4,
             tensor: 2,

@@ -1,0 +1,245 @@
+//! A plan's line: `cfg2+ulysses2+ring4/1bit warmup=1`, written and read.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+use topologies::DeviceId;
+
+use super::{Exchange, Fidelity, Pipeline, Plan};
+
+/// A plan that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PlanTextError {
+    /// A part that is not a known strategy with a degree.
+    #[error(
+        "\"{part}\" is not a part of a plan: write for instance cfg2+ulysses2+ring4/1bit, from none, \
+         dpN, cfgN, pipefusionN, pipefusionN(mM), ulyssesN, ringN, allgather-kvN, attention2dRxC, \
+         distrifusionN, tpN, vae-pN"
+    )]
+    Part {
+        /// What was written.
+        part: String,
+    },
+    /// Two parts that cannot stand together.
+    #[error(
+        "\"{part}\" stands beside another ring, all-gather, attention2d or distrifusion part: give one of them"
+    )]
+    TwoExchanges {
+        /// The second of them.
+        part: String,
+    },
+    /// An unknown compressor.
+    #[error("{0}")]
+    Compressor(String),
+    /// A setting after the plan that is not known.
+    #[error("\"{text}\" is not a setting of a plan: write warmup=N")]
+    Setting {
+        /// What was written.
+        text: String,
+    },
+}
+
+impl Plan {
+    /// The strategy with its degrees, as published tables write it: `cfg2+ulysses2+ring2`.
+    #[must_use]
+    pub fn strategy(&self) -> String {
+        let mut parts = Vec::new();
+        let mut part = |name: &str, degree: u32| {
+            if degree > 1 {
+                parts.push(format!("{name}{degree}"));
+            }
+        };
+        part("dp", self.data);
+        part("cfg", self.cfg);
+        part("ulysses", self.ulysses);
+        match self.exchange {
+            Exchange::Ring(n) => part("ring", n),
+            Exchange::Gather(n) => part("allgather-kv", n),
+            Exchange::Displaced(n) => part("distrifusion", n),
+            Exchange::Attention2d { rows, columns } => {
+                parts.push(format!("attention2d{rows}x{columns}"));
+            }
+        }
+        let Pipeline { stages, patches } = self.pipeline;
+        if stages > 1 {
+            let count = if patches == stages {
+                String::new()
+            } else {
+                format!("(m{patches})")
+            };
+            parts.push(format!("pipefusion{stages}{count}"));
+        }
+        for (name, degree) in [("tp", self.tensor), ("vae-p", self.vae)] {
+            if degree > 1 {
+                parts.push(format!("{name}{degree}"));
+            }
+        }
+        if parts.is_empty() {
+            "none".to_owned()
+        } else {
+            parts.join("+")
+        }
+    }
+}
+
+/// The line without the placement: `cfg2+ring2/2bit warmup=1`.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.strategy())?;
+        if let Some(compressor) = self.compressor {
+            write!(f, "/{compressor}")?;
+        }
+        if self.fidelity() != Fidelity::Exact {
+            write!(f, " warmup={}", self.warmup)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a plan's line; ranks are placed on the first GPUs, in order.
+impl FromStr for Plan {
+    type Err = PlanTextError;
+
+    fn from_str(text: &str) -> Result<Self, PlanTextError> {
+        let mut words = text.split_whitespace();
+        let layout = words.next().unwrap_or_default();
+        let (strategy, compressor) = match layout.split_once('/') {
+            Some((strategy, compressor)) => (strategy, Some(compressor)),
+            None => (layout, None),
+        };
+        let mut plan = Self::single(DeviceId::new(0));
+        for part in strategy.split('+') {
+            read_part(&mut plan, part)?;
+        }
+        plan.compressor = compressor
+            .map(|name| {
+                name.parse()
+                    .map_err(|error| PlanTextError::Compressor(format!("{error}")))
+            })
+            .transpose()?;
+        plan.warmup = u32::from(plan.fidelity() != Fidelity::Exact);
+        for word in words {
+            let count = word
+                .strip_prefix("warmup=")
+                .and_then(|count| count.parse().ok());
+            plan.warmup = count.ok_or_else(|| PlanTextError::Setting {
+                text: word.to_owned(),
+            })?;
+        }
+        let ranks = plan.ranks() as usize;
+        Ok(plan.placed((0..ranks).map(DeviceId::new).collect()))
+    }
+}
+
+/// Sets what one part of a strategy says.
+fn read_part(plan: &mut Plan, part: &str) -> Result<(), PlanTextError> {
+    let unknown = || PlanTextError::Part {
+        part: part.to_owned(),
+    };
+    if part == "none" {
+        return Ok(());
+    }
+    if let Some(grid) = part.strip_prefix("attention2d") {
+        let (rows, columns) = grid.split_once('x').ok_or_else(unknown)?;
+        let (rows, columns) = (
+            count(rows).ok_or_else(unknown)?,
+            count(columns).ok_or_else(unknown)?,
+        );
+        return set_exchange(plan, Exchange::Attention2d { rows, columns }, part);
+    }
+    if let Some(rest) = part.strip_prefix("pipefusion") {
+        let (stages, patches) = match rest.split_once("(m") {
+            Some((stages, patches)) => (stages, patches.strip_suffix(')')),
+            None => (rest, Some(rest)),
+        };
+        let stages = count(stages).ok_or_else(unknown)?;
+        let patches = patches.and_then(count).ok_or_else(unknown)?;
+        plan.pipeline = Pipeline { stages, patches };
+        return Ok(());
+    }
+    let digits = part.len() - part.chars().rev().take_while(char::is_ascii_digit).count();
+    let (name, degree) = part.split_at(digits);
+    let degree = count(degree).ok_or_else(unknown)?;
+    match name {
+        "dp" => plan.data = degree,
+        "cfg" => plan.cfg = degree,
+        "ulysses" => plan.ulysses = degree,
+        "tp" => plan.tensor = degree,
+        "vae-p" => plan.vae = degree,
+        "ring" => return set_exchange(plan, Exchange::Ring(degree), part),
+        "allgather-kv" => return set_exchange(plan, Exchange::Gather(degree), part),
+        "distrifusion" => return set_exchange(plan, Exchange::Displaced(degree), part),
+        _ => return Err(unknown()),
+    }
+    Ok(())
+}
+
+fn set_exchange(plan: &mut Plan, exchange: Exchange, part: &str) -> Result<(), PlanTextError> {
+    if plan.exchange != Exchange::NONE {
+        return Err(PlanTextError::TwoExchanges {
+            part: part.to_owned(),
+        });
+    }
+    plan.exchange = exchange;
+    Ok(())
+}
+
+/// A degree: a whole number from 1 to 65,536.
+fn count(text: &str) -> Option<u32> {
+    text.parse()
+        .ok()
+        .filter(|degree| (1..=65_536).contains(degree))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_reads_back_what_it_writes() {
+        for line in [
+            "none",
+            "cfg2+ulysses2+ring4",
+            "ulysses2+ring2/1bit warmup=1",
+            "cfg2+pipefusion4(m8) warmup=0",
+            "distrifusion4 warmup=4",
+            "attention2d2x4",
+            "allgather-kv4/2bit warmup=1",
+            "dp2+ulysses4+tp2+vae-p8",
+        ] {
+            let plan: Plan = line.parse().unwrap();
+            assert_eq!(plan.to_string(), line);
+            assert_eq!(plan.placement.len(), plan.ranks() as usize);
+        }
+    }
+
+    #[test]
+    fn a_wrong_part_is_named() {
+        for (line, part) in [
+            ("ring", "ring"),
+            ("ring0", "ring0"),
+            ("cfg2+spiral4", "spiral4"),
+        ] {
+            let error = line.parse::<Plan>().unwrap_err();
+            assert_eq!(
+                error,
+                PlanTextError::Part {
+                    part: part.to_owned()
+                }
+            );
+        }
+        assert!(matches!(
+            "ring2+allgather-kv2".parse::<Plan>(),
+            Err(PlanTextError::TwoExchanges { .. })
+        ));
+        assert!(matches!(
+            "ring2/3bit".parse::<Plan>(),
+            Err(PlanTextError::Compressor(_))
+        ));
+        assert!(matches!(
+            "ring2 cold=1".parse::<Plan>(),
+            Err(PlanTextError::Setting { .. })
+        ));
+    }
+}
