@@ -1,8 +1,9 @@
 //! Predicts every row of a CSV file with the row itself left out, and reports the errors.
 //!
 //! ```text
-//! cargo run -p kernels --release --example leave_one_out -- gemm.csv.gz [this|lines] [rows.csv]
+//! cargo run -p kernels --release --example leave_one_out -- gemm.csv.gz [this|line0|line1|line2|lines] [rows.csv]
 //! ```
+//! `without=h200_sxm` in place of `this` predicts the rows of that system from the others' tables.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -27,8 +28,7 @@ impl Row {
         self.fields[name].parse().expect("a whole number")
     }
 
-    fn ask(&self, exclude: Exclude) -> Result<(Prediction, Baselines), Miss> {
-        let tables = Tables::built_in();
+    fn ask(&self, tables: &Tables, exclude: Exclude) -> Result<(Prediction, Baselines), Miss> {
         if self.fields.contains_key("m") {
             let dtype = match self.text("dtype") {
                 "fp8" => DType::Fp8,
@@ -43,7 +43,10 @@ impl Row {
                 n: self.number("n"),
                 k: self.number("k"),
             };
-            Ok((tables.predict_gemm(&row, exclude)?, tables.gemm_baselines(&row)?))
+            Ok((
+                tables.predict_gemm(&row, exclude)?,
+                tables.gemm_baselines(&row)?,
+            ))
         } else {
             let mask = match self.text("causal") {
                 "True" => Mask::Causal,
@@ -110,17 +113,34 @@ impl Errors {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let source = arguments.first().ok_or("usage: leave_one_out FILE.csv.gz [this|lines] [rows.csv]")?;
+    let source = arguments
+        .first()
+        .ok_or("usage: leave_one_out FILE.csv.gz [this|line0|line1|line2|lines] [rows.csv]")?;
     let exclude = match arguments.get(1).map(String::as_str) {
         Some("lines") => Exclude::Lines,
+        Some("line0") => Exclude::Line(0),
+        Some("line1") => Exclude::Line(1),
+        Some("line2") => Exclude::Line(2),
         _ => Exclude::This,
     };
+    let without = arguments
+        .get(1)
+        .and_then(|mode| mode.strip_prefix("without="));
+    let fewer = without.map(Tables::without);
+    let tables = fewer.as_ref().unwrap_or_else(|| Tables::built_in());
     let mut reader = csv::Reader::from_reader(GzDecoder::new(File::open(source)?));
     let rows: Vec<Row> = reader
         .deserialize()
         .map(|fields| Ok(Row { fields: fields? }))
         .collect::<Result<_, csv::Error>>()?;
-    let answers: Vec<_> = rows.par_iter().map(|row| row.ask(exclude)).collect();
+    let rows: Vec<Row> = rows
+        .into_iter()
+        .filter(|row| without.is_none_or(|system| row.text("system") == system))
+        .collect();
+    let answers: Vec<_> = rows
+        .par_iter()
+        .map(|row| row.ask(tables, exclude))
+        .collect();
     let mut groups: BTreeMap<String, Errors> = BTreeMap::new();
     let mut dump = String::from("group,measured_us,predicted_us,half_width,roofline_us,note\n");
     for (row, answer) in rows.iter().zip(answers) {
@@ -132,13 +152,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             let errors = groups.entry(group).or_default();
             errors.ours.push(error(ours));
             errors.roofline.push(error(baselines.roofline.as_us_f64()));
-            errors.log_log.extend(baselines.log_log.map(|t| error(t.as_us_f64())));
+            errors
+                .log_log
+                .extend(baselines.log_log.map(|t| error(t.as_us_f64())));
             errors.inside += usize::from((measured / ours - 1.0).abs() <= prediction.half_width);
             errors.widths.push(prediction.half_width);
         }
         let (group, width) = (row.group(), prediction.half_width);
         let roofline = baselines.roofline.as_us_f64();
-        writeln!(dump, "{group},{measured},{ours},{width},{roofline},{}", prediction.note)?;
+        writeln!(
+            dump,
+            "{group},{measured},{ours},{width},{roofline},{}",
+            prediction.note
+        )?;
     }
     println!("   rows | ours          | roofline      | log-log       | inside  | half-width");
     for (group, mut errors) in groups {

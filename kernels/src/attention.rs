@@ -151,7 +151,8 @@ impl Base {
             self.w * x.ceil() + (1.0 - self.w) * x
         };
         let rate = peak / chip.sm * self.eff;
-        let over = |length: f64| 4.0 * self.block * length * shape.head_dim as f64 / rate + self.tau;
+        let over =
+            |length: f64| 4.0 * self.block * length * shape.head_dim as f64 / rate + self.tau;
         let compute = match mask {
             Mask::Full => waves * over(keys),
             Mask::Causal => (waves * over((keys + self.block) / 2.0)).max(over(keys)),
@@ -182,7 +183,13 @@ pub(crate) fn wide_head_factor(system: &str, work: f64) -> f64 {
 /// Non-causal over causal time by sequence length: the ratio of the H100's tables of width 64,
 /// held outside 512 to 16,384.
 pub(crate) fn full_over_causal(length: f64) -> f64 {
-    const RATIOS: [(f64, f64); 5] = [(9.0, 0.6), (11.0, 0.95), (12.0, 1.2), (13.0, 1.5), (14.0, 1.8)];
+    const RATIOS: [(f64, f64); 5] = [
+        (9.0, 0.6),
+        (11.0, 0.95),
+        (12.0, 1.2),
+        (13.0, 1.5),
+        (14.0, 1.8),
+    ];
     let octave = length.log2().clamp(9.0, 14.0);
     let above = RATIOS
         .iter()
@@ -210,17 +217,20 @@ pub(crate) fn exponent_limited_peak(from: &Chip, to: &Chip, head_dim: u64) -> f6
 const PAIRS: [Metric; 2] = [
     Metric {
         weight: 1.0,
+        wide: 1.0,
         length: 1.53,
         jump: 0.19,
     },
     Metric {
         weight: 0.25,
+        wide: 0.25,
         length: 37.0,
         jump: 0.0,
     },
 ];
 const LENGTH: [Metric; 1] = [Metric {
     weight: 0.55,
+    wide: 0.55,
     length: 3.97,
     jump: 0.0,
 }];

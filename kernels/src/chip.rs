@@ -21,6 +21,7 @@ pub(crate) struct Chip {
 
 impl Chip {
     /// From datasheet figures: multiprocessors, bf16 and fp8 TFLOP/s, GB/s, MB.
+    #[cfg(test)]
     pub(crate) const fn datasheet(sm: f64, bf16: f64, fp8: Option<f64>, bw: f64, l2: f64) -> Self {
         let fp8 = match fp8 {
             Some(rate) => Some(rate * 1e6),

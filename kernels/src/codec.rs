@@ -93,8 +93,14 @@ mod tests {
         for (compressor, encode_ms, decode_ms) in published {
             let encoded = encode(l20(), compressor, 1088, 3072).us / 1e3;
             let decoded = decode(l20(), compressor, 1088, 3072).us / 1e3;
-            assert!((encoded - encode_ms).abs() < 0.007, "{compressor}: {encoded}");
-            assert!((decoded - decode_ms).abs() < 0.007, "{compressor}: {decoded}");
+            assert!(
+                (encoded - encode_ms).abs() < 0.007,
+                "{compressor}: {encoded}"
+            );
+            assert!(
+                (decoded - decode_ms).abs() < 0.007,
+                "{compressor}: {decoded}"
+            );
         }
     }
 
@@ -110,8 +116,14 @@ mod tests {
         for (compressor, encode_s, decode_s) in published {
             let encoded = encodes * encode(l20(), compressor, 5850, 1920).us / 1e6;
             let decoded = 5.0 * encodes * decode(l20(), compressor, 5850, 1920).us / 1e6;
-            assert!((encoded / encode_s - 1.0).abs() < 0.1, "{compressor}: {encoded}");
-            assert!((decoded / decode_s - 1.0).abs() < 0.1, "{compressor}: {decoded}");
+            assert!(
+                (encoded / encode_s - 1.0).abs() < 0.1,
+                "{compressor}: {encoded}"
+            );
+            assert!(
+                (decoded / decode_s - 1.0).abs() < 0.1,
+                "{compressor}: {decoded}"
+            );
         }
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! Not modelled: kernels that only the unmeasured GPU has.
 
-use topologies::{DType, Gpu, gpu};
+use topologies::{DType, Gpu};
 
 use crate::attention;
 use crate::chip::Chip;
@@ -22,7 +22,8 @@ use crate::store::{Kind, Mask};
 use crate::table::{Exclude, Found, Shape, Table};
 use crate::tables::{Answer, Tables};
 
-/// Half-width where a sustained rate stands in for a table.
+/// Half-width where a sustained rate stands in for a table: twice it where the rate is not one of
+/// this number format, or the kernel's constants are of another architecture.
 const SUSTAINED_HALF_WIDTH: f64 = 0.30;
 /// Half-width added where the asked kernel is not the measured one.
 const OTHER_KERNEL_HALF_WIDTH: f64 = 0.15;
@@ -59,8 +60,8 @@ impl Tables {
             let scale = chip.peak(dtype).unwrap_or(chip.bf16) / chip.bf16;
             rate.as_f64() / 1e6 * scale
         });
-        let answer = match (source.kinship > Kinship::Sister, rate) {
-            (true, Some(rate)) => sustained_gemm(gpu, source.table, rate, shape),
+        let answer = match (source.kinship.yields_to_sustained(), rate) {
+            (true, Some(rate)) => sustained_gemm(gpu, source, rate, shape),
             _ => borrowed(gpu, source, Shape::Gemm(shape), exclude),
         };
         Ok(other_kernel(answer, source, kernel))
@@ -80,14 +81,15 @@ impl Tables {
         }
         let closest = nearest(&self.attention, gpu, None, |_| true);
         let close = closest.is_some_and(|source| source.kinship <= Kinship::Sister);
-        if !close && let Some(cost) = sustained_time_per_score(gpu, shape.head_dim) {
+        let yields = closest.is_none_or(|source| source.kinship.yields_to_sustained());
+        if yields && let Some(cost) = sustained_time_per_score(gpu, shape.head_dim) {
             return self.sustained_attention(gpu, cost, shape);
         }
         let full = |table: &Table| table.mask() == Mask::Full;
         let own_full = nearest(&self.attention, gpu, kernel, full)
             .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
         if close && own_full.kinship > Kinship::Sister {
-            return self.from_causal(gpu, shape, exclude);
+            return self.full_from_causal(gpu, shape, exclude);
         }
         self.full(gpu, kernel, shape, exclude)
     }
@@ -127,7 +129,7 @@ impl Tables {
     }
 
     /// Non-causal attention of a GPU whose only table is causal with width 128.
-    fn from_causal(
+    fn full_from_causal(
         &self,
         gpu: &Gpu,
         shape: attention::Shape,
@@ -164,7 +166,11 @@ impl Tables {
                 if u64::from(head_dim) == shape.head_dim)
         };
         let source = nearest(&self.attention, gpu, kernel, exact)
-            .or_else(|| nearest(&self.attention, gpu, kernel, |t| is_attention(t, Mask::Causal, 128)))
+            .or_else(|| {
+                nearest(&self.attention, gpu, kernel, |t| {
+                    is_attention(t, Mask::Causal, 128)
+                })
+            })
             .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
         let mut answer = borrowed(gpu, source, Shape::Attention(shape), exclude);
         if !exact(source.table) {
@@ -196,7 +202,7 @@ impl Tables {
         Ok(Answer {
             us: at_rate.us(&Chip::of(gpu), rate, Mask::Full, shape),
             provenance: Provenance::Datasheet,
-            half_width: SUSTAINED_HALF_WIDTH,
+            half_width: sustained_half_width(source),
             note: format!("sustained rate of {} ({})", gpu.name, gpu.sustained_source),
         })
     }
@@ -227,8 +233,7 @@ fn nearest<'a>(
         .iter()
         .filter(|table| wanted(table))
         .map(|table| {
-            let measured = gpu::find(&table.system).expect("every measured system is a known GPU");
-            let kinship = Kinship::of(measured, gpu);
+            let kinship = Kinship::of(table.gpu, gpu);
             Source { table, kinship }
         })
         .min_by(|a, b| {
@@ -270,9 +275,7 @@ fn borrowed(gpu: &Gpu, source: Source, shape: Shape, exclude: Exclude) -> Answer
         _ => {
             let transfer = match shape {
                 Shape::Gemm(_) => kinship.gemm_half_width(table.dtype),
-                Shape::Attention(_) => {
-                    attention_transfer(kinship, &table.chip, &Chip::of(gpu))
-                }
+                Shape::Attention(_) => attention_transfer(kinship, &table.chip, &Chip::of(gpu)),
             };
             let note = format!("{kinship:?} of {}, moved by the datasheets", table.system);
             let half_width = own.hypot(transfer).min(0.9);
@@ -301,8 +304,14 @@ fn attention_transfer(kinship: Kinship, from: &Chip, to: &Chip) -> f64 {
     }
 }
 
+fn sustained_half_width(source: Source) -> f64 {
+    let doubtful = source.kinship == Kinship::Foreign || source.table.dtype == DType::Fp8;
+    SUSTAINED_HALF_WIDTH * if doubtful { 2.0 } else { 1.0 }
+}
+
 /// A matrix product at a sustained rate: tiles, waves and memory of the nearest table's base.
-fn sustained_gemm(gpu: &Gpu, table: &Table, rate: f64, shape: gemm::Shape) -> Answer {
+fn sustained_gemm(gpu: &Gpu, source: Source, rate: f64, shape: gemm::Shape) -> Answer {
+    let table = source.table;
     let crate::table::Physics::Gemm(base) = table.physics else {
         unreachable!("a GEMM table has a GEMM base");
     };
@@ -310,7 +319,7 @@ fn sustained_gemm(gpu: &Gpu, table: &Table, rate: f64, shape: gemm::Shape) -> An
     Answer {
         us: at_rate.us(&Chip::of(gpu), rate, table.dtype, shape),
         provenance: Provenance::Datasheet,
-        half_width: SUSTAINED_HALF_WIDTH,
+        half_width: sustained_half_width(source),
         note: format!("sustained rate of {} ({})", gpu.name, gpu.sustained_source),
     }
 }

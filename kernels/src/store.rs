@@ -112,8 +112,7 @@ pub fn code_of(us: f64) -> u16 {
 /// Natural logarithm of the microseconds that `code` stands for, or `None` where not measured.
 #[must_use]
 pub fn ln_us_of(code: u16) -> Option<f64> {
-    (code != 0)
-        .then(|| (f64::from(code) / CODE_PER_OCTAVE - CODE_OFFSET) * std::f64::consts::LN_2)
+    (code != 0).then(|| (f64::from(code) / CODE_PER_OCTAVE - CODE_OFFSET) * std::f64::consts::LN_2)
 }
 
 /// FNV-1a over `bytes`.

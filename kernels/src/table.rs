@@ -6,11 +6,11 @@
 //! ```
 //! Guarantees: an answer never uses a cell that [`Exclude`] names.
 
-use topologies::gpu;
+use topologies::{DType, Gpu, gpu};
 
 use crate::attention;
 use crate::chip::Chip;
-use crate::field::{Estimate, Field, Point};
+use crate::field::{Estimate, Field, Point, Search};
 use crate::gemm;
 use crate::store::{Kind, Mask, StoredTable};
 
@@ -21,8 +21,10 @@ pub enum Exclude {
     Nothing,
     /// Leaves out the shape itself.
     This,
-    /// Leaves out every shape that shares a coordinate (or differs in it by one): the shape is then
-    /// off the grid in every axis.
+    /// Leaves out every shape with the same coordinate on this axis, or one that differs by 1 (a twin
+    /// such as m + 1): 0 is m or batch x heads, 1 is n or length, 2 is k.
+    Line(usize),
+    /// Leaves out the lines of every axis: the shape is then off the grid in all of them.
     Lines,
 }
 
@@ -73,8 +75,10 @@ pub(crate) struct Table {
     pub system: String,
     pub software: String,
     pub kernel: String,
-    pub dtype: topologies::DType,
+    pub dtype: DType,
     /// The GPU that was measured.
+    pub gpu: &'static Gpu,
+    /// Its figures.
     pub chip: Chip,
     pub physics: Physics,
     /// The shortest measured time, microseconds.
@@ -117,6 +121,7 @@ impl Table {
             software: stored.software,
             kernel: stored.kernel,
             dtype: stored.dtype,
+            gpu,
             chip: Chip::of(gpu),
             physics,
             fastest_us: fastest.expect("a table has a measurement").exp(),
@@ -186,21 +191,29 @@ impl Table {
         let skip = |at: [usize; 3]| match exclude {
             Exclude::Nothing => false,
             Exclude::This => Some(at) == own,
-            Exclude::Lines => self.shares_a_line(at, &query),
+            Exclude::Line(axis) => self.shares_line(axis, at, &query),
+            Exclude::Lines => (0..3).any(|axis| self.shares_line(axis, at, &query)),
+        };
+        let search = match exclude {
+            Exclude::Line(0 | 1) | Exclude::Lines => Search::Wide,
+            _ if self.field.on_axis(0, &query) && self.field.on_axis(1, &query) => Search::Narrow,
+            _ => Search::Wide,
         };
         let outside = (0..3).any(|axis| {
             let (low, high) = self.range[axis];
             !(low..=high).contains(&query[axis][0])
         });
         if !outside
-            && let Some(estimate) = self.field.estimate(&query, |at| self.residual_at(at), skip)
+            && let Some(estimate) =
+                self.field
+                    .estimate(&query, search, |at| self.residual_at(at), skip)
         {
             return Residual {
                 value: estimate.mean,
                 found: Found::Between(estimate),
             };
         }
-        let near = self.field.nearest(&query, 6, skip);
+        let near = self.field.nearest(&query, Search::Narrow, 6, skip);
         let sum: f64 = near.iter().map(|n| self.residual_at(n.at)).sum();
         Residual {
             value: sum / near.len().max(1) as f64,
@@ -208,53 +221,66 @@ impl Table {
         }
     }
 
-    /// Whether a cell has a coordinate of `query`, or one that differs by 1 (a twin such as m + 1).
-    fn shares_a_line(&self, at: [usize; 3], query: &[Point; 3]) -> bool {
-        (0..3).any(|axis| {
-            let (first, second) = self.axes[axis][at[axis]];
-            let cell = match (self.kind, axis) {
-                (Kind::Attention { .. }, 0) => f64::from(first) * f64::from(second),
-                (Kind::Attention { .. }, 2) => return false,
-                _ => f64::from(first),
-            };
-            (cell - query[axis][0].exp2()).abs() < 1.5
-        })
-    }
-
-    /// `ln T` between the nearest measured lines of each axis, bilinear in the logarithms; the naive
-    /// baseline. `None` where a corner is missing.
-    pub(crate) fn log_log_us(&self, shape: Shape, exclude: Exclude) -> Option<f64> {
-        let query = shape.point();
-        let own = self.field.cell(&query);
-        let estimates = (0..3)
-            .filter_map(|axis| self.log_log_along(axis, &query, own, exclude))
-            .collect::<Vec<f64>>();
-        (!estimates.is_empty())
-            .then(|| (estimates.iter().sum::<f64>() / estimates.len() as f64).exp())
-    }
-
-    /// `ln T` on the straight line between the two nearest measured cells of one axis.
-    fn log_log_along(
-        &self,
-        axis: usize,
-        query: &[Point; 3],
-        own: Option<[usize; 3]>,
-        exclude: Exclude,
-    ) -> Option<f64> {
-        let at = own?;
-        if exclude == Exclude::Nothing {
-            return self.field.ln_us(at);
-        }
-        let along = |index: usize| {
-            let mut cell = at;
-            cell[axis] = index;
-            let point = self.field.point(axis, index);
-            self.field.ln_us(cell).map(|ln| (point[0], ln))
+    /// Whether a cell lies on the line of `query` on an axis, or on that of a twin.
+    fn shares_line(&self, axis: usize, at: [usize; 3], query: &[Point; 3]) -> bool {
+        let (first, second) = self.axes[axis][at[axis]];
+        let cell = match (self.kind, axis) {
+            (Kind::Attention { .. }, 0) => f64::from(first) * f64::from(second),
+            (Kind::Attention { .. }, 2) => return false,
+            _ => f64::from(first),
         };
-        let below = (0..at[axis]).rev().find_map(along)?;
-        let above = (at[axis] + 1..self.axes[axis].len()).find_map(along)?;
-        let share = (query[axis][0] - below.0) / (above.0 - below.0);
-        Some(below.1 + share * (above.1 - below.1))
+        (cell - query[axis][0].exp2()).abs() < 1.5
+    }
+
+    /// Octaves that `shape` lies outside the measured range, on its worst axis.
+    pub(crate) fn octaves_beyond(&self, shape: Shape) -> f64 {
+        let query = shape.point();
+        (0..3)
+            .map(|axis| {
+                let (low, high) = self.range[axis];
+                (low - query[axis][0]).max(query[axis][0] - high).max(0.0)
+            })
+            .fold(0.0, f64::max)
+    }
+
+    /// Whether the table has so few shapes (A100: 5,567) that gaps hide more.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.axes[0].len() < 20
+    }
+
+    /// Interpolation of ln T in the logarithms of the sizes, in microseconds: the naive baseline.
+    ///
+    /// Off the grid trilinear between the corners that are measured. A measured shape is left out:
+    /// the mean of the straight lines through its neighbours on each axis. `None` beyond the grid.
+    pub(crate) fn log_log_us(&self, shape: Shape) -> Option<f64> {
+        let query = shape.point();
+        let own = self
+            .field
+            .cell(&query)
+            .filter(|at| self.field.ln_us(*at).is_some());
+        let around = |axis: usize| self.field.bracket(axis, query[axis][0], own.is_some());
+        let mean = match own {
+            None => self.field.weighted([around(0), around(1), around(2)]),
+            Some(at) => {
+                let line = |axis: usize| {
+                    let mut brackets = at.map(|index| vec![(index, 1.0)]);
+                    brackets[axis] = around(axis);
+                    let alone = brackets[axis].len() < 2;
+                    (!alone).then(|| self.field.weighted(brackets)).flatten()
+                };
+                let lines: Vec<f64> = (0..3).filter_map(line).collect();
+                (!lines.is_empty()).then(|| lines.iter().sum::<f64>() / lines.len() as f64)
+            }
+        };
+        mean.map(f64::exp)
+    }
+
+    /// Every measured shape and its microseconds.
+    #[cfg(test)]
+    pub(crate) fn measured(&self) -> impl Iterator<Item = (Shape, f64)> {
+        self.field
+            .measured()
+            .map(|(at, ln)| (self.shape_at(at), ln.exp()))
     }
 
     /// The mask of an attention table.
@@ -293,8 +319,8 @@ fn attention_grid(stored: &StoredTable) -> Grid {
     for (b, batch) in batches.iter().enumerate() {
         for (h, head) in heads.iter().enumerate() {
             pairs.push((*batch, *head));
-            let column = (0..lengths.len())
-                .map(|s| stored.cells[(b * lengths.len() + s) * heads.len() + h]);
+            let column =
+                (0..lengths.len()).map(|s| stored.cells[(b * lengths.len() + s) * heads.len() + h]);
             cells.extend(column);
         }
     }
