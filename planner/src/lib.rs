@@ -1,0 +1,5 @@
+//! From a question to an answer: which plan, how fast, and how sure.
+
+pub mod cli;
+pub mod launch;
+pub mod search;
