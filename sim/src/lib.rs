@@ -4,6 +4,8 @@ pub mod bounds;
 pub mod collective;
 pub mod engine;
 pub mod graph;
+pub mod legality;
+pub mod memory;
 pub mod model;
 mod network;
 pub mod outcome;
