@@ -3,3 +3,4 @@
 pub mod cli;
 pub mod launch;
 pub mod search;
+pub mod validate;

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::validate::Inputs;
+
 /// Plan, simulate and validate how GPUs share one diffusion model.
 #[derive(Debug, Parser)]
 #[command(name = "ditplan", version, max_term_width = 100)]
@@ -23,6 +25,8 @@ pub(super) enum Command {
     Plan(PlanArguments),
     /// Simulate one plan
     Simulate(SimulateArguments),
+    /// Compare predictions with measured kernels, collectives and published runs
+    Validate(ValidateArguments),
     /// List the known models
     Models(Format),
     /// List the preset machines
@@ -60,6 +64,15 @@ pub(super) struct SimulateArguments {
     /// Write what ran where and when, for Perfetto or chrome://tracing
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// What `validate` reads.
+#[derive(Debug, Args)]
+pub(super) struct ValidateArguments {
+    #[command(flatten)]
+    pub inputs: Inputs,
     #[command(flatten)]
     pub format: Format,
 }

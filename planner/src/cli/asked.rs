@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
 use sim::model::{self, Guidance, Model, Request};
+use sim::plan::Plan;
 use topologies::Machine;
 use topologies::host::Compilation;
 
@@ -55,6 +56,19 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         },
         filter,
     })
+}
+
+/// The plan to simulate, on the GPUs that may be used.
+pub(super) fn plan(line: &str, question: &Question) -> Result<Plan> {
+    let plan: Plan = line.parse()?;
+    ensure!(
+        plan.ranks() <= question.gpus,
+        "{plan} needs {} GPUs, {} has {} for it: name a larger machine or a smaller plan",
+        plan.ranks(),
+        question.machine.name,
+        question.gpus
+    );
+    Ok(plan)
 }
 
 /// What is asked of the model; a size or a count that it cannot serve is refused here.
