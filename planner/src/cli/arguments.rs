@@ -83,7 +83,7 @@ pub(super) struct QuestionArguments {
     /// The model (`ditplan models` lists them)
     #[arg(long, default_value = "FLUX.1-dev")]
     pub model: String,
-    /// A preset (`ditplan machines` lists them) or a machine file that ends in .toml
+    /// A preset (`ditplan machines` lists them) or a machine file (TOML)
     #[arg(long, value_name = "NAME|FILE", default_value = topologies::machine::DEFAULT_PRESET)]
     pub machine: String,
     /// How many of the machine's GPUs may be used [default: all]

@@ -1,6 +1,7 @@
 //! From what was typed to what is asked.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use sim::model::{self, Guidance, Model, Request};
@@ -94,7 +95,8 @@ fn request(typed: &QuestionArguments, model: &Model) -> Result<Request> {
 
 /// The preset of this name, or the machine in this file.
 fn machine(name: &str) -> Result<Machine> {
-    if !name.ends_with(".toml") {
+    let is_file = name.ends_with(".toml") || name.contains('/') || Path::new(name).is_file();
+    if !is_file {
         return Ok(Machine::preset(name)?);
     }
     if fs::metadata(name).is_ok_and(|found| found.is_dir()) {
