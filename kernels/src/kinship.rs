@@ -75,7 +75,7 @@ impl Kinship {
             Self::Sister if fp8 => 0.25,
             Self::Sister => 0.16,
             Self::Family => 0.40,
-            Self::Generation if fp8 => 0.40,
+            Self::Generation if fp8 => 0.60,
             Self::Generation => 0.30,
             Self::Foreign => 0.60,
         }
@@ -88,7 +88,7 @@ impl Kinship {
             Self::SameChip => 0.08,
             Self::Sister => 0.15,
             Self::Family => 0.40,
-            Self::Generation => 0.35,
+            Self::Generation => 0.45,
             Self::Foreign => 0.60,
         }
     }

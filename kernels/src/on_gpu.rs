@@ -89,7 +89,7 @@ impl Tables {
         let own_full = nearest(&self.attention, gpu, kernel, full)
             .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
         if close && own_full.kinship > Kinship::Sister {
-            return self.from_causal(gpu, shape, exclude);
+            return self.full_from_causal(gpu, shape, exclude);
         }
         self.full(gpu, kernel, shape, exclude)
     }
@@ -129,7 +129,7 @@ impl Tables {
     }
 
     /// Non-causal attention of a GPU whose only table is causal with width 128.
-    fn from_causal(
+    fn full_from_causal(
         &self,
         gpu: &Gpu,
         shape: attention::Shape,

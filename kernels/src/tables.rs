@@ -175,3 +175,167 @@ impl CostModel for Tables {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compressor::Compressor;
+    use topologies::{DType, gpu};
+
+    fn gemm(m: u64) -> Op {
+        Op::Gemm {
+            m,
+            n: 12_288,
+            k: 3072,
+            dtype: DType::Bf16,
+        }
+    }
+
+    fn attention(queries: u64, keys: u64, head_dim: u64) -> Op {
+        Op::Attention {
+            batch: 1,
+            heads: 24,
+            queries,
+            keys,
+            head_dim,
+        }
+    }
+
+    fn cost(op: Op, name: &str) -> Cost {
+        let gpu = gpu::find(name).unwrap();
+        Tables::built_in().cost(&op, gpu).unwrap()
+    }
+
+    fn us(op: Op, name: &str) -> f64 {
+        cost(op, name).time.as_us_f64()
+    }
+
+    #[test]
+    fn the_provenance_says_how_far_the_shape_is_from_the_measured() {
+        assert_eq!(
+            cost(gemm(4096), "H100-SXM").provenance,
+            Provenance::Measured
+        );
+        assert_eq!(
+            cost(gemm(4500), "H100-SXM").provenance,
+            Provenance::Interpolated
+        );
+        assert_eq!(
+            cost(gemm(100_000), "H100-SXM").provenance,
+            Provenance::Extrapolated
+        );
+        assert_eq!(
+            cost(gemm(4096), "H800-SXM").provenance,
+            Provenance::Borrowed
+        );
+        assert_eq!(cost(gemm(4096), "L20").provenance, Provenance::Datasheet);
+    }
+
+    #[test]
+    fn every_known_gpu_has_a_cost_for_every_bf16_operation() {
+        let ops = [
+            gemm(4608),
+            attention(4608, 4608, 128),
+            attention(1152, 4608, 72),
+            Op::MemoryBound { bytes: 1 << 26 },
+            Op::Dense { flops: 1 << 40 },
+            Op::Encode {
+                compressor: Compressor::OneBit,
+                rows: 1088,
+                channels: 3072,
+            },
+        ];
+        for gpu in gpu::known() {
+            for op in ops {
+                let cost = Tables::built_in().cost(&op, gpu);
+                let cost = cost.unwrap_or_else(|miss| panic!("{}: {miss}", gpu.name));
+                assert!(cost.time.get() > 0 && cost.half_width > 0.0 && cost.half_width <= 0.9);
+            }
+        }
+    }
+
+    #[test]
+    fn a_gpu_without_the_number_format_is_a_miss() {
+        let op = Op::Gemm {
+            m: 4096,
+            n: 4096,
+            k: 4096,
+            dtype: DType::Fp8,
+        };
+        let miss = Tables::built_in().cost(&op, gpu::find("A100-80-SXM").unwrap());
+        assert!(miss.unwrap_err().to_string().contains("plan with bf16"));
+    }
+
+    #[test]
+    fn heads_wider_than_any_table_are_a_miss() {
+        let h100 = gpu::find("H100-SXM").unwrap();
+        assert!(
+            Tables::built_in()
+                .cost(&attention(64, 64, 256), h100)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_sustained_rate_is_approached_from_below() {
+        // L20: 100 TFLOP/s; 2 * 32768 * 12288 * 3072 FLOPs take 24.7 ms at that rate.
+        let flops = 2.0 * 32_768.0 * 12_288.0 * 3072.0;
+        let rate = flops / us(gemm(32_768), "L20") / 1e6;
+        assert!((85.0..100.0).contains(&rate), "{rate}");
+        let flops = 4.0 * 24.0 * 128.0 * 16_384.0_f64.powi(2);
+        let rate = flops / us(attention(16_384, 16_384, 128), "L20") / 1e6;
+        assert!((85.0..98.5).contains(&rate), "{rate}");
+    }
+
+    #[test]
+    fn implied_rates_of_wide_heads_are_those_expected() {
+        // Non-causal heads of 128 at 4096 tokens and more: TFLOP/s within 12 %.
+        let expected = [
+            ("H100-SXM", 658.0),
+            ("H200-SXM", 643.0),
+            ("L40S", 225.0),
+            ("RTX PRO 6000 Server", 410.0),
+            ("B200", 1500.0),
+        ];
+        for (name, rate) in expected {
+            let flops = 4.0 * 24.0 * 128.0 * 16_384.0_f64.powi(2);
+            let found = flops / us(attention(16_384, 16_384, 128), name) / 1e6;
+            assert!((found / rate - 1.0).abs() < 0.12, "{name}: {found}");
+        }
+    }
+
+    #[test]
+    fn hops_of_a_ring_and_gathered_keys_do_the_same_work() {
+        // 4 hops of S/4 x S/4 and one S/4 x S are a quarter of the attention each.
+        for name in ["H100-SXM", "L40S", "L20", "A100-80-SXM"] {
+            let hops = 4.0 * us(attention(4096, 4096, 64), name);
+            let gathered = us(attention(4096, 16_384, 64), name);
+            let whole = us(attention(16_384, 16_384, 64), name) / 4.0;
+            assert!(
+                (gathered / whole - 1.0).abs() < 0.15,
+                "{name}: {gathered} {whole}"
+            );
+            assert!(
+                (0.75..1.35).contains(&(hops / gathered)),
+                "{name}: {hops} {gathered}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_remembered_answer_is_the_same_answer() {
+        let fresh = Tables::read(GEMM, ATTENTION).unwrap();
+        let h100 = gpu::find("H100-SXM").unwrap();
+        let first = fresh.cost(&gemm(4500), h100);
+        assert_eq!(first, fresh.cost(&gemm(4500), h100));
+        assert_eq!(first, Tables::built_in().cost(&gemm(4500), h100));
+    }
+
+    #[test]
+    fn a_damaged_table_is_named() {
+        let mut bytes = GEMM.to_vec();
+        bytes[1000] ^= 4;
+        let error = Tables::read(&bytes, ATTENTION).err().unwrap();
+        assert!(error.to_string().contains("tables/gemm.bin is damaged"));
+    }
+}

@@ -3,10 +3,18 @@
 pub mod bounds;
 pub mod collective;
 pub mod engine;
+pub mod execution;
 pub mod graph;
+pub mod launch;
+pub mod legality;
+pub mod lower;
+pub mod memory;
 pub mod model;
 mod network;
 pub mod outcome;
+pub mod phases;
 pub mod plan;
+pub mod platform;
+pub mod simulate;
 pub mod testing;
 pub mod workload;
