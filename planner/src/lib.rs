@@ -5,3 +5,4 @@ pub mod cli;
 pub mod interval;
 pub mod launch;
 pub mod search;
+pub mod validate;
