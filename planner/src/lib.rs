@@ -1,0 +1,3 @@
+//! The parts of the `ditplan` program.
+
+pub mod validate;

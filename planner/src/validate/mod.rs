@@ -1,0 +1,93 @@
+//! Predictions against measurements: kernels, collectives, published runs, each reported apart.
+//!
+//! ```text
+//! files (or the built-in tables) ─▶ rows ─▶ predictions, the row left out ─▶ errors, baselines, strata
+//! published runs ─▶ cases ─▶ calibration by rule ─▶ hygiene ─▶ calibration ─▶ predictions ─▶ the same
+//! ```
+//! Guarantees: same files, same report, at any number of threads; a row that is not predicted is
+//! listed with the reason. Not here: live runs on a GPU or a network.
+
+pub mod collectives_tier;
+pub mod csv_input;
+pub mod kernels_tier;
+pub mod statistics;
+pub mod tier;
+
+use std::path::PathBuf;
+
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use csv_input::{InputError, Table};
+use tier::Tier;
+
+/// What to validate on; nothing at all means the built-in data of every tier.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct Inputs {
+    /// Measured GEMM times (CSV or CSV.gz with the columns of the built-in table).
+    #[arg(long, value_name = "FILE")]
+    pub gemm: Option<PathBuf>,
+    /// Measured attention times.
+    #[arg(long, value_name = "FILE")]
+    pub attention: Option<PathBuf>,
+    /// Measured NCCL times.
+    #[arg(long, value_name = "FILE")]
+    pub nccl: Option<PathBuf>,
+    /// Published end-to-end latencies; may be repeated: calibration rows are looked for in all files.
+    #[arg(long, value_name = "FILE")]
+    pub published: Vec<PathBuf>,
+}
+
+impl Inputs {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The report of every tier that ran.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The tiers.
+    pub tiers: Tiers,
+}
+
+/// Tiers; absent where no file was given for them but one was for another.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Tiers {
+    /// Tier 1: matrix products.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gemm: Option<Tier>,
+    /// Tier 1: attention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention: Option<Tier>,
+    /// Tier 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collectives: Option<Tier>,
+}
+
+/// Runs the tiers that `inputs` ask for.
+///
+/// # Errors
+/// [`InputError`] naming file, line and column of what cannot be read.
+pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, InputError> {
+    let everything = inputs.is_empty();
+    let read = |path: &Option<PathBuf>| path.as_deref().map(Table::read).transpose();
+    let (gemm, attention, nccl) = (
+        read(&inputs.gemm)?,
+        read(&inputs.attention)?,
+        read(&inputs.nccl)?,
+    );
+    let wanted = |table: &Option<Table>| everything || table.is_some();
+    let mut tiers = Tiers::default();
+    if wanted(&gemm) {
+        tiers.gemm = Some(kernels_tier::gemm(gemm.as_ref(), progress)?);
+    }
+    if wanted(&attention) {
+        tiers.attention = Some(kernels_tier::attention(attention.as_ref(), progress)?);
+    }
+    if wanted(&nccl) {
+        tiers.collectives = Some(collectives_tier::collectives(nccl.as_ref(), progress)?);
+    }
+    progress.finish_and_clear();
+    Ok(Report { tiers })
+}
