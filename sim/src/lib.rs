@@ -3,10 +3,16 @@
 pub mod bounds;
 pub mod collective;
 pub mod engine;
+pub mod execution;
 pub mod graph;
+pub mod launch;
+pub mod lower;
 pub mod model;
 mod network;
 pub mod outcome;
+pub mod phases;
 pub mod plan;
+pub mod platform;
+pub mod simulate;
 pub mod testing;
 pub mod workload;

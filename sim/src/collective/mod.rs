@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | 1 | the host has a rate of this operation | [`HostRates`]: bus bandwidth by ranks | measured, interpolated, extrapolated |
 //! | 2 | all ranks are in one NVLink domain | [`NcclTable`]: measured times of its system, or of the one that resembles it | measured to datasheet |
-//! | 3 | dual-socket PCIe without a rate | the default collapse shape of [`HostRates`], x/÷ 2 | datasheet |
+//! | 3 | its wiring is known | the default shape of that wiring in [`HostRates`], x/÷ 2 | datasheet |
 //! | 4 | otherwise | [`Group::decompose`]: NCCL's algorithm over the links, x/÷ 2 | datasheet |
 //!
 //! ```text
@@ -173,10 +173,12 @@ mod tests {
         let none = HostRates {
             measured: &[],
             wiring: Wiring::Other,
+            pcie: Bandwidth::new(32 * GB),
         };
         let own = HostRates {
             measured: &measured,
             wiring: Wiring::Other,
+            pcie: Bandwidth::new(32 * GB),
         };
         let h100 = || Some(System::named("h100_sxm").unwrap());
         let answer = |place| cost(&place, table, ask(GB)).unwrap();
@@ -209,6 +211,7 @@ mod tests {
             let none = HostRates {
                 measured: &[],
                 wiring: Wiring::Other,
+                pcie: Bandwidth::new(32 * GB),
             };
             let here = place(&effective, none, Some(System::named("h200").unwrap()));
             for power in [9, 16, 22, 30] {

@@ -6,11 +6,13 @@
 //! | rank count | bus bandwidth |
 //! |---|---|
 //! | measured | as measured, ±25 % |
-//! | between or beyond, one or more others measured | the shape of a dual-socket PCIe box through the measured points (log-log in n); for hosts of another wiring log-log between, held beyond |
-//! | nothing measured, dual-socket PCIe | the default shape, x/÷ 2 |
+//! | between or beyond, one or more others measured | the shape of its wiring through the measured points (log-log in n); for hosts of another wiring log-log between, held beyond |
+//! | nothing measured, the wiring known | the default shape of that wiring, x/÷ 2 |
 //!
-//! The default shape is reference/calibration.md section 4, "global default, dual-socket PCIe 4":
-//! all-to-all collapses from 21 GB/s on 2 ranks to 0.97 on 8, a ring hop does not.
+//! The default shapes were inferred from published end-to-end runs (xDiT's and PipeFusion's
+//! dual-socket L40 and L20 boxes, cache-dit's and CompactFusion's L20 boxes): on two sockets all-to-all
+//! collapses from 21 GB/s on 2 ranks to 0.97 on 8, a ring hop does not. Between hosts the published
+//! L40 runs imply 0.9 to 2 GB/s (10 GbE).
 //! Rates are of the group's own ranks, not of the world: a group of 2 keeps its rate beside others.
 //!
 //! Guarantees: a measured rank count is answered by its own rate.
@@ -23,12 +25,18 @@ use topologies::{Bandwidth, Bytes, CollectiveKind, SimDuration};
 use super::decompose::{HopKind, Protocol};
 use super::predict::CollectiveCost;
 
-/// How a host's GPUs are wired, for rank counts that were not measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a host's GPUs are wired, for what was not measured on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wiring {
     /// PCIe, the GPUs on two sockets.
     DualSocketPcie,
-    /// Anything else.
+    /// PCIe, all GPUs below one socket or switch.
+    SinglePcie,
+    /// PCIe without peer-to-peer copies: messages go through host memory.
+    ConsumerPcie,
+    /// Several hosts; the group spans more than one.
+    Network,
+    /// Anything else: nothing is assumed.
     Other,
 }
 
@@ -39,6 +47,8 @@ pub struct HostRates<'a> {
     pub measured: &'a [(CollectiveKind, u32, Bandwidth)],
     /// Wiring.
     pub wiring: Wiring,
+    /// One-way PCIe bandwidth of the GPUs; the default shapes are of 32 GB/s.
+    pub pcie: Bandwidth,
 }
 
 /// A bus bandwidth and how it was reached.
@@ -49,15 +59,58 @@ struct Rate {
     note: &'static str,
 }
 
-/// (ranks, GB/s) of the global default, source in the module's table; all-reduce is the geometric
-/// middle of 14 to 27.
-const fn default_shape(kind: CollectiveKind) -> &'static [(f64, f64)] {
-    match kind {
-        CollectiveKind::AllToAll => &[(2.0, 21.0), (3.0, 13.6), (4.0, 3.35), (8.0, 0.97)],
-        CollectiveKind::RingPass => &[(2.0, 35.0), (4.0, 39.0), (8.0, 27.0)],
-        CollectiveKind::AllReduce => &[(2.0, 27.0), (4.0, 19.4), (8.0, 14.0)],
-        CollectiveKind::AllGather | CollectiveKind::ReduceScatter => {
-            &[(2.0, 4.0), (4.0, 6.0), (8.0, 3.0)]
+/// The default shape of a wiring: (ranks, GB/s) at PCIe 4, source in the module's table.
+const fn default_shape(wiring: Wiring, kind: CollectiveKind) -> &'static [(f64, f64)] {
+    use CollectiveKind::{AllGather, AllReduce, AllToAll, ReduceScatter, RingPass};
+    match (wiring, kind) {
+        (Wiring::Other, _) => &[],
+        (Wiring::Network, AllToAll) => &[(2.0, 0.9)],
+        (Wiring::Network, RingPass) => &[(2.0, 1.2)],
+        (Wiring::Network, AllReduce) => &[(2.0, 2.0)],
+        (Wiring::Network, AllGather | ReduceScatter) => &[(2.0, 0.5)],
+        (Wiring::DualSocketPcie, AllToAll) => &[
+            (2.0, 21.0),
+            (3.0, 13.6),
+            (4.0, 3.35),
+            (8.0, 0.97),
+            (16.0, 0.5),
+        ],
+        (Wiring::DualSocketPcie, RingPass) => {
+            &[(2.0, 22.0), (4.0, 22.0), (8.0, 18.0), (16.0, 14.0)]
+        }
+        (Wiring::DualSocketPcie, AllReduce) => {
+            &[(2.0, 25.0), (4.0, 21.0), (8.0, 20.0), (16.0, 10.0)]
+        }
+        (Wiring::DualSocketPcie, AllGather | ReduceScatter) => {
+            &[(2.0, 5.0), (4.0, 6.0), (8.0, 3.0), (16.0, 1.0)]
+        }
+        (Wiring::SinglePcie | Wiring::ConsumerPcie, AllToAll) => {
+            &[(2.0, 22.0), (4.0, 14.0), (8.0, 10.0), (16.0, 6.0)]
+        }
+        (Wiring::SinglePcie | Wiring::ConsumerPcie, RingPass) => {
+            &[(2.0, 24.0), (4.0, 22.0), (8.0, 18.0), (16.0, 14.0)]
+        }
+        (Wiring::SinglePcie | Wiring::ConsumerPcie, AllReduce) => {
+            &[(2.0, 24.0), (4.0, 22.0), (8.0, 20.0), (16.0, 12.0)]
+        }
+        (Wiring::SinglePcie | Wiring::ConsumerPcie, AllGather | ReduceScatter) => {
+            &[(2.0, 9.0), (4.0, 9.0), (8.0, 6.0), (16.0, 4.0)]
+        }
+    }
+}
+
+/// What staging through host memory leaves of a PCIe rate: 4090 boxes of the published runs reach
+/// 5 GB/s in an all-to-all of 8 and 8.5 GB/s a ring hop (reference/calibration.md section 4).
+const STAGED_SHARE: f64 = 0.4;
+
+impl Wiring {
+    /// What remains of a PCIe 4 rate on links of `pcie`, one way; a network's rate stands.
+    fn link_ratio(self, pcie: Bandwidth) -> f64 {
+        let generation = pcie.as_f64() / 32e9;
+        match self {
+            Self::DualSocketPcie | Self::SinglePcie => generation,
+            Self::ConsumerPcie => generation * STAGED_SHARE,
+            Self::Network | Self::Other => 1.0,
         }
     }
 }
@@ -134,8 +187,9 @@ impl HostRates<'_> {
             let note = "log-log in ranks between the host's measured rates, held beyond";
             return log_log(points, n).map(|rate| (rate, note));
         }
-        let default = default_shape(kind);
-        let shape = |n| log_log(default, n).expect("every default has points") * 1e9;
+        let default = default_shape(self.wiring, kind);
+        let ratio = self.wiring.link_ratio(self.pcie) * 1e9;
+        let shape = |n| log_log(default, n).expect("every known wiring has points") * ratio;
         let ratios: Vec<(f64, f64)> = points
             .iter()
             .map(|(n, rate)| (*n, rate / shape(*n)))
@@ -143,11 +197,11 @@ impl HostRates<'_> {
         Some(match log_log(&ratios, n) {
             Some(ratio) => (
                 shape(n) * ratio,
-                "the host's measured rates, shaped like a dual-socket PCIe box",
+                "the host's measured rates, shaped like boxes of its wiring",
             ),
             None => (
                 shape(n),
-                "the default of dual-socket PCIe 4 boxes: one nccl-tests run on this one is needed",
+                "the default of boxes of its wiring: one nccl-tests run on this one is needed",
             ),
         })
     }
@@ -182,6 +236,7 @@ mod tests {
         let rates = HostRates {
             measured: &measured,
             wiring: Wiring::DualSocketPcie,
+            pcie: Bandwidth::new(32 * GB),
         };
         let cost = rates.time(A2A, 8, Bytes::new(8 * GB)).unwrap();
         assert_eq!(cost.provenance, Provenance::Measured);
@@ -195,6 +250,7 @@ mod tests {
         let rates = HostRates {
             measured: &measured,
             wiring: Wiring::DualSocketPcie,
+            pcie: Bandwidth::new(32 * GB),
         };
         let cost = rates.time(A2A, 4, Bytes::new(GB)).unwrap();
         assert!((cost.time.as_us_f64() - (7.6 + 0.75e6 / 6.7)).abs() < 0.1);
@@ -206,11 +262,13 @@ mod tests {
         let none = HostRates {
             measured: &[],
             wiring: Wiring::Other,
+            pcie: Bandwidth::new(32 * GB),
         };
         assert_eq!(none.time(A2A, 4, Bytes::new(GB)), None);
         let default = HostRates {
             measured: &[],
             wiring: Wiring::DualSocketPcie,
+            pcie: Bandwidth::new(32 * GB),
         };
         assert_eq!(
             default.time(A2A, 8, Bytes::new(GB)).unwrap().half_width,

@@ -1,0 +1,70 @@
+//! How a plan is executed: compiled or not, by which software, and what was calibrated.
+
+use topologies::host::Compilation;
+
+use crate::platform::RateFactors;
+
+/// What was measured on the host, as factors on this crate's own figures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// GPU time over the cost model's.
+    pub compute: f64,
+    /// Launch time over that of xDiT's A100 host.
+    pub launch: f64,
+    /// Rates of collectives over the platform's own.
+    pub rates: RateFactors,
+}
+
+impl Calibration {
+    /// GPU time over the cost model's where nothing was measured: published one-GPU runs without a
+    /// calibration of their own are this much slower in the median.
+    pub const DEFAULT_COMPUTE: f64 = 1.0 / 0.93;
+
+    /// What is assumed of a host without measurements.
+    #[must_use]
+    pub fn assumed(nvlink: bool) -> Self {
+        Self {
+            compute: Self::DEFAULT_COMPUTE,
+            launch: Self::assumed_launch(nvlink),
+            rates: RateFactors::new(),
+        }
+    }
+
+    /// The launch factor of a host without a launch-bound run: seen were 0.6 to 1.2 on NVLink
+    /// servers and 0.5 to 0.65 on PCIe hosts (reference/calibration.md section 5 and re-fit).
+    #[must_use]
+    pub const fn assumed_launch(nvlink: bool) -> f64 {
+        if nvlink { 1.0 } else { 0.5 }
+    }
+}
+
+/// Software whose pipeline differs from the others'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Software {
+    /// The legacy code of the PipeFusion paper.
+    PipeFusionLegacy,
+    /// xDiT and everything else.
+    Other,
+}
+
+impl Software {
+    /// What the slowest stage does beside its blocks, in blocks (reference/calibration.md section 2).
+    #[must_use]
+    pub const fn stage_extra(self) -> f64 {
+        match self {
+            Self::PipeFusionLegacy => 0.9,
+            Self::Other => 0.3,
+        }
+    }
+}
+
+/// How a plan is executed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Execution {
+    /// Eager or compiled.
+    pub compilation: Compilation,
+    /// Whose pipeline.
+    pub software: Software,
+    /// What was calibrated.
+    pub calibration: Calibration,
+}

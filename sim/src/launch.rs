@@ -1,0 +1,106 @@
+//! Launch time: what the host's CPU needs to launch a block, and the gap it leaves on the GPU.
+//!
+//! ```text
+//! block time = (G^2 + C^2)^(1/2)       G: GPU time with its exposed messages, C: launch time
+//! ```
+//! Published eager runs bottom out at 1.2 to 3 ms per block however many GPUs share it. A plain
+//! maximum of G and C is too fast near G = C, a sum too slow; exponents from 1.4 to 2.5 fit
+//! published runs about equally (reference/calibration.md and its re-fit on 467 runs, see
+//! ARCHITECTURE.md).
+//!
+//! Not modelled: which kernel of the block waits for which launch.
+
+use topologies::SimDuration;
+use topologies::host::Compilation;
+
+use crate::model::{Architecture, Conditioning, Model};
+use crate::workload::{Block, BlockKind};
+
+/// Exponent of the combination.
+const EXPONENT: f64 = 2.0;
+
+/// `(a^p + b^p)^(1/p)`.
+#[must_use]
+pub fn combine(gpu: SimDuration, launch: SimDuration) -> SimDuration {
+    let (a, b) = (gpu.as_secs_f64(), launch.as_secs_f64());
+    SimDuration::from_secs_f64((a.powf(EXPONENT) + b.powf(EXPONENT)).powf(EXPONENT.recip()))
+}
+
+/// The gap that launching leaves beside `gpu` time.
+#[must_use]
+pub fn gap(gpu: SimDuration, launch: SimDuration) -> SimDuration {
+    combine(gpu, launch).saturating_sub(gpu)
+}
+
+/// Launch time of one block on one GPU, eager, on a host of launch factor 1, in milliseconds.
+///
+/// Source: floors of published eager runs (reference/calibration.md section 5); Wan and CogVideoX
+/// are weakly determined, models without a published floor take their family's.
+#[must_use]
+pub fn base_ms(model: &Model, video: bool) -> f64 {
+    match &model.architecture {
+        Architecture::Cross(cross) if cross.conditioning == Conditioning::LongSkips => 2.16,
+        Architecture::Shared(_) => 2.2,
+        Architecture::LinearAttention(_) => 1.6,
+        Architecture::Factorised(_) => 1.08,
+        Architecture::Cross(_) | Architecture::DualStream(_) if video => 1.6,
+        Architecture::Cross(_) | Architecture::DualStream(_) | Architecture::UNet(_) => 1.08,
+        Architecture::Joint(joint) if joint.single == 0 && video => 2.2,
+        Architecture::Joint(joint) if joint.single == 0 && model.hidden < 2500 => 0.52,
+        Architecture::Asymmetric(_) => 2.2,
+        Architecture::Joint(_) | Architecture::SingleStream(_) | Architecture::Mixture(_) => 1.23,
+    }
+}
+
+/// What compiling leaves of a model's launch time.
+///
+/// Source: reference/calibration.md section 5; xDiT's compiled PixArt runs are as slow as eager
+/// ones, and compiled pipelines keep half (SD3 and HunyuanDiT on L40).
+#[must_use]
+pub fn compiled_share(model: &Model, compilation: Compilation, pipelined: bool) -> f64 {
+    match compilation {
+        Compilation::Eager => 1.0,
+        Compilation::Compiled if model.name.starts_with("PixArt") => 1.0,
+        Compilation::Compiled if pipelined => 0.5,
+        Compilation::Compiled => 0.19,
+    }
+}
+
+/// Whether launching this block costs a block's launch time; embedders and output layers are
+/// counted in the blocks.
+#[must_use]
+pub const fn launches(block: &Block) -> bool {
+    !matches!(block.kind, BlockKind::Head | BlockKind::Tail)
+}
+
+/// Extra launch time of messages, in milliseconds on a host of launch factor 1
+/// (reference/calibration.md section 5).
+pub mod message_ms {
+    /// The four all-to-alls of a block.
+    pub const ULYSSES: f64 = 0.65;
+    /// A hop of a ring.
+    pub const HOP: f64 = 0.36;
+    /// A hop of a ring of compressed messages: one fused loop (CompactFusion's own runs).
+    pub const COMPRESSED_HOP: f64 = 0.1;
+    /// An all-reduce.
+    pub const ALL_REDUCE: f64 = 0.06;
+    /// A gather of K and V.
+    pub const GATHER: f64 = 0.2;
+    /// An asynchronous gather.
+    pub const ASYNC_GATHER: f64 = 0.1;
+    /// A micro-step of a pipeline.
+    pub const MICRO_STEP: f64 = 0.9;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_launch_far_below_the_gpu_time_leaves_no_gap() {
+        // (10^2 + 1^2)^(1/2) = 10.0499.
+        let ms = |count| SimDuration::from_us_f64(count * 1000.0);
+        assert!((combine(ms(10.0), ms(1.0)).as_us_f64() - 10_049.9).abs() < 0.1);
+        assert!((gap(ms(0.0), ms(1.0)).as_us_f64() - 1000.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,188 @@
+//! A plan's time in closed form: the simulated time when no message waits for another's links.
+//!
+//! ```text
+//! block  = combine(G, C),  G = before + encode + messages + attention + after + passes
+//! ring   = (r-1) (max(c, t) + 0.2 min(c, t) + sync + decode + merge) + c
+//! step   = sum of blocks;      displaced step = max(sum of blocks, sum of gathers)
+//! pipeline step = max(M t_slowest, sum over stages of (t + hop))
+//! ```
+
+use std::collections::BTreeMap;
+
+use topologies::{CollectiveKind, SimDuration};
+
+use super::pass::{BlockTimes, Mode, Pass};
+use super::pipeline::Stages;
+use super::{INTERFERENCE, LowerError, Setup};
+use crate::launch;
+use crate::phases::Phases;
+use crate::plan::Exchange;
+use crate::platform::{Message, Reach};
+
+/// The terms of a plan's time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts {
+    /// All phases: a lower bound on the simulated latency.
+    pub total: SimDuration,
+    /// Phases outside the denoising loop.
+    pub fixed: SimDuration,
+    /// GPU time of a steady forward pass, exposed messages included, launch gaps not.
+    pub gpu: SimDuration,
+    /// Launch time of a steady forward pass.
+    pub launch: SimDuration,
+    /// Exposed time of messages in a steady forward pass (of gathers that hide behind compute: their
+    /// whole time), by kind and reach.
+    pub exposed: BTreeMap<(CollectiveKind, Reach), SimDuration>,
+}
+
+/// The terms of one block.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BlockParts {
+    pub gpu: SimDuration,
+    pub launch: SimDuration,
+    /// GPU time and the gap that launching leaves.
+    pub time: SimDuration,
+    /// Messages beside compute: of displaced gathers.
+    pub hidden: SimDuration,
+    pub exposed: BTreeMap<(CollectiveKind, Reach), SimDuration>,
+}
+
+impl BlockParts {
+    fn expose(&mut self, kind: CollectiveKind, message: &Message, time: SimDuration) {
+        *self.exposed.entry((kind, message.reach)).or_default() += time;
+        self.gpu += time;
+    }
+}
+
+pub(super) fn shorter(a: SimDuration, b: SimDuration) -> SimDuration {
+    a.min(b).scaled(INTERFERENCE)
+}
+
+impl BlockTimes {
+    /// The launch gap before this block.
+    pub(super) fn gap(&self, exchange: Exchange, mode: Mode) -> SimDuration {
+        let parts = self.parts(exchange, mode);
+        launch::gap(parts.gpu, parts.launch)
+    }
+
+    /// This block in closed form.
+    pub(super) fn parts(&self, exchange: Exchange, mode: Mode) -> BlockParts {
+        let compute = &self.compute;
+        let mut parts = BlockParts {
+            launch: self.launch,
+            ..BlockParts::default()
+        };
+        parts.gpu = compute.before + self.encode + compute.after + compute.elementwise;
+        if let Some((inward, outward)) = &self.ulysses {
+            parts.expose(CollectiveKind::AllToAll, inward, inward.time);
+            parts.expose(CollectiveKind::AllToAll, outward, outward.time);
+        }
+        self.add_exchange(&mut parts, exchange, mode);
+        for message in &self.reduce {
+            parts.expose(CollectiveKind::AllReduce, message, message.time);
+        }
+        parts.time = launch::combine(parts.gpu, parts.launch);
+        parts
+    }
+
+    fn add_exchange(&self, parts: &mut BlockParts, exchange: Exchange, mode: Mode) {
+        let chunk = self.compute.attention;
+        parts.gpu += chunk * u64::from(self.chunks);
+        match (exchange, self.exchange.first()) {
+            (_, None) => parts.gpu += self.decode,
+            (Exchange::Ring(_), Some(hop)) => {
+                let beside = hop.time.max(chunk) - chunk + shorter(hop.time, chunk) + self.sync;
+                let hops = u64::from(self.chunks - 1);
+                parts.expose(CollectiveKind::RingPass, hop, beside * hops);
+                parts.gpu += (self.decode + self.merge_time) * hops;
+            }
+            (Exchange::Displaced(_), Some(gather)) if mode == Mode::Steady => {
+                let key = (CollectiveKind::AllGather, gather.reach);
+                parts.exposed.insert(key, gather.time);
+                parts.hidden = gather.time;
+                parts.gpu += shorter(gather.time, parts.gpu);
+            }
+            _ => {
+                for gather in &self.exchange {
+                    parts.expose(CollectiveKind::AllGather, gather, gather.time);
+                }
+                if let Some(merge) = &self.merge {
+                    parts.expose(CollectiveKind::AllToAll, merge, merge.time);
+                }
+                parts.gpu += self.decode;
+            }
+        }
+    }
+}
+
+/// A forward pass in closed form.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PassParts {
+    pub gpu: SimDuration,
+    pub launch: SimDuration,
+    pub time: SimDuration,
+    pub exposed: BTreeMap<(CollectiveKind, Reach), SimDuration>,
+}
+
+impl Pass {
+    /// Times of the blocks in execution order, head and tail included.
+    pub(super) fn in_order<'a>(
+        &'a self,
+        order: &'a [usize],
+    ) -> impl Iterator<Item = &'a BlockTimes> {
+        let kinds = order.iter().map(|kind| &self.kinds[*kind]);
+        std::iter::once(&self.head)
+            .chain(kinds)
+            .chain(std::iter::once(&self.tail))
+    }
+
+    pub(super) fn parts(&self, order: &[usize], exchange: Exchange, mode: Mode) -> PassParts {
+        let mut sum = PassParts::default();
+        let mut hidden = SimDuration::ZERO;
+        for block in self.in_order(order) {
+            let parts = block.parts(exchange, mode);
+            sum.gpu += parts.gpu;
+            sum.launch += parts.launch;
+            sum.time += parts.time;
+            hidden += parts.hidden;
+            for (key, time) in parts.exposed {
+                *sum.exposed.entry(key).or_default() += time;
+            }
+        }
+        sum.time = sum.time.max(hidden);
+        sum
+    }
+}
+
+/// The terms of a plan.
+pub(super) fn parts(setup: &Setup<'_>) -> Result<Parts, LowerError> {
+    let request = &setup.workload.request;
+    let phases = Phases::new(
+        setup.model,
+        request,
+        setup.platform.gpu(setup.plan.placement[0]),
+    );
+    let fixed = phases.encode + phases.shared_decode(setup.plan.vae);
+    let exchange = setup.plan.exchange;
+    let order = &setup.workload.layers.order;
+    let first = setup.pass(0, 1, Mode::Synchronous)?;
+    let warm = first.parts(order, exchange, Mode::Synchronous);
+    let forwards = u64::from(setup.forwards());
+    let warmup = u64::from(setup.warmup().min(request.steps));
+    let steady = u64::from(request.steps) - warmup;
+    let (steady_parts, warm_time) = if setup.plan.pipeline.stages > 1 {
+        let stages = Stages::new(setup)?;
+        (stages.steady_parts(), stages.warm_time())
+    } else {
+        let pass = setup.pass(0, 1, Mode::Steady)?;
+        (pass.parts(order, exchange, Mode::Steady), warm.time)
+    };
+    let denoise = warm_time * (forwards * warmup) + steady_parts.time * (forwards * steady);
+    Ok(Parts {
+        total: fixed + denoise,
+        fixed,
+        gpu: steady_parts.gpu,
+        launch: steady_parts.launch,
+        exposed: steady_parts.exposed,
+    })
+}

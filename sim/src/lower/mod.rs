@@ -1,0 +1,169 @@
+//! Lowering: a workload and a plan become times of blocks and messages, and those become tasks.
+//!
+//! ```text
+//! Setup ── times ──▶ Pass (what one forward pass does on one rank, by block)
+//!                      ├── closed form ──▶ Parts: the lower bound, and the terms of a step
+//!                      └── tasks ────────▶ TaskGraph: every rank, step, block and message
+//! ```
+//! Every strategy goes this one way: a dimension of parallelism changes a rank's share of a block
+//! (`times`), the messages of a block, or the order of blocks (`pipeline`).
+//!
+//! Guarantees:
+//! 1. The closed form never exceeds the simulated time of the tasks.
+//! 2. Warm-up steps are synchronous and uncompressed, whatever the strategy.
+//!
+//! Not modelled: the sampler's own arithmetic, the last gather of the latent, uneven shards (every
+//! rank is as slow as the largest shard).
+
+mod closed_form;
+mod pass;
+mod pipeline;
+mod sequence;
+mod times;
+
+use kernels::{CostModel, Miss};
+use thiserror::Error;
+use topologies::DeviceId;
+
+use crate::execution::Execution;
+use crate::graph::TaskGraph;
+use crate::model::{self, Model};
+use crate::plan::{Coordinates, Plan};
+use crate::platform::Platform;
+use crate::workload::Workload;
+
+pub use closed_form::Parts;
+pub use pass::{BlockTimes, Mode, Pass};
+
+/// A part of a block's time that a message of another stream beside it costs: 0.8 of what could
+/// overlap does. Chosen so that CompactFusion's breakdown of FLUX on 4 L20 and xDiT's ring runs
+/// agree (the latter alone cannot tell it from serial messages at a higher rate).
+pub(crate) const INTERFERENCE: f64 = 0.2;
+
+/// Why a plan cannot be lowered.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LowerError {
+    /// An operation or a message has no cost.
+    #[error(transparent)]
+    Miss(#[from] Miss),
+    /// The plan names a GPU that the platform does not have.
+    #[error(
+        "the plan uses {device}, but the machine has {gpus} GPUs: lower a degree or choose another machine"
+    )]
+    Device {
+        /// The GPU.
+        device: DeviceId,
+        /// How many there are.
+        gpus: usize,
+    },
+}
+
+/// What is lowered, and with which costs.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// What one forward pass does.
+    pub workload: &'a Workload,
+    /// How ranks share it.
+    pub plan: &'a Plan,
+    /// Where.
+    pub platform: &'a Platform,
+    /// By what.
+    pub execution: &'a Execution,
+    /// What operations cost.
+    pub costs: &'a dyn CostModel,
+}
+
+impl<'a> Setup<'a> {
+    /// What is lowered, and with which costs.
+    ///
+    /// # Errors
+    /// [`LowerError::Device`] when the plan names a GPU that the platform lacks.
+    ///
+    /// # Panics
+    /// If the workload's model is not known: workloads are made from known models.
+    pub fn new(
+        workload: &'a Workload,
+        plan: &'a Plan,
+        platform: &'a Platform,
+        execution: &'a Execution,
+        costs: &'a dyn CostModel,
+    ) -> Result<Self, LowerError> {
+        let gpus = platform.gpus.len();
+        if let Some(&device) = plan.placement.iter().find(|device| device.index() >= gpus) {
+            return Err(LowerError::Device { device, gpus });
+        }
+        let model = model::find(workload.model).expect("a workload is made from a known model");
+        Ok(Self {
+            model,
+            workload,
+            plan,
+            platform,
+            execution,
+            costs,
+        })
+    }
+
+    /// The terms of a step in closed form; their total is a lower bound on the simulated time.
+    ///
+    /// # Errors
+    /// [`LowerError::Miss`] when something has no cost.
+    pub fn parts(&self) -> Result<Parts, LowerError> {
+        closed_form::parts(self)
+    }
+
+    /// The tasks of `steps` steps of every rank.
+    ///
+    /// # Errors
+    /// [`LowerError::Miss`] when something has no cost.
+    pub fn tasks(&self, steps: u32) -> Result<TaskGraph, LowerError> {
+        if self.plan.pipeline.stages > 1 {
+            pipeline::tasks(self, steps)
+        } else {
+            sequence::tasks(self, steps)
+        }
+    }
+
+    /// Rows of one rank's forward pass.
+    pub(crate) fn rows(&self) -> u64 {
+        let shared = u64::from(self.plan.data) * self.cfg_rows();
+        self.workload.rows.div_ceil(shared)
+    }
+
+    /// By how much the guidance degree cuts the rows of a forward pass (not its number of passes).
+    fn cfg_rows(&self) -> u64 {
+        let branches = self.workload.request.guidance.rows_per_image();
+        u64::from(self.plan.cfg).min(branches)
+    }
+
+    /// Forward passes of one rank per step: sequential guidance on two ranks runs one each.
+    pub(crate) fn forwards(&self) -> u32 {
+        let passes = self
+            .workload
+            .forwards_per_step
+            .div_ceil(u64::from(self.plan.cfg));
+        u32::try_from(passes).expect("a step has few forward passes")
+    }
+
+    /// Synchronous first steps of `steps`. DistriFusion's first asynchronous step still waits.
+    pub(crate) fn warmup(&self) -> u32 {
+        let displaced = matches!(self.plan.exchange, crate::plan::Exchange::Displaced(n) if n > 1);
+        self.plan.warmup + u32::from(displaced)
+    }
+
+    /// The groups of ranks that differ in one dimension only, as GPUs, one for each `0..degree`.
+    pub(crate) fn group(
+        &self,
+        rank: u32,
+        degree: u32,
+        set: impl Fn(&mut Coordinates, u32),
+    ) -> Vec<DeviceId> {
+        let member = |position| {
+            let mut at = self.plan.coordinates(rank);
+            set(&mut at, position);
+            self.plan.placement[self.plan.rank(at) as usize]
+        };
+        (0..degree).map(member).collect()
+    }
+}

@@ -1,0 +1,301 @@
+//! What one forward pass does on one rank: times and messages by distinct block.
+
+use kernels::{Compressor, Op};
+use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
+
+use super::times::{Compute, Slice};
+use super::{LowerError, Setup};
+use crate::plan::{Coordinates, Exchange};
+use crate::platform::Message;
+use crate::workload::{AttentionCall, AttentionKind, Block, ELEMENT_BYTES, Tokens};
+
+/// How a step runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Synchronous, raw messages: warm-up, and every step of exact plans.
+    Synchronous,
+    /// After warm-up: stale or compressed, where the plan is.
+    Steady,
+}
+
+/// What one rank does for one block.
+#[derive(Clone, Debug)]
+pub struct BlockTimes {
+    pub(super) compute: Compute,
+    /// Launch time of the block.
+    pub(super) launch: SimDuration,
+    /// Attention chunks: the ring degree.
+    pub(super) chunks: u32,
+    /// Compressing K and V of the own shard.
+    pub(super) encode: SimDuration,
+    /// Decompressing what one message brought.
+    pub(super) decode: SimDuration,
+    /// The all-to-alls before attention, then after; alike on all groups of equal reach.
+    pub(super) ulysses: Option<(Message, Message)>,
+    /// The messages of the exchange: a hop, or the gathers before attention.
+    pub(super) exchange: Vec<Message>,
+    /// The merge of partial outputs over the ranks of a row (Attention2D).
+    pub(super) merge: Option<Message>,
+    /// Merging partial outputs, per further chunk.
+    pub(super) merge_time: SimDuration,
+    /// Waiting of one hop beside the transfer: posting, synchronising.
+    pub(super) sync: SimDuration,
+    /// The all-reduces.
+    pub(super) reduce: Vec<Message>,
+}
+
+/// One forward pass of one rank.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// Times of each distinct block: head, kinds in order, tail.
+    pub(super) head: BlockTimes,
+    pub(super) kinds: Vec<BlockTimes>,
+    pub(super) tail: BlockTimes,
+}
+
+/// Waiting per ring hop beside the transfer. PCIe: CompactFusion's compressed rings on 4 L20 wait
+/// 0.42 s over 4,617 hops, little of it for bytes. NVLink: a fifth of it (assumption).
+const fn hop_sync(nvlink: bool) -> SimDuration {
+    SimDuration::new(if nvlink { 10_000_000 } else { 50_000_000 })
+}
+
+impl Setup<'_> {
+    /// One forward pass of `rank`, of one patch of `patches`.
+    pub(super) fn pass(&self, rank: u32, patches: u64, mode: Mode) -> Result<Pass, LowerError> {
+        let slice = Slice {
+            rows: self.rows(),
+            sequence: u64::from(self.plan.sequence()),
+            patches,
+        };
+        let layers = &self.workload.layers;
+        let block = |block: &Block| self.block_times(rank, block, slice, mode);
+        Ok(Pass {
+            head: block(&layers.head)?,
+            kinds: layers.kinds.iter().map(block).collect::<Result<_, _>>()?,
+            tail: block(&layers.tail)?,
+        })
+    }
+
+    fn block_times(
+        &self,
+        rank: u32,
+        block: &Block,
+        slice: Slice,
+        mode: Mode,
+    ) -> Result<BlockTimes, LowerError> {
+        let plan = self.plan;
+        let exchanged = block
+            .attention
+            .iter()
+            .find(|call| call.crosses_shards() && call.kind != AttentionKind::Spatial);
+        let compressor = plan
+            .compressor
+            .filter(|_| mode == Mode::Steady && exchanged.is_some());
+        let reduces = if plan.tensor > 1 {
+            block.all_reduces(&self.shard(slice))
+        } else {
+            Vec::new()
+        };
+        let tensor = self.group(rank, plan.tensor, |at, position| at.tensor = position);
+        let reduce = |bytes: &Bytes| self.message(CollectiveKind::AllReduce, &tensor, *bytes);
+        let mut times = BlockTimes {
+            compute: self.compute(block, slice)?,
+            launch: self.launch(block, reduces.len(), exchanged.is_some()),
+            chunks: 1,
+            encode: SimDuration::ZERO,
+            decode: SimDuration::ZERO,
+            ulysses: None,
+            exchange: Vec::new(),
+            merge: None,
+            merge_time: SimDuration::ZERO,
+            sync: SimDuration::ZERO,
+            reduce: reduces.iter().map(reduce).collect::<Result<_, _>>()?,
+        };
+        if let Some(call) = exchanged {
+            self.add_ulysses(&mut times, rank, block, call, slice, compressor)?;
+            self.add_exchange(&mut times, rank, block, call, slice, compressor)?;
+        }
+        Ok(times)
+    }
+
+    fn message(
+        &self,
+        kind: CollectiveKind,
+        group: &[DeviceId],
+        size: Bytes,
+    ) -> Result<Message, LowerError> {
+        let factors = &self.execution.calibration.rates;
+        Ok(self.platform.message(kind, group, size, factors)?)
+    }
+
+    /// Rows (tokens of all rows) and channels of one rank's K or V matrix, as it leaves the rank.
+    fn message_shape(&self, block: &Block, call: &AttentionCall, slice: Slice) -> (u64, u64) {
+        let shard = self.shard(slice);
+        let own = block.tokens.part(shard.image_parts, shard.text_parts);
+        // Text that every rank has in full does not travel.
+        let tokens = match call.keys {
+            Tokens::Joint if shard.text_parts == 1 && slice.sequence > 1 => own.image,
+            keys => own.of(keys),
+        };
+        let width = call.width().div_ceil(u64::from(self.plan.tensor));
+        (slice.rows * tokens, width)
+    }
+
+    fn codec(&self, op: Op) -> Result<SimDuration, LowerError> {
+        let gpu = self.platform.gpu(self.plan.placement[0]);
+        Ok(self.costs.cost(&op, gpu)?.time)
+    }
+
+    /// Encode of K and V of a shard, and decode of both of one message.
+    fn add_codec(
+        &self,
+        times: &mut BlockTimes,
+        compressor: Compressor,
+        (rows, channels): (u64, u64),
+        messages: u64,
+    ) -> Result<(), LowerError> {
+        times.encode = self.codec(Op::Encode {
+            compressor,
+            rows,
+            channels,
+        })? * 2;
+        times.decode = self.codec(Op::Decode {
+            compressor,
+            rows,
+            channels,
+        })? * (2 * messages);
+        Ok(())
+    }
+
+    fn add_ulysses(
+        &self,
+        times: &mut BlockTimes,
+        rank: u32,
+        block: &Block,
+        call: &AttentionCall,
+        slice: Slice,
+        compressor: Option<Compressor>,
+    ) -> Result<(), LowerError> {
+        let degree = self.plan.ulysses;
+        if degree == 1 {
+            return Ok(());
+        }
+        let group = self.group(rank, degree, |at, position| at.ulysses = position);
+        let (rows, channels) = self.message_shape(block, call, slice);
+        let raw = Compressor::raw_bytes(rows, channels);
+        let one = self.message(CollectiveKind::AllToAll, &group, raw)?;
+        let kv = match compressor {
+            // With a ring beyond, K and V are compressed there, where they are sent.
+            Some(compressor) if self.plan.exchange.degree() == 1 => {
+                // A head group's part of a shard, its own part included, is decoded after the exchange.
+                self.add_codec(times, compressor, (rows, channels), 1)?;
+                self.message(
+                    CollectiveKind::AllToAll,
+                    &group,
+                    compressor.message_bytes(rows, channels),
+                )?
+            }
+            _ => one.clone(),
+        };
+        let inward = Message {
+            time: one.time + kv.time * 2,
+            flows: joined(&one, &kv),
+            ..one.clone()
+        };
+        times.ulysses = Some((inward, one));
+        Ok(())
+    }
+
+    fn add_exchange(
+        &self,
+        times: &mut BlockTimes,
+        rank: u32,
+        block: &Block,
+        call: &AttentionCall,
+        slice: Slice,
+        compressor: Option<Compressor>,
+    ) -> Result<(), LowerError> {
+        let degree = self.plan.exchange.degree();
+        if degree == 1 {
+            return Ok(());
+        }
+        let (rows, channels) = self.message_shape(block, call, slice);
+        // Inside a Ulysses group a rank has all tokens of the group and a part of the heads.
+        let tensor_bytes = match compressor {
+            Some(compressor) => compressor.message_bytes(rows, channels),
+            None => Compressor::raw_bytes(rows, channels),
+        };
+        let own = tensor_bytes * 2;
+        let outer = self.group(rank, degree, |at: &mut Coordinates, position| {
+            at.outer = position
+        });
+        match self.plan.exchange {
+            Exchange::Ring(_) => {
+                times.chunks = degree;
+                times.exchange = vec![self.message(CollectiveKind::RingPass, &outer, own)?];
+                times.sync = hop_sync(self.platform.is_nvlink());
+                times.merge_time = self.merge_time(rows, channels)?;
+                if let Some(compressor) = compressor {
+                    self.add_codec(times, compressor, (rows, channels), 1)?;
+                }
+            }
+            Exchange::Gather(n) | Exchange::Displaced(n) => {
+                let total = own * u64::from(n);
+                times.exchange = vec![self.message(CollectiveKind::AllGather, &outer, total)?];
+                if let Some(compressor) = compressor {
+                    self.add_codec(times, compressor, (rows, channels), u64::from(n))?;
+                }
+            }
+            Exchange::Attention2d {
+                rows: down,
+                columns: across,
+            } => {
+                self.add_attention2d(times, &outer, (down, across), tensor_bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Q gathered along a row of the grid, K and V along a column, partial outputs exchanged along
+    /// the row. Rank `i` of the exchange stands in row `i / across`, column `i % across`.
+    fn add_attention2d(
+        &self,
+        times: &mut BlockTimes,
+        outer: &[DeviceId],
+        (down, across): (u32, u32),
+        tensor_bytes: Bytes,
+    ) -> Result<(), LowerError> {
+        let row = &outer[..across as usize];
+        let column: Vec<DeviceId> = outer.iter().copied().step_by(across as usize).collect();
+        if across > 1 {
+            let gathered = tensor_bytes * u64::from(across);
+            times
+                .exchange
+                .push(self.message(CollectiveKind::AllGather, row, gathered)?);
+            times.merge = Some(self.message(CollectiveKind::AllToAll, row, gathered)?);
+        }
+        if down > 1 {
+            let gathered = tensor_bytes * (2 * u64::from(down));
+            times
+                .exchange
+                .push(self.message(CollectiveKind::AllGather, &column, gathered)?);
+        }
+        Ok(())
+    }
+
+    /// Merging a further partial output: three passes over it in fp32.
+    fn merge_time(&self, rows: u64, channels: u64) -> Result<SimDuration, LowerError> {
+        self.codec(Op::MemoryBound {
+            bytes: 3 * rows * channels * 2 * ELEMENT_BYTES,
+        })
+    }
+}
+
+/// The flows of one message and two others after it, where links decide.
+fn joined(one: &Message, kv: &Message) -> Option<crate::collective::Bundle> {
+    let (one, kv) = (one.flows.as_ref()?, kv.flows.as_ref()?);
+    let mut bundle = one.clone();
+    bundle.latency = one.latency + kv.latency * 2;
+    bundle.bytes = one.bytes + kv.bytes * 2;
+    Some(bundle)
+}

@@ -1,0 +1,241 @@
+//! Times of one rank's share of a block: matrix products, attention, memory-bound passes, launches.
+
+use kernels::Op;
+use topologies::host::Compilation;
+use topologies::{DType, SimDuration};
+
+use super::{LowerError, Setup};
+use crate::launch;
+use crate::plan::Exchange;
+use crate::workload::{
+    AttentionCall, AttentionKind, Block, BlockKind, ELEMENT_BYTES, Role, Shard, Tokens,
+};
+
+/// Passes over a block's activation by norms, activations, rotary embeddings and residual sums.
+/// Source: reference/calibration.md section 2 (fit on published one-GPU runs).
+const fn elementwise_passes(compilation: Compilation) -> u64 {
+    match compilation {
+        Compilation::Eager => 117,
+        Compilation::Compiled => 69,
+    }
+}
+
+/// GPU time over the one-GPU path's when ranks share a forward pass: another attention entry point,
+/// copies into send buffers. 1.02 to 1.04 in published runs; not for pure guidance parallelism.
+const PARALLEL_OVERHEAD: f64 = 1.03;
+
+/// How a rank's share is cut from a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slice {
+    /// Rows.
+    pub rows: u64,
+    /// Parts of the sequence group.
+    pub sequence: u64,
+    /// Patches of a pipeline.
+    pub patches: u64,
+}
+
+/// GPU times of one rank's share of one block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Compute {
+    /// Matrix products before attention.
+    pub before: SimDuration,
+    /// One chunk of attention: all of it but for rings.
+    pub attention: SimDuration,
+    /// Matrix products after attention.
+    pub after: SimDuration,
+    /// Memory-bound passes.
+    pub elementwise: SimDuration,
+}
+
+impl Setup<'_> {
+    fn gpu_time(&self, op: Op) -> Result<SimDuration, LowerError> {
+        let gpu = self.platform.gpu(self.plan.placement[0]);
+        let cost = self.costs.cost(&op, gpu)?;
+        Ok(cost
+            .time
+            .scaled(self.execution.calibration.compute * self.overhead()))
+    }
+
+    fn overhead(&self) -> f64 {
+        let shares = self.plan.sequence() * self.plan.tensor * self.plan.pipeline.stages > 1;
+        if shares { PARALLEL_OVERHEAD } else { 1.0 }
+    }
+
+    /// Whether text tokens are cut among the sequence group, or every rank has all of them.
+    pub(super) fn text_parts(&self, slice: Slice) -> u64 {
+        let even = self.workload.text_splits(slice.sequence) && slice.patches == 1;
+        if even { slice.sequence } else { 1 }
+    }
+
+    pub(super) fn shard(&self, slice: Slice) -> Shard {
+        Shard {
+            rows: slice.rows,
+            image_parts: slice.sequence * slice.patches,
+            text_parts: self.text_parts(slice),
+            tensor_degree: u64::from(self.plan.tensor),
+        }
+    }
+
+    /// GPU times of a rank's share of `block`.
+    pub(super) fn compute(&self, block: &Block, slice: Slice) -> Result<Compute, LowerError> {
+        let shard = self.shard(slice);
+        let mut times = Compute::default();
+        for gemm in block.gemms(&shard) {
+            let op = match gemm.role {
+                Role::Depthwise => Op::MemoryBound {
+                    bytes: 2 * gemm.m * gemm.n * ELEMENT_BYTES,
+                },
+                _ => Op::Gemm {
+                    m: gemm.m,
+                    n: gemm.n,
+                    k: gemm.k,
+                    dtype: DType::Bf16,
+                },
+            };
+            let time = self.gpu_time(op)?;
+            match gemm.role {
+                Role::Embed | Role::Modulation | Role::Qkv => times.before += time,
+                _ => times.after += time,
+            }
+        }
+        for call in &block.attention {
+            let (chunk, elsewhere) = self.attention(block, call, slice)?;
+            times.attention += chunk;
+            times.after += elsewhere;
+        }
+        times.elementwise = self.elementwise(block, slice)?;
+        Ok(times)
+    }
+
+    fn elementwise(&self, block: &Block, slice: Slice) -> Result<SimDuration, LowerError> {
+        if matches!(block.kind, BlockKind::Head | BlockKind::Tail) {
+            return Ok(SimDuration::ZERO);
+        }
+        let shard = self.shard(slice);
+        let own = block.tokens.part(shard.image_parts, shard.text_parts);
+        let joint = block
+            .attention
+            .iter()
+            .any(|call| call.keys == Tokens::Joint);
+        let tokens = own.image + own.audio + if joint { own.text } else { 0 };
+        let passes = elementwise_passes(self.execution.compilation);
+        let bytes = passes * slice.rows * tokens * block.hidden * ELEMENT_BYTES;
+        // Under tensor parallelism norms and residual sums stay whole: half of the passes.
+        let share = 0.5 + 0.5 / f64::from(self.plan.tensor);
+        self.gpu_time(Op::MemoryBound {
+            bytes: (bytes as f64 * share).ceil() as u64,
+        })
+    }
+
+    /// One chunk of a call that shards exchange, or the whole of a local call (second).
+    fn attention(
+        &self,
+        block: &Block,
+        call: &AttentionCall,
+        slice: Slice,
+    ) -> Result<(SimDuration, SimDuration), LowerError> {
+        let shard = self.shard(slice);
+        let own = block.tokens.part(shard.image_parts, shard.text_parts);
+        let tensor = u64::from(self.plan.tensor);
+        let exchanged = call.crosses_shards() && call.kind != AttentionKind::Spatial;
+        if !exchanged {
+            let heads = call.heads.div_ceil(tensor);
+            let keys = if call.keys == Tokens::Image {
+                block.tokens.of(call.keys)
+            } else {
+                own.of(call.keys)
+            };
+            let op = self.attention_op(call, slice.rows, heads, own.of(call.queries), keys);
+            return Ok((SimDuration::ZERO, self.gpu_time(op)?));
+        }
+        let ulysses = u64::from(self.plan.ulysses);
+        let heads = call.heads.div_ceil(tensor * ulysses);
+        let whole = block.tokens;
+        let cut = |tokens, parts: u64| {
+            whole
+                .part(parts, if shard.text_parts > 1 { parts } else { 1 })
+                .of(tokens)
+        };
+        let outer = u64::from(self.plan.exchange.degree());
+        let queries = |parts: u64| cut(call.queries, parts * slice.patches);
+        let (queries, keys) = match self.plan.exchange {
+            Exchange::Ring(_) => (queries(outer), whole.of(call.keys).div_ceil(outer)),
+            Exchange::Gather(_) | Exchange::Displaced(_) => (queries(outer), whole.of(call.keys)),
+            Exchange::Attention2d { rows, columns } => (
+                queries(u64::from(rows)),
+                whole.of(call.keys).div_ceil(u64::from(columns)),
+            ),
+        };
+        let op = self.attention_op(call, slice.rows, heads, queries, keys);
+        Ok((self.gpu_time(op)?, SimDuration::ZERO))
+    }
+
+    fn attention_op(
+        &self,
+        call: &AttentionCall,
+        rows: u64,
+        heads: u64,
+        queries: u64,
+        keys: u64,
+    ) -> Op {
+        if call.kind == AttentionKind::Linear {
+            // A head's state is head_dim x (head_dim + 1): two products over the tokens.
+            let width = heads * call.head_dim;
+            return Op::Gemm {
+                m: rows * queries,
+                n: width,
+                k: 2 * (call.head_dim + 1),
+                dtype: DType::Bf16,
+            };
+        }
+        Op::Attention {
+            batch: rows * call.sequences,
+            heads,
+            queries: queries.div_ceil(call.sequences),
+            keys: keys.div_ceil(call.sequences),
+            head_dim: call.head_dim,
+        }
+    }
+
+    /// Launch time of one block, its messages included.
+    pub(super) fn launch(&self, block: &Block, all_reduces: usize, exchanges: bool) -> SimDuration {
+        if !launch::launches(block) {
+            return SimDuration::ZERO;
+        }
+        use launch::message_ms as extra;
+        let plan = self.plan;
+        let pipelined = plan.pipeline.stages > 1;
+        let video = self.workload.request.frames > 1;
+        let share = launch::compiled_share(self.model, self.execution.compilation, pipelined);
+        let mut ms = launch::base_ms(self.model, video);
+        ms += extra::ALL_REDUCE * all_reduces as f64;
+        if exchanges {
+            let hop = if plan.compressor.is_some() {
+                extra::COMPRESSED_HOP
+            } else {
+                extra::HOP
+            };
+            ms += if plan.ulysses > 1 {
+                extra::ULYSSES
+            } else {
+                0.0
+            };
+            ms += match plan.exchange {
+                Exchange::Ring(n) => hop * f64::from(n - 1),
+                Exchange::Gather(1) | Exchange::Displaced(1) => 0.0,
+                Exchange::Gather(_) => extra::GATHER,
+                Exchange::Displaced(_) => extra::ASYNC_GATHER,
+                Exchange::Attention2d { .. } => 3.0 * extra::GATHER,
+            };
+        }
+        SimDuration::from_us_f64(1000.0 * ms * share * self.launch_factor())
+    }
+
+    /// The host's launch factor; pure guidance parallelism launches for half the rows, which
+    /// published runs show as half the floor.
+    pub(super) fn launch_factor(&self) -> f64 {
+        let pure = self.plan.cfg == 2 && self.plan.ranks() == 2;
+        self.execution.calibration.launch * if pure { 0.5 } else { 1.0 }
+    }
+}

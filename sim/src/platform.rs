@@ -1,0 +1,287 @@
+//! Where a plan runs: GPUs, and what a message among a group of them costs.
+//!
+//! | what is known | a message is |
+//! |---|---|
+//! | a measured rate, an NCCL table, or the wiring with its usual rates | a fixed time: measurements already hold what groups beside each other cost |
+//! | only the links of a machine file | flows that share the links max-min fairly |
+//!
+//! Source of the first rule: in published runs a group of 2 keeps its rate beside three others, and
+//! Ulysses-4 in each of two guidance branches runs at the rate of 4 ranks (reference/calibration.md).
+//!
+//! Not modelled: contention between two collectives of known rate.
+
+use std::collections::BTreeMap;
+
+use kernels::{Miss, Provenance};
+use topologies::topology::LinkKind;
+use topologies::{Bandwidth, Bytes, CollectiveKind, DeviceId, Gpu, Machine, SimDuration};
+
+use crate::collective::{
+    Ask, Bundle, Element, Group, Hop, HopKind, HostRates, NcclTable, System, Wiring,
+};
+
+/// Whether a group of ranks stays within one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reach {
+    /// Within one host (or one NVLink domain).
+    Host,
+    /// Across hosts.
+    Network,
+}
+
+/// Calibrated factors on rates: measured rate over assumed rate, by kind and reach.
+pub type RateFactors = BTreeMap<(CollectiveKind, Reach), f64>;
+
+/// What joins the GPUs of one host, and so where rates come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fabric {
+    /// NVLink: NCCL tables of the system.
+    NvLink(System),
+    /// PCIe of a known wiring: its usual rates.
+    Pcie(Wiring),
+    /// The links of the machine, as its file describes them.
+    Links,
+}
+
+/// GPUs and the way between them.
+#[derive(Clone, Debug)]
+pub struct Platform {
+    /// The GPUs, by [`DeviceId`].
+    pub gpus: Vec<Gpu>,
+    /// What joins them.
+    pub fabric: Fabric,
+    /// GPUs of one host.
+    pub gpus_per_host: u32,
+    /// Collectives that were timed by themselves on this host: kind, ranks, bus bandwidth.
+    pub timed: Vec<(CollectiveKind, u32, Bandwidth)>,
+    /// Rate that payload reaches on each link, by link.
+    pub effective: Vec<Bandwidth>,
+    machine: Option<Machine>,
+}
+
+/// What one message among a group costs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Time when nothing else uses the links.
+    pub time: SimDuration,
+    /// The flows, where the links decide; else the time is fixed.
+    pub flows: Option<Bundle>,
+    /// Where the time came from.
+    pub provenance: Provenance,
+    /// Whether it leaves the host.
+    pub reach: Reach,
+}
+
+/// A 4090's driver refuses peer-to-peer copies: such cards count as consumer PCIe.
+fn pcie_wiring(gpu: &Gpu, sockets: Wiring) -> Wiring {
+    let consumer = gpu.form_factor.to_lowercase().contains("consumer");
+    if consumer && sockets == Wiring::SinglePcie {
+        Wiring::ConsumerPcie
+    } else {
+        sockets
+    }
+}
+
+impl Platform {
+    /// `count` equal GPUs of which only the kind of interconnect is known; hosts hold at most 8.
+    #[must_use]
+    pub fn labelled(gpu: &Gpu, count: u32, fabric: Fabric) -> Self {
+        let hosts = match fabric {
+            Fabric::NvLink(_) => 1,
+            Fabric::Pcie(_) | Fabric::Links => count.div_ceil(8),
+        };
+        let fabric = match fabric {
+            Fabric::Pcie(wiring) => Fabric::Pcie(pcie_wiring(gpu, wiring)),
+            other => other,
+        };
+        Self {
+            gpus: vec![gpu.clone(); count as usize],
+            fabric,
+            gpus_per_host: count.div_ceil(hosts),
+            timed: Vec::new(),
+            effective: Vec::new(),
+            machine: None,
+        }
+    }
+
+    /// The GPUs and links of a machine; its fabric is what its host's figures say, else its links.
+    ///
+    /// # Errors
+    /// [`Miss`] when the host names an NCCL system that is not known.
+    pub fn of_machine(machine: &Machine) -> Result<Self, Miss> {
+        let fabric = match &machine.host.nccl_system {
+            Some(system) => Fabric::NvLink(System::named(system)?),
+            None if machine.host.runs.is_empty() || has_network_only(machine) => Fabric::Links,
+            None => Fabric::Pcie(pcie_wiring(&machine.gpus[0], machine_wiring(machine))),
+        };
+        let timed = machine.host.rates.iter();
+        let timed = timed.filter(|rate| rate.origin == topologies::host::RateOrigin::Measured);
+        Ok(Self {
+            gpus: machine.gpus.clone(),
+            fabric,
+            gpus_per_host: gpus_per_host(machine),
+            timed: timed
+                .map(|rate| (rate.kind, rate.ranks, rate.bus_bandwidth))
+                .collect(),
+            effective: machine
+                .links
+                .iter()
+                .map(topologies::topology::Link::effective)
+                .collect(),
+            machine: Some(machine.clone()),
+        })
+    }
+
+    /// The GPU of a device.
+    #[must_use]
+    pub fn gpu(&self, device: DeviceId) -> &Gpu {
+        &self.gpus[device.index()]
+    }
+
+    /// The machine, where one is known.
+    #[must_use]
+    pub fn machine(&self) -> Option<&Machine> {
+        self.machine.as_ref()
+    }
+
+    /// Whether ranks are joined by NVLink.
+    #[must_use]
+    pub const fn is_nvlink(&self) -> bool {
+        matches!(self.fabric, Fabric::NvLink(_))
+    }
+
+    /// Whether `group` leaves its host.
+    #[must_use]
+    pub fn reach(&self, group: &[DeviceId]) -> Reach {
+        let host = |device: &DeviceId| device.index() / self.gpus_per_host as usize;
+        let first = group.first().map(host);
+        let same = group.iter().all(|device| Some(host(device)) == first);
+        if same { Reach::Host } else { Reach::Network }
+    }
+
+    /// What `kind` of nccl-tests' `size` costs among `group`, at rates times `factors`.
+    ///
+    /// # Errors
+    /// [`Miss`] when no figure covers the group.
+    pub fn message(
+        &self,
+        kind: CollectiveKind,
+        group: &[DeviceId],
+        size: Bytes,
+        factors: &RateFactors,
+    ) -> Result<Message, Miss> {
+        let ranks = u32::try_from(group.len()).expect("a machine has fewer than 2^32 GPUs");
+        let reach = self.reach(group);
+        let ask = Ask {
+            kind,
+            element: Element::Half,
+            ranks,
+            size,
+        };
+        let factor = factors.get(&(kind, reach)).copied();
+        let fixed = |cost: crate::collective::CollectiveCost, factor: f64| Message {
+            time: cost.time.scaled(1.0 / factor),
+            flows: None,
+            provenance: cost.provenance,
+            reach,
+        };
+        let timed = self.timed.iter().any(|rate| rate.0 == kind);
+        let wiring = match (&self.fabric, reach) {
+            (Fabric::NvLink(system), _) if !timed => {
+                return Ok(fixed(
+                    NcclTable::built_in().time(system, None, ask)?,
+                    factor.unwrap_or(1.0),
+                ));
+            }
+            (Fabric::Links, _) if !timed => return Ok(self.over_links(ask, group, factor, reach)),
+            (Fabric::Pcie(_), Reach::Network) => Wiring::Network,
+            (Fabric::Pcie(wiring), Reach::Host) => *wiring,
+            _ => Wiring::Other,
+        };
+        let pcie = self.gpu(group[0]).pcie;
+        let rates = HostRates {
+            measured: &self.timed,
+            wiring,
+            pcie,
+        };
+        let cost = rates
+            .time(kind, ranks, size)
+            .expect("the wiring or a timed collective gives a rate");
+        Ok(fixed(cost, factor.unwrap_or(1.0)))
+    }
+
+    fn over_links(
+        &self,
+        ask: Ask,
+        group: &[DeviceId],
+        factor: Option<f64>,
+        reach: Reach,
+    ) -> Message {
+        let machine = self
+            .machine
+            .as_ref()
+            .expect("a fabric of links has a machine");
+        let hop = |from: usize, to: usize| hop(machine, group[from], group[to]);
+        let links = Group::new(group.len(), &self.effective, hop).decompose(ask.kind, ask.size);
+        Message {
+            time: links.time.scaled(1.0 / factor.unwrap_or(1.0)),
+            flows: factor.is_none().then_some(links.bundle),
+            provenance: Provenance::Datasheet,
+            reach,
+        }
+    }
+}
+
+fn hop(machine: &Machine, from: DeviceId, to: DeviceId) -> Hop {
+    let route = machine.route(from, to);
+    let kind = |link: &topologies::LinkId| match machine.link(*link).kind {
+        LinkKind::Nvlink => HopKind::NvLink,
+        LinkKind::Network => HopKind::Network,
+        LinkKind::Pcie | LinkKind::Socket | LinkKind::Staging => HopKind::Pcie,
+    };
+    Hop {
+        links: route.links.clone(),
+        latency: route.latency,
+        kind: route
+            .links
+            .iter()
+            .map(kind)
+            .max()
+            .unwrap_or(HopKind::NvLink),
+    }
+}
+
+fn has(machine: &Machine, kind: LinkKind) -> bool {
+    machine.links.iter().any(|link| link.kind == kind)
+}
+
+/// Whether every pair of GPUs is joined by a network: one GPU per host.
+fn has_network_only(machine: &Machine) -> bool {
+    gpus_per_host(machine) == 1
+}
+
+fn machine_wiring(machine: &Machine) -> Wiring {
+    if has(machine, LinkKind::Socket) {
+        Wiring::DualSocketPcie
+    } else {
+        Wiring::SinglePcie
+    }
+}
+
+/// GPUs joined without a network: those of the first GPU's host.
+fn gpus_per_host(machine: &Machine) -> u32 {
+    let first = DeviceId::new(0);
+    let local = |device: &DeviceId| {
+        let route = machine.route(first, *device);
+        !route
+            .links
+            .iter()
+            .any(|link| machine.link(*link).kind == LinkKind::Network)
+    };
+    let others = machine
+        .devices()
+        .filter(|device| *device != first)
+        .filter(local)
+        .count();
+    u32::try_from(others + 1).expect("a machine has fewer than 2^32 GPUs")
+}
