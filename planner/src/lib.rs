@@ -1,3 +1,8 @@
-//! The parts of the `ditplan` program.
+//! From a question to an answer: which plan, how fast, and how sure.
 
+pub mod calibrate;
+pub mod cli;
+pub mod interval;
+pub mod launch;
+pub mod search;
 pub mod validate;

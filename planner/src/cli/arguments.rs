@@ -1,0 +1,132 @@
+//! What can be typed.
+//!
+//! Names and sizes stay text here; [`super::asked`] gives them their meaning, so that every mistake is
+//! told in the words of the part that knows better.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Plan, simulate and validate how GPUs share one diffusion model.
+#[derive(Debug, Parser)]
+#[command(name = "ditplan", version, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Find the fastest plan, with its proof, its rivals and its launch command
+    Plan(PlanArguments),
+    /// Simulate one plan
+    Simulate(SimulateArguments),
+    /// List the known models
+    Models(Format),
+    /// List the preset machines
+    Machines(Format),
+    /// List the known GPUs
+    Gpus(Format),
+}
+
+/// The question of `plan`.
+#[derive(Debug, Args)]
+pub(super) struct PlanArguments {
+    #[command(flatten)]
+    pub question: QuestionArguments,
+    /// Consider only plans whose output equals the one-GPU output
+    #[arg(long)]
+    pub exact: bool,
+    /// Consider only plans with a published FID of at most this (exact plans have 0)
+    #[arg(long, value_name = "FID")]
+    pub max_fid: Option<f64>,
+    /// How many plans to show [default: 10; with --json, all]
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// The question of `simulate`.
+#[derive(Debug, Args)]
+pub(super) struct SimulateArguments {
+    /// The plan, for instance "ring4/1bit" or "cfg2+ulysses2+pipefusion2(m4) warmup=2"
+    #[arg(long, value_name = "PLAN")]
+    pub plan: String,
+    #[command(flatten)]
+    pub question: QuestionArguments,
+    /// Write what ran where and when, for Perfetto or chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// What `plan` and `simulate` ask about.
+#[derive(Debug, Args)]
+pub(super) struct QuestionArguments {
+    /// The model (`ditplan models` lists them)
+    #[arg(long, default_value = "FLUX.1-dev")]
+    pub model: String,
+    /// A preset (`ditplan machines` lists them) or a machine file that ends in .toml
+    #[arg(long, value_name = "NAME|FILE", default_value = topologies::machine::DEFAULT_PRESET)]
+    pub machine: String,
+    /// How many of the machine's GPUs may be used [default: all]
+    #[arg(long, value_name = "N")]
+    pub gpus: Option<u32>,
+    /// Width x height in pixels [default: the model's]
+    #[arg(long, value_name = "WxH")]
+    pub size: Option<String>,
+    /// Frames of a video [default: the model's]
+    #[arg(long, value_name = "N")]
+    pub frames: Option<u32>,
+    /// Denoising steps [default: the model's]
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u32>,
+    /// Images or videos made together
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch: u32,
+    /// How classifier-free guidance runs
+    #[arg(long, value_enum, default_value_t = GuidanceArgument::Default)]
+    pub guidance: GuidanceArgument,
+    /// Who executes the plan
+    #[arg(long, value_enum, default_value_t = EngineArgument::Xdit)]
+    pub engine: EngineArgument,
+    /// The transformer is compiled (torch.compile)
+    #[arg(long)]
+    pub compile: bool,
+}
+
+/// How classifier-free guidance runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum GuidanceArgument {
+    /// As the model's pipeline does it
+    Default,
+    /// One prediction per step
+    None,
+    /// Both branches in one forward pass
+    Batched,
+    /// Both branches one after the other
+    Sequential,
+}
+
+/// Who executes the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum EngineArgument {
+    /// xDiT
+    Xdit,
+    /// SGLang Diffusion
+    Sglang,
+    /// Hugging Face diffusers
+    Diffusers,
+}
+
+/// For people or for programs.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Format {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

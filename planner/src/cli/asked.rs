@@ -1,0 +1,92 @@
+//! From what was typed to what is asked.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+use sim::model::{self, Guidance, Model, Request};
+use topologies::Machine;
+use topologies::host::Compilation;
+
+use super::arguments::{EngineArgument, GuidanceArgument, PlanArguments, QuestionArguments};
+use crate::launch::Engine;
+use crate::search::{Filter, Question};
+
+/// The question of `plan`.
+pub(super) fn plan_question(typed: &PlanArguments) -> Result<Question> {
+    if let Some(fid) = typed.max_fid {
+        ensure!(
+            fid.is_finite() && fid >= 0.0,
+            "--max-fid is {fid}: a FID is not negative, 0 allows exact plans only"
+        );
+    }
+    let filter = Filter {
+        exact_only: typed.exact,
+        max_fid: typed.max_fid,
+    };
+    question(&typed.question, filter)
+}
+
+/// The question about one model on one machine.
+pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Question> {
+    let model = model::find(&typed.model)?;
+    let request = request(typed, model)?;
+    let machine = machine(&typed.machine)?;
+    let has = u32::try_from(machine.gpus.len()).expect("a machine has fewer than 2^32 GPUs");
+    let gpus = typed.gpus.unwrap_or(has);
+    ensure!(
+        (1..=has).contains(&gpus),
+        "{} has {has} GPUs: --gpus must be from 1 to {has}, not {gpus}",
+        machine.name
+    );
+    Ok(Question {
+        model,
+        request,
+        machine,
+        gpus,
+        engine: match typed.engine {
+            EngineArgument::Xdit => Engine::Xdit,
+            EngineArgument::Sglang => Engine::Sglang,
+            EngineArgument::Diffusers => Engine::Diffusers,
+        },
+        compilation: if typed.compile {
+            Compilation::Compiled
+        } else {
+            Compilation::Eager
+        },
+        filter,
+    })
+}
+
+/// What is asked of the model; a size or a count that it cannot serve is refused here.
+fn request(typed: &QuestionArguments, model: &Model) -> Result<Request> {
+    let usual = model.default;
+    let resolution = typed.size.as_deref().map(str::parse).transpose()?;
+    let request = Request {
+        resolution: resolution.unwrap_or(usual.resolution),
+        frames: typed.frames.unwrap_or(usual.frames),
+        steps: typed.steps.unwrap_or(usual.steps),
+        batch: typed.batch,
+        guidance: match typed.guidance {
+            GuidanceArgument::Default => usual.guidance,
+            GuidanceArgument::None => Guidance::None,
+            GuidanceArgument::Batched => Guidance::Batched,
+            GuidanceArgument::Sequential => Guidance::Sequential,
+        },
+        ..usual
+    };
+    model.grid(&request)?;
+    Ok(request)
+}
+
+/// The preset of this name, or the machine in this file.
+fn machine(name: &str) -> Result<Machine> {
+    if !name.ends_with(".toml") {
+        return Ok(Machine::preset(name)?);
+    }
+    if fs::metadata(name).is_ok_and(|found| found.is_dir()) {
+        bail!("{name} is a directory: give a machine file");
+    }
+    let text = fs::read_to_string(name)
+        .with_context(|| format!("the machine file {name} cannot be read"))?;
+    Ok(Machine::from_toml(&text, name)?)
+}

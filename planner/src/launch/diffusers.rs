@@ -1,0 +1,87 @@
+//! diffusers: a script for `torchrun`, with its context parallelism.
+
+use sim::plan::Exchange;
+use topologies::host::Compilation;
+
+use super::{PROMPT, Run, shell, weights};
+
+/// The command, or why there is none.
+pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
+    let plan = run.plan;
+    let weights = weights::of(run.model.name)?;
+    let is_split = plan.ranks() > 1;
+    let refused = [
+        (
+            is_split && !weights.diffusers,
+            "has no context parallelism for this model",
+        ),
+        (plan.compressor.is_some(), "sends K and V uncompressed"),
+        (plan.is_stale(), "runs synchronous plans only"),
+        (
+            matches!(plan.exchange, Exchange::Ring(n) if n > 1),
+            "gathers K and V where it says ring: allgather-kv is what it runs",
+        ),
+        (
+            matches!(plan.exchange, Exchange::Attention2d { .. }),
+            "has no Attention2D",
+        ),
+        (
+            plan.cfg * plan.data * plan.tensor > 1,
+            "is asked here for Ulysses and all-gather only",
+        ),
+        (plan.vae > 1, "decodes the VAE on every rank"),
+    ];
+    if let Some((_, reason)) = refused.into_iter().find(|(applies, _)| *applies) {
+        return Err(format!("diffusers {reason}"));
+    }
+    let start = shell(&run.torchrun()?);
+    let script = script(run, weights.repository);
+    Ok(format!("cat > run.py <<'EOF'\n{script}EOF\n{start} run.py"))
+}
+
+/// The script that every rank runs.
+fn script(run: &Run<'_>, repository: &str) -> String {
+    let (plan, request) = (run.plan, run.request);
+    let mut lines = vec![
+        "import torch".to_owned(),
+        "import torch.distributed as dist".to_owned(),
+        "from diffusers import ContextParallelConfig, DiffusionPipeline".to_owned(),
+        "dist.init_process_group(\"nccl\")".to_owned(),
+        "torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())".to_owned(),
+        format!(
+            "pipe = DiffusionPipeline.from_pretrained(\"{repository}\", torch_dtype=torch.bfloat16).to(\"cuda\")"
+        ),
+        "experts = [m for m in (pipe.transformer, getattr(pipe, \"transformer_2\", None)) if m]"
+            .to_owned(),
+        "for expert in experts:".to_owned(),
+        "    expert.set_attention_backend(\"_native_cudnn\")".to_owned(),
+    ];
+    if plan.ranks() > 1 {
+        lines.push(format!(
+            "    expert.enable_parallelism(config=ContextParallelConfig(ring_degree={}, ulysses_degree={}))",
+            plan.exchange.degree(),
+            plan.ulysses
+        ));
+    }
+    if run.compilation == Compilation::Compiled {
+        lines.push("    expert.compile()".to_owned());
+    }
+    let mut arguments = vec![
+        format!("prompt=[{PROMPT}] * {}", request.batch),
+        format!("height={}", request.resolution.height),
+        format!("width={}", request.resolution.width),
+    ];
+    if request.frames > 1 {
+        arguments.push(format!("num_frames={}", request.frames));
+    }
+    arguments.push(format!("num_inference_steps={}", request.steps));
+    if run.guidance_is_off() {
+        arguments.push("guidance_scale=1.0".to_owned());
+    }
+    arguments.push("generator=torch.Generator().manual_seed(0)".to_owned());
+    lines.push("pipe(".to_owned());
+    lines.extend(arguments.iter().map(|argument| format!("    {argument},")));
+    lines.push(")".to_owned());
+    lines.push("dist.destroy_process_group()".to_owned());
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,169 @@
+//! The command that runs a plan, or why an engine cannot run it.
+//!
+//! | engine | what it runs |
+//! |---|---|
+//! | xDiT | CFG, Ulysses, Ring, PipeFusion, data; the rest is CompactFusion's, a fork of it |
+//! | SGLang Diffusion | CFG, Ulysses, Ring, tensor |
+//! | diffusers | Ulysses and Ring, one of them, K and V gathered |
+//!
+//! Flags are those of xDiT 175e0bf, CompactFusion c30d06b, SGLang's `docs/diffusion/api/cli.md` at 031ba4d
+//! and diffusers 58eb52c. Not checked here: that the plan is legal, and that it fits.
+
+mod compact;
+mod diffusers;
+mod sglang;
+mod weights;
+mod xdit;
+
+use std::fmt;
+
+use sim::model::{Guidance, Model, Request};
+use sim::plan::Plan;
+use topologies::DeviceId;
+use topologies::host::Compilation;
+
+/// Who executes a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Engine {
+    /// xDiT.
+    Xdit,
+    /// SGLang Diffusion.
+    Sglang,
+    /// Hugging Face diffusers.
+    Diffusers,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Xdit => "xDiT",
+            Self::Sglang => "SGLang Diffusion",
+            Self::Diffusers => "diffusers",
+        })
+    }
+}
+
+/// What is to be launched.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The model.
+    pub model: &'a Model,
+    /// The request.
+    pub request: &'a Request,
+    /// Eager or compiled.
+    pub compilation: Compilation,
+    /// GPUs of one box; a plan on more is launched once in every box.
+    pub gpus_per_box: u32,
+}
+
+/// The command that runs a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Who executes it.
+    pub engine: Engine,
+    /// The shell command, or why there is none.
+    pub command: Result<String, String>,
+}
+
+impl Launch {
+    /// How an engine runs a plan.
+    #[must_use]
+    pub fn of(engine: Engine, run: &Run<'_>) -> Self {
+        let command = match engine {
+            Engine::Xdit => xdit::command(run),
+            Engine::Sglang => sglang::command(run),
+            Engine::Diffusers => diffusers::command(run),
+        };
+        Self { engine, command }
+    }
+}
+
+impl Run<'_> {
+    /// `--flag value` words of the image or video, with underscores.
+    fn shape(&self, flags: &mut Vec<String>) {
+        let Request {
+            resolution, frames, ..
+        } = self.request;
+        flags.push(format!("--height {}", resolution.height));
+        flags.push(format!("--width {}", resolution.width));
+        if *frames > 1 {
+            flags.push(format!("--num_frames {frames}"));
+        }
+        flags.push(format!("--num_inference_steps {}", self.request.steps));
+    }
+
+    /// Whether the pipeline's own guidance has to be switched off.
+    fn guidance_is_off(&self) -> bool {
+        self.model.uses_guidance() && self.request.guidance == Guidance::None
+    }
+
+    /// How many boxes the ranks fill, or why they fill none.
+    fn boxes(&self) -> Result<u32, String> {
+        let (ranks, per_box) = (self.plan.ranks(), self.gpus_per_box);
+        if ranks <= per_box {
+            return Ok(1);
+        }
+        if ranks.is_multiple_of(per_box) {
+            return Ok(ranks / per_box);
+        }
+        Err(format!(
+            "{ranks} ranks do not fill boxes of {per_box} GPUs evenly, and torchrun starts equally many in each"
+        ))
+    }
+
+    /// `CUDA_VISIBLE_DEVICES=0,2,1,3`, where the ranks are not on the first GPUs in order.
+    fn visible_devices(&self) -> Option<String> {
+        let placement = &self.plan.placement;
+        let in_order = (0..placement.len())
+            .map(DeviceId::new)
+            .eq(placement.iter().copied());
+        if in_order || self.plan.ranks() > self.gpus_per_box {
+            return None;
+        }
+        let ids = placement.iter().map(|device| device.index().to_string());
+        Some(format!(
+            "CUDA_VISIBLE_DEVICES={}",
+            ids.collect::<Vec<_>>().join(",")
+        ))
+    }
+
+    /// Where processes are started: `torchrun` with its count, in one box or in several.
+    fn torchrun(&self) -> Result<Vec<String>, String> {
+        let boxes = self.boxes()?;
+        let mut words: Vec<String> = self.visible_devices().into_iter().collect();
+        let per_box = self.plan.ranks() / boxes;
+        words.push(format!("torchrun --nproc_per_node={per_box}"));
+        if boxes > 1 {
+            words.push(format!(
+                "--nnodes={boxes} --node_rank=$BOX --master_addr=$FIRST_BOX --master_port=29500"
+            ));
+        }
+        Ok(words)
+    }
+}
+
+/// The prompt every command asks for.
+const PROMPT: &str = "\"a cup of coffee on a wooden desk\"";
+
+/// Words as one shell command, in lines of at most 96 columns.
+fn shell(words: &[String]) -> String {
+    let mut command = String::new();
+    let mut column = 0;
+    for word in words {
+        if column > 0 && column + 1 + word.len() > 94 {
+            command.push_str(" \\\n  ");
+            column = 2;
+        } else if column > 0 {
+            command.push(' ');
+            column += 1;
+        }
+        command.push_str(word);
+        column += word.len();
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+use super::*;
+
+fn launched(engine: Engine, plan: &str, model: &str) -> Result<String, String> {
+    let plan: Plan = plan.parse().unwrap();
+    let model = sim::model::find(model).unwrap();
+    let run = Run {
+        plan: &plan,
+        model,
+        request: &model.default,
+        compilation: Compilation::Eager,
+        gpus_per_box: 8,
+    };
+    Launch::of(engine, &run).command
+}
+
+/// A command without its line breaks.
+fn flat(command: &str) -> String {
+    command.replace("\\\n  ", "")
+}
+
+#[test]
+fn every_model_has_weights_and_a_single_gpu_command_or_a_reason() {
+    for model in sim::model::known() {
+        assert!(weights::of(model.name).is_ok(), "{}", model.name);
+        for engine in [Engine::Xdit, Engine::Sglang, Engine::Diffusers] {
+            let text = launched(engine, "none", model.name).unwrap_or_else(|reason| reason);
+            assert!(
+                !text.is_empty() && !text.contains("no published weights"),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn xdit_is_told_every_degree() {
+    let command =
+        flat(&launched(Engine::Xdit, "cfg2+ulysses2+ring2+vae-p8", "SD3.5-large").unwrap());
+    for word in [
+        "xdit --model SD3.5",
+        "--ulysses_degree 2",
+        "--ring_degree 2",
+        "--use_cfg_parallel",
+        "--use_parallel_vae",
+        "--num_inference_steps 28",
+    ] {
+        assert!(command.contains(word), "{command}");
+    }
+    let staged = flat(&launched(Engine::Xdit, "pipefusion4(m8) warmup=2", "PixArt-alpha").unwrap());
+    assert!(
+        staged.contains("--num_pipeline_patch 8 --warmup_steps 2"),
+        "{staged}"
+    );
+    assert!(
+        staged.contains("torchrun --nproc_per_node=4 examples/pixartalpha_example.py"),
+        "{staged}"
+    );
+}
+
+#[test]
+fn what_an_engine_lacks_is_named() {
+    for (engine, plan, model, word) in [
+        (Engine::Xdit, "ulysses4/1bit", "FLUX.1-dev", "Ulysses"),
+        (Engine::Xdit, "tp2", "FLUX.1-dev", "tensor"),
+        (Engine::Xdit, "ring4/1bit warmup=2", "FLUX.1-dev", "warm-up"),
+        (Engine::Xdit, "attention2d2x2", "FLUX.1-dev", "Attention2D"),
+        (Engine::Xdit, "ulysses2", "FLUX.1-schnell", "xDiT"),
+        (Engine::Sglang, "pipefusion4", "FLUX.1-dev", "PipeFusion"),
+        (Engine::Sglang, "ring4/2bit", "FLUX.1-dev", "uncompressed"),
+        (Engine::Diffusers, "ring4", "FLUX.1-dev", "gathers"),
+        (
+            Engine::Diffusers,
+            "ulysses2",
+            "PixArt-alpha",
+            "context parallelism",
+        ),
+    ] {
+        let reason = launched(engine, plan, model).unwrap_err();
+        assert!(reason.contains(word), "{plan}: {reason}");
+    }
+}
+
+#[test]
+fn compressed_ring_goes_to_the_fork() {
+    let command = launched(Engine::Xdit, "ring4/1bit warmup=1", "FLUX.1-dev").unwrap();
+    assert!(command.contains("COMPACT_TEST_METHOD=binary"), "{command}");
+    assert!(command.contains("--ring_degree 4"), "{command}");
+    let stale = launched(Engine::Xdit, "distrifusion4 warmup=1", "FLUX.1-dev").unwrap();
+    assert!(stale.contains("COMPACT_TEST_METHOD=df"), "{stale}");
+}
+
+#[test]
+fn ranks_beyond_a_box_start_in_every_box() {
+    let command = flat(&launched(Engine::Xdit, "ulysses8+ring2", "PixArt-alpha").unwrap());
+    assert!(
+        command.contains("--nproc_per_node=8 --nnodes=2"),
+        "{command}"
+    );
+    assert!(launched(Engine::Xdit, "ulysses4+ring3", "PixArt-alpha").is_err());
+}
+
+#[test]
+fn another_order_of_gpus_is_said() {
+    let plan = "ulysses2+ring2".parse::<Plan>().unwrap();
+    let plan = plan.placed([0, 2, 1, 3].map(DeviceId::new).to_vec());
+    let model = sim::model::find("FLUX.1-dev").unwrap();
+    let run = Run {
+        plan: &plan,
+        model,
+        request: &model.default,
+        compilation: Compilation::Compiled,
+        gpus_per_box: 4,
+    };
+    let command = Launch::of(Engine::Xdit, &run).command.unwrap();
+    assert!(
+        command.starts_with("CUDA_VISIBLE_DEVICES=0,2,1,3 xdit --model FLUX.1-dev"),
+        "{command}"
+    );
+    assert!(command.contains("--use_torch_compile"), "{command}");
+}
+
+#[test]
+fn no_line_of_a_command_is_wider_than_a_page() {
+    let command = launched(Engine::Sglang, "ulysses4+ring2", "Wan2.2-T2V-A14B").unwrap();
+    assert!(command.lines().all(|line| line.len() <= 100), "{command}");
+    let command = flat(&command);
+    assert!(
+        command.contains("--num-gpus 8 --ulysses-degree 4 --ring-degree 2"),
+        "{command}"
+    );
+}

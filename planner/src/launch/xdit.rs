@@ -1,0 +1,113 @@
+//! xDiT: its runner, or one of its examples.
+
+use sim::plan::{Exchange, Pipeline};
+use topologies::host::Compilation;
+
+use super::weights::{self, Splits, Weights, XditEntry};
+use super::{PROMPT, Run, compact, shell};
+
+/// The command, or why there is none.
+pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
+    let plan = run.plan;
+    if plan.compressor.is_some()
+        || matches!(plan.exchange, Exchange::Displaced(n) | Exchange::Gather(n) if n > 1)
+    {
+        return compact::command(run);
+    }
+    let weights = weights::of(run.model.name)?;
+    check(run, weights)?;
+    let mut words = match weights.xdit {
+        XditEntry::None(reason) => return Err(format!("{}: {reason}", run.model.name)),
+        XditEntry::Runner(name) => {
+            let mut words: Vec<String> = run.visible_devices().into_iter().collect();
+            words.push(format!("xdit --model {name}"));
+            let boxes = run.boxes()?;
+            if boxes > 1 {
+                words.push(format!(
+                    "--nnodes {boxes} --nproc_per_node {} --node_rank $BOX --master_addr $FIRST_BOX",
+                    run.gpus_per_box
+                ));
+            }
+            words
+        }
+        XditEntry::Example(script) => {
+            let mut words = run.torchrun()?;
+            words.push(format!("examples/{script} --model {}", weights.repository));
+            words.push("--no_use_resolution_binning".to_owned());
+            words
+        }
+    };
+    flags(run, &mut words);
+    Ok(shell(&words))
+}
+
+/// Whether xDiT runs this plan of this model.
+fn check(run: &Run<'_>, weights: &Weights) -> Result<(), String> {
+    let (plan, model) = (run.plan, run.model.name);
+    let splits = weights.splits;
+    let has_cfg = matches!(splits, Splits::Cfg | Splits::CfgAndStages | Splits::CfgOnly);
+    let has_stages = matches!(splits, Splits::Stages | Splits::CfgAndStages);
+    let refused = [
+        (
+            matches!(plan.exchange, Exchange::Attention2d { .. }),
+            "xDiT has no Attention2D".to_owned(),
+        ),
+        (
+            plan.tensor > 1,
+            format!("xDiT has no tensor-parallel layers for {model}"),
+        ),
+        (
+            plan.cfg > 1 && !has_cfg,
+            format!("xDiT does not split the guidance of {model}"),
+        ),
+        (
+            plan.pipeline.stages > 1 && !has_stages,
+            format!("xDiT has no PipeFusion for {model}"),
+        ),
+        (
+            plan.sequence() > 1 && splits == Splits::CfgOnly,
+            format!("xDiT does not split the sequence of {model}"),
+        ),
+    ];
+    match refused.into_iter().find(|(applies, _)| *applies) {
+        Some((_, reason)) => Err(reason),
+        None => Ok(()),
+    }
+}
+
+/// The degrees and the request.
+pub(super) fn flags(run: &Run<'_>, words: &mut Vec<String>) {
+    let plan = run.plan;
+    let mut degree = |flag: &str, degree: u32| {
+        if degree > 1 {
+            words.push(format!("--{flag} {degree}"));
+        }
+    };
+    degree("data_parallel_degree", plan.data);
+    degree("ulysses_degree", plan.ulysses);
+    degree("ring_degree", plan.exchange.degree());
+    let Pipeline { stages, patches } = plan.pipeline;
+    degree("pipefusion_parallel_degree", stages);
+    if stages > 1 {
+        words.push(format!("--num_pipeline_patch {patches}"));
+        words.push(format!("--warmup_steps {}", plan.warmup));
+    }
+    if plan.cfg > 1 {
+        words.push("--use_cfg_parallel".to_owned());
+    }
+    if plan.vae > 1 {
+        words.push("--use_parallel_vae".to_owned());
+    }
+    if run.compilation == Compilation::Compiled {
+        words.push("--use_torch_compile".to_owned());
+    }
+    run.shape(words);
+    if run.model.name.starts_with("FLUX.1") {
+        words.push(format!("--max_sequence_length {}", run.request.text_tokens));
+    }
+    if run.guidance_is_off() {
+        words.push("--guidance_scale 1.0".to_owned());
+    }
+    words.push(format!("--prompt {PROMPT}"));
+    words.extend((1..run.request.batch).map(|_| PROMPT.to_owned()));
+}

@@ -1,0 +1,161 @@
+//! The search for the best plan: the question it takes and the answer it gives.
+
+use sim::model::{Model, Request};
+use sim::plan::{Fidelity, Plan};
+use thiserror::Error;
+use topologies::host::Compilation;
+use topologies::{Bytes, Machine, SimDuration};
+use traces::timeline::{SpanClass, Timeline};
+
+use crate::launch::{Engine, Launch};
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The model.
+    pub model: &'static Model,
+    /// What is asked of it.
+    pub request: Request,
+    /// Where it runs.
+    pub machine: Machine,
+    /// How many of the machine's GPUs may be used, from the first on.
+    pub gpus: u32,
+    /// Who executes the plan.
+    pub engine: Engine,
+    /// Eager or compiled.
+    pub compilation: Compilation,
+    /// Which plans may be chosen.
+    pub filter: Filter,
+}
+
+/// Which plans may be chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Only plans whose output equals the one-GPU output.
+    pub exact_only: bool,
+    /// Only plans with a published FID of at most this.
+    pub max_fid: Option<f64>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PlanningError {
+    /// Nothing plans yet.
+    #[error("the search is not part of this build")]
+    Missing,
+}
+
+/// Why the search stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// No bound left can beat the choice.
+    Proved,
+}
+
+impl std::fmt::Display for StopReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Proved => f.write_str("no plan left has a lower bound below the choice"),
+        }
+    }
+}
+
+/// Published quality of a plan's output against the one-GPU output.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Quality {
+    /// Frechet inception distance.
+    pub fid: Option<f64>,
+    /// Learned perceptual image patch similarity.
+    pub lpips: Option<f64>,
+    /// Where it was published; or why there is no figure.
+    pub source: String,
+}
+
+/// A plan with what it was found to do.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The plan.
+    pub plan: Plan,
+    /// Simulated latency of the request.
+    pub latency: SimDuration,
+    /// Lower end of its 90 % interval.
+    pub lo: SimDuration,
+    /// Upper end of its 90 % interval.
+    pub hi: SimDuration,
+    /// No schedule of this plan can be faster.
+    pub lower_bound: SimDuration,
+    /// Latency over lower bound, less one.
+    pub gap: f64,
+    /// Why the search stopped.
+    pub stop_reason: StopReason,
+    /// Peak memory of the fullest GPU.
+    pub peak_memory: Bytes,
+    /// Whether that fits.
+    pub fits: bool,
+    /// Time that a GPU waits for messages with nothing to compute.
+    pub exposed: SimDuration,
+    /// Time by kind of work, on the critical path.
+    pub by_class: Vec<(SpanClass, SimDuration)>,
+    /// Exact, stale or lossy.
+    pub fidelity: Fidelity,
+    /// Published quality.
+    pub quality: Quality,
+    /// Why it loses against the choice, in words; empty for the choice.
+    pub why_slower: String,
+    /// The command that runs it.
+    pub launch: Launch,
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What was asked.
+    pub question: Question,
+    /// The best plan.
+    pub choice: Candidate,
+    /// All plans simulated, best first.
+    pub plans: Vec<Candidate>,
+    /// Legal plans.
+    pub considered: usize,
+    /// Plans simulated.
+    pub simulated: usize,
+    /// Plans dropped because their lower bound exceeds the choice.
+    pub pruned: usize,
+    /// Plans that are not legal, with the reason.
+    pub illegal: Vec<(String, String)>,
+    /// One GPU.
+    pub single: Candidate,
+    /// Where the numbers come from, one sentence each.
+    pub provenance: Vec<String>,
+    /// What the comparison shows, one sentence each.
+    pub findings: Vec<String>,
+}
+
+/// One plan, simulated in full.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// What it was found to do.
+    pub candidate: Candidate,
+    /// One GPU.
+    pub single: Candidate,
+    /// What ran where and when.
+    pub timeline: Timeline,
+    /// Where the numbers come from, one sentence each.
+    pub provenance: Vec<String>,
+}
+
+/// The best plan for a question.
+///
+/// # Errors
+/// A [`PlanningError`] when no plan can serve it.
+pub fn plan(_question: &Question) -> Result<Answer, PlanningError> {
+    Err(PlanningError::Missing)
+}
+
+/// One given plan, simulated in full.
+///
+/// # Errors
+/// A [`PlanningError`] when the plan is not legal for the question.
+pub fn evaluate(_question: &Question, _plan: &Plan) -> Result<Evaluation, PlanningError> {
+    Err(PlanningError::Missing)
+}
