@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
         let run = self.measured;
         let size = format!("{}x{}", run.width, run.height);
         format!(
-            "{} {size} {} on {} GPU: {}",
+            "{} {size} {} {} on {} GPU, {}",
             run.model, run.strategy, run.compiled, run.gpus, run.latency
         )
     }

@@ -1,0 +1,173 @@
+//! What a plan keeps in one GPU's memory: weights, activations, caches, and whether it fits.
+//!
+//! ```text
+//!            encode              denoise                          decode
+//! all run    transformer + encoders + VAE weights (or one of them, when moved in turn), runtime
+//! phase      -                   activations + gathers + caches   VAE activations (+ caches)
+//! peak = the phase with the most, on the rank with the most
+//! ```
+//! With A one activation (rows x tokens on the rank x width x 2 bytes), f the feed-forward width
+//! over the residual width, T the tensor degree, a block's activations at their peak are
+//! ```text
+//! separate feed-forward   (4 + 2f/T) A    residual, norm, modulated input, output; two of width f
+//! fused output (FLUX)     (3 + (5 + 3f)/T - f/T) A = (3 + (5 + 2f)/T) A    also Q, K, V, attention and their join
+//! ```
+//! Checks on counted allocations (xDiT's and PipeFusion's charts, one GPU): PixArt 12.1 and 12.4 A
+//! against 12, SD3 13.1 against 12, FLUX 16.1 against 16.
+//!
+//! Not modelled: fragmentation of the allocator, loading peaks, reference images, LoRA weights, and
+//! leaks of single implementations (diffusers' ring keeps 22 GB more than its Ulysses).
+
+#[cfg(test)]
+mod published;
+mod residency;
+mod shares;
+#[cfg(test)]
+mod tests;
+
+pub use residency::{Components, Decoding, EncoderCopies, Precision, Residency, WeightSharding};
+pub use shares::stage_blocks;
+
+use topologies::{Bytes, Gpu};
+
+use crate::plan::Plan;
+use crate::workload::Workload;
+use shares::Share;
+
+/// CUDA context, kernels' code and cuBLAS workspaces. Assumption: 0.6 GB, what `nvidia-smi` shows
+/// for a process that has run one matrix product on an Ampere or Hopper GPU.
+const CONTEXT: Bytes = Bytes::new(600_000_000);
+
+/// NCCL buffers of one communicator. Assumption: 16 channels of three protocol buffers of about
+/// 10 MB in sum (4 MB Simple, 4.7 MB LL128, 0.25 MB LL; NCCL_BUFFSIZE, NCCL_NCHANNELS), in and out.
+const COMMUNICATOR: Bytes = Bytes::new(300_000_000);
+
+/// What a GPU does when its memory is fullest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Encoding the prompt.
+    Encode,
+    /// The denoising loop.
+    Denoise,
+    /// Decoding the latent.
+    Decode,
+}
+
+/// What stands in a GPU's memory at its peak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// The rank with the most.
+    pub rank: u32,
+    /// When.
+    pub phase: Phase,
+    /// Weights of the transformer.
+    pub weights: Bytes,
+    /// Weights of the encoders.
+    pub encoders: Bytes,
+    /// Activations and transient gathers of one block.
+    pub activations: Bytes,
+    /// K and V kept from step to step by stale strategies.
+    pub kv_cache: Bytes,
+    /// Residual bases of a compressor.
+    pub bases: Bytes,
+    /// Weights and, while decoding, activations of the VAE.
+    pub vae: Bytes,
+    /// CUDA context and NCCL buffers: on the device, not in PyTorch's counters.
+    pub runtime: Bytes,
+    /// Sum of the above.
+    pub total: Bytes,
+    /// Whether the total is at most the GPU's memory.
+    pub fits: Fit,
+}
+
+/// Whether a plan fits a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// With this much to spare.
+    Fits(Bytes),
+    /// This much is missing.
+    Exceeds(Bytes),
+}
+
+impl Fit {
+    /// Whether it fits.
+    #[must_use]
+    pub const fn is_fit(self) -> bool {
+        matches!(self, Self::Fits(_))
+    }
+}
+
+impl Memory {
+    /// What PyTorch's `max_memory_allocated` would count: the total without the runtime.
+    #[must_use]
+    pub fn allocated(&self) -> Bytes {
+        Bytes::new(self.total.get() - self.runtime.get())
+    }
+}
+
+/// The peak of the rank that needs the most. Where two transformers take turns, both are resident
+/// if that fits, else one.
+///
+/// # Panics
+/// If the plan is not legal for the workload: check it first.
+#[must_use]
+pub fn peak(workload: &Workload, plan: &Plan, gpu: &Gpu, residency: &Residency) -> Memory {
+    (0..plan.pipeline.stages)
+        .map(|stage| {
+            let rank = plan.rank(crate::plan::Coordinates {
+                data: 0,
+                cfg: 0,
+                stage,
+                outer: 0,
+                ulysses: 0,
+                tensor: 0,
+            });
+            peak_of(workload, plan, gpu, residency, rank)
+        })
+        .reduce(|most, next| if next.total > most.total { next } else { most })
+        .expect("a legal plan has at least one stage")
+}
+
+/// The peak of one rank. Ranks of a stage are alike.
+///
+/// # Panics
+/// As [`peak`], and if there is no such rank.
+#[must_use]
+pub fn peak_of(
+    workload: &Workload,
+    plan: &Plan,
+    gpu: &Gpu,
+    residency: &Residency,
+    rank: u32,
+) -> Memory {
+    assert!(
+        rank < plan.ranks(),
+        "a rank's memory is asked of a rank of the plan"
+    );
+    let with = |experts| Share::new(workload, plan, residency, rank, experts).worst(gpu);
+    let all = with(workload.experts.count());
+    if all.fits.is_fit() { all } else { with(1) }
+}
+
+/// The first residency, from the fastest, in which the plan fits; with its memory. `None` if
+/// none fits.
+///
+/// Order: all together; components in turn; weights and encoders sharded; sharded and in turn.
+#[must_use]
+pub fn first_fit(workload: &Workload, plan: &Plan, gpu: &Gpu) -> Option<(Residency, Memory)> {
+    let base = Residency::default();
+    let sharded = Residency {
+        weights: WeightSharding::Sharded,
+        encoders: EncoderCopies::Sharded,
+        ..base
+    };
+    let in_turn = |residency| Residency {
+        components: Components::InTurn,
+        ..residency
+    };
+    [base, in_turn(base), sharded, in_turn(sharded)]
+        .into_iter()
+        .filter(|residency| plan.ranks() > 1 || residency.weights == WeightSharding::Whole)
+        .map(|residency| (residency, peak(workload, plan, gpu, &residency)))
+        .find(|(_, memory)| memory.fits.is_fit())
+}

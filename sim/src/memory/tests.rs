@@ -1,0 +1,1 @@
+//! Theorems first, then worked examples.
