@@ -1,2 +1,43 @@
-//! The integration tests.
-fn main() {}
+//! The integration tests: the `ditplan` program as a user meets it.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `listings` | models, machines and GPUs, for people and as JSON |
+//! | `plan_json` | the JSON contract of `plan` and `simulate` |
+//! | `plan_table` | what `plan` prints for people |
+//! | `timeline` | the timeline that `simulate` writes |
+//! | `wrong_input` | every mistake is one sentence on standard error and exit code 2 |
+//! | `streams` | closed pipes, colours, backtraces |
+
+mod listings;
+mod plan_json;
+mod plan_table;
+mod streams;
+mod timeline;
+mod wrong_input;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+/// The program with arguments.
+fn ditplan(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ditplan"));
+    command.args(arguments);
+    command
+}
+
+/// What it prints when all is well.
+fn printed(arguments: &[&str]) -> String {
+    let output = ditplan(arguments).assert().success().get_output().clone();
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("the output is UTF-8")
+}
+
+/// The JSON it prints.
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&printed(arguments)).expect("the output is JSON")
+}

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::validate::Inputs;
+
 /// Plan, simulate and validate how GPUs share one diffusion model.
 #[derive(Debug, Parser)]
 #[command(name = "ditplan", version, max_term_width = 100)]
@@ -23,6 +25,8 @@ pub(super) enum Command {
     Plan(PlanArguments),
     /// Simulate one plan
     Simulate(SimulateArguments),
+    /// Compare predictions with measured kernels, collectives and published runs
+    Validate(ValidateArguments),
     /// List the known models
     Models(Format),
     /// List the preset machines
@@ -64,13 +68,22 @@ pub(super) struct SimulateArguments {
     pub format: Format,
 }
 
+/// What `validate` reads.
+#[derive(Debug, Args)]
+pub(super) struct ValidateArguments {
+    #[command(flatten)]
+    pub inputs: Inputs,
+    #[command(flatten)]
+    pub format: Format,
+}
+
 /// What `plan` and `simulate` ask about.
 #[derive(Debug, Args)]
 pub(super) struct QuestionArguments {
     /// The model (`ditplan models` lists them)
     #[arg(long, default_value = "FLUX.1-dev")]
     pub model: String,
-    /// A preset (`ditplan machines` lists them) or a machine file that ends in .toml
+    /// A preset (`ditplan machines` lists them) or a machine file (TOML)
     #[arg(long, value_name = "NAME|FILE", default_value = topologies::machine::DEFAULT_PRESET)]
     pub machine: String,
     /// How many of the machine's GPUs may be used [default: all]

@@ -1,9 +1,11 @@
 //! From what was typed to what is asked.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use sim::model::{self, Guidance, Model, Request};
+use sim::plan::Plan;
 use topologies::Machine;
 use topologies::host::Compilation;
 
@@ -57,6 +59,19 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
     })
 }
 
+/// The plan to simulate, on the GPUs that may be used.
+pub(super) fn plan(line: &str, question: &Question) -> Result<Plan> {
+    let plan: Plan = line.parse()?;
+    ensure!(
+        plan.ranks() <= question.gpus,
+        "{plan} needs {} GPUs, {} has {} for it: name a larger machine or a smaller plan",
+        plan.ranks(),
+        question.machine.name,
+        question.gpus
+    );
+    Ok(plan)
+}
+
 /// What is asked of the model; a size or a count that it cannot serve is refused here.
 fn request(typed: &QuestionArguments, model: &Model) -> Result<Request> {
     let usual = model.default;
@@ -80,7 +95,8 @@ fn request(typed: &QuestionArguments, model: &Model) -> Result<Request> {
 
 /// The preset of this name, or the machine in this file.
 fn machine(name: &str) -> Result<Machine> {
-    if !name.ends_with(".toml") {
+    let is_file = name.ends_with(".toml") || name.contains('/') || Path::new(name).is_file();
+    if !is_file {
         return Ok(Machine::preset(name)?);
     }
     if fs::metadata(name).is_ok_and(|found| found.is_dir()) {

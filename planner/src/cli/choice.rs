@@ -1,8 +1,296 @@
-//! `plan`.
-use super::arguments::PlanArguments;
-use super::asked;
+//! `plan`: the ranked table, the choice with its proof, why the others lose, and how to launch it.
+
 use anyhow::Result;
-pub(super) fn answer(wanted: &PlanArguments) -> Result<String> {
-    let _ = crate::search::plan(&asked::plan_question(wanted)?)?;
-    Ok(String::new())
+use comfy_table::Table;
+
+use super::arguments::PlanArguments;
+use super::text::{self, bulleted, duration, gigabytes, heading, percent, seconds, wrapped};
+use super::{asked, contract, listing};
+use crate::search::{self, Answer, Candidate, Quality, Question};
+
+/// How many plans are shown to people.
+const SHOWN: usize = 10;
+
+/// What `plan` prints.
+pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
+    let answer = search::plan(&asked::plan_question(typed)?)?;
+    if typed.format.json {
+        return Ok(listing::pretty(&contract::answer(&answer, typed.top)));
+    }
+    Ok(report(&answer, typed.top.unwrap_or(SHOWN)))
+}
+
+/// The answer for people.
+pub(super) fn report(answer: &Answer, shown: usize) -> String {
+    let rivals = &answer.plans[..shown.min(answer.plans.len())];
+    let mut page = title(&answer.question);
+    page.push('\n');
+    page.push_str(&ranking(rivals, &answer.single));
+    if answer.plans.len() > rivals.len() {
+        page.push_str(&format!(
+            "    {} slower plans simulated: --top shows more\n",
+            answer.plans.len() - rivals.len()
+        ));
+    }
+    page.push('\n');
+    page.push_str(&proof(answer));
+    let reasons: Vec<(String, &str)> = rivals
+        .iter()
+        .filter(|rival| !rival.why_slower.is_empty())
+        .map(|rival| (rival.plan.to_string(), rival.why_slower.as_str()))
+        .collect();
+    section(&mut page, "Why the others lose", &text::named(&reasons));
+    section(&mut page, "Findings", &bulleted(&answer.findings));
+    page.push('\n');
+    page.push_str(&launch(&answer.choice));
+    section(
+        &mut page,
+        "Where the numbers come from",
+        &bulleted(&answer.provenance),
+    );
+    page
+}
+
+/// A blank line, a heading and its text; nothing where there is no text.
+pub(super) fn section(page: &mut String, title: &str, body: &str) {
+    if !body.is_empty() {
+        page.push('\n');
+        page.push_str(&heading(title));
+        page.push_str(body);
+    }
+}
+
+/// The question in a line.
+pub(super) fn title(question: &Question) -> String {
+    let Question {
+        model,
+        request,
+        machine,
+        ..
+    } = question;
+    let mut ask = format!("{} {}", model.name, request.resolution);
+    if request.frames > 1 {
+        ask.push_str(&format!(" x {} frames", request.frames));
+    }
+    ask.push_str(&format!(", {} steps", request.steps));
+    if request.batch > 1 {
+        ask.push_str(&format!(", batch {}", request.batch));
+    }
+    if model.uses_guidance() {
+        ask.push_str(&format!(", guidance {}", request.guidance));
+    }
+    let has = machine.gpus.len();
+    let gpus = if question.gpus as usize == has {
+        machine.summary().gpus
+    } else {
+        format!("{} GPUs of {}", question.gpus, machine.summary().gpus)
+    };
+    let place = format!(
+        "{gpus} ({}: {}), {}, {}",
+        machine.name,
+        machine.interconnect(),
+        question.engine,
+        question.compilation
+    );
+    heading(&ask) + &wrapped(&place, 0)
+}
+
+/// The plans, best first, and one GPU.
+fn ranking(rivals: &[Candidate], single: &Candidate) -> String {
+    let header = [
+        "#",
+        "plan",
+        "compressor",
+        "latency, s (90 %)",
+        "speed-up",
+        "exposed",
+        "memory",
+        "output",
+    ];
+    let mut table = text::table(&header, &[0, 3, 4, 5, 6]);
+    for (place, rival) in rivals.iter().enumerate() {
+        row(
+            &mut table,
+            Some(place + 1),
+            &rival.plan.strategy(),
+            rival,
+            single,
+        );
+    }
+    let has_single = rivals.iter().any(|rival| rival.plan.ranks() == 1);
+    if !has_single {
+        row(&mut table, Some(0), "one GPU", single, single);
+    }
+    text::rendered(&mut table)
+}
+
+/// One plan's figures, after its place where the table has one (0: not ranked).
+pub(super) fn row(
+    table: &mut Table,
+    place: Option<usize>,
+    name: &str,
+    found: &Candidate,
+    single: &Candidate,
+) {
+    let compressor = found.plan.compressor;
+    let speedup = single.latency.as_secs_f64() / found.latency.as_secs_f64();
+    let memory = gigabytes(found.peak_memory);
+    let place = place.map(|place| match place {
+        0 => String::new(),
+        place => place.to_string(),
+    });
+    let figures = [
+        name.to_owned(),
+        compressor.map_or_else(|| "-".to_owned(), |compressor| compressor.to_string()),
+        interval(found),
+        format!("{speedup:.2}x"),
+        duration(found.exposed),
+        if found.fits {
+            memory
+        } else {
+            format!("{memory} OOM")
+        },
+        output(found),
+    ];
+    table.add_row(place.into_iter().chain(figures));
+}
+
+/// `7.46 (7.05 - 7.90)`.
+fn interval(found: &Candidate) -> String {
+    format!(
+        "{} ({} - {})",
+        seconds(found.latency),
+        seconds(found.lo),
+        seconds(found.hi)
+    )
+}
+
+/// `lossy, FID 7.08, LPIPS 0.260`.
+fn output(found: &Candidate) -> String {
+    let Quality { fid, lpips, .. } = found.quality;
+    let mut words = contract::fidelity(found.fidelity).to_owned();
+    if let Some(fid) = fid.filter(|fid| *fid > 0.0) {
+        words.push_str(&format!(", FID {fid:.2}"));
+    }
+    if let Some(lpips) = lpips.filter(|lpips| *lpips > 0.0) {
+        words.push_str(&format!(", LPIPS {lpips:.3}"));
+    }
+    words
+}
+
+/// The choice with its certificate.
+fn proof(answer: &Answer) -> String {
+    let Answer {
+        choice,
+        considered,
+        simulated,
+        pruned,
+        illegal,
+        ..
+    } = answer;
+    let mut lines = heading(&format!(
+        "Best: {}, {} s",
+        choice.plan,
+        seconds(choice.latency)
+    ));
+    let bound = format!(
+        "No schedule of this plan is faster than {} s: the simulated one is within {} of that bound.",
+        seconds(choice.lower_bound),
+        percent(choice.gap)
+    );
+    let counts = format!(
+        "{considered} legal plans considered, {simulated} simulated, {pruned} dropped because their lower \
+         bounds exceed it; stopped: {}.",
+        choice.stop_reason
+    );
+    let time = breakdown(choice);
+    for (name, text) in [
+        ("proof", bound),
+        ("search", counts),
+        ("time", time),
+        ("output", quality(choice)),
+    ] {
+        lines.push_str(&wrapped(&format!("  {name:<8}{text}"), 10));
+    }
+    if let Some((plan, reason)) = illegal.first() {
+        let others = match illegal.len() - 1 {
+            0 => String::new(),
+            others => format!(" (and {others} more)"),
+        };
+        let text = format!("{plan}: {reason}{others}.");
+        lines.push_str(&wrapped(&format!("  {:<8}{text}", "illegal"), 10));
+    }
+    lines
+}
+
+/// Where the time goes, largest first.
+pub(super) fn breakdown(found: &Candidate) -> String {
+    let mut parts = found.by_class.clone();
+    parts.retain(|(_, time)| time.get() > 0);
+    parts.sort_by_key(|(class, time)| (std::cmp::Reverse(*time), *class));
+    let words = parts
+        .iter()
+        .map(|(class, time)| format!("{class} {}", duration(*time)));
+    let exposed = format!("exposed communication {}", duration(found.exposed));
+    let words: Vec<String> = words.chain([exposed]).collect();
+    words.join(", ") + "."
+}
+
+/// What is known of the output.
+pub(super) fn quality(found: &Candidate) -> String {
+    let source = &found.quality.source;
+    if source.is_empty() {
+        format!("{}.", output(found))
+    } else {
+        format!("{} ({source}).", output(found))
+    }
+}
+
+/// The launch command, or why there is none.
+pub(super) fn launch(found: &Candidate) -> String {
+    let engine = found.launch.engine;
+    match &found.launch.command {
+        Ok(command) => {
+            let indented = command.lines().map(|line| format!("  {line}\n"));
+            heading(&format!("Launch ({engine})")) + &indented.collect::<String>()
+        }
+        Err(reason) => {
+            heading("Launch") + &wrapped(&format!("  {engine} cannot run it: {reason}."), 2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_report_fits_a_hundred_columns_and_says_everything() {
+        let page = anstream::adapter::strip_str(&report(&sample::answer(), 10)).to_string();
+        for line in page.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+            assert_eq!(line, line.trim_end());
+        }
+        for part in [
+            "FLUX.1-dev 1024x1024, 28 steps",
+            "4 x L20 (4xl20-pcie",
+            "one GPU",
+            "7.46 (7.05 - 7.90)",
+            "lossy, FID 7.08, LPIPS 0.260",
+            "lower bound",
+            "Why the others lose",
+            "Launch (xDiT)",
+            "COMPACT_TEST_METHOD=binary",
+            "Where the numbers come from",
+        ] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let page = report(&sample::answer(), 1);
+        assert!(page.contains("2 slower plans simulated"), "{page}");
+    }
 }

@@ -1,1 +1,220 @@
-//! JSON contract.
+//! Answers as JSON: the machine-readable contract (README, section *JSON*).
+//!
+//! Durations are seconds, memory is bytes, shares are fractions; what is not known is `null`.
+
+use serde_json::{Map, Value, json};
+use sim::plan::{Exchange, Fidelity, Plan};
+
+use super::listing;
+use crate::search::{Answer, Candidate, Evaluation, Question};
+
+/// The answer to `plan`; `top` limits how many plans are listed.
+pub(super) fn answer(answer: &Answer, top: Option<usize>) -> Value {
+    let shown = top.unwrap_or(answer.plans.len());
+    let single = answer.single.latency.as_secs_f64();
+    let listed = |candidate: &Candidate| plan(candidate, single);
+    json!({
+        "question": question(&answer.question),
+        "choice": listed(&answer.choice),
+        "plans": answer.plans.iter().take(shown).map(listed).collect::<Value>(),
+        "single": listed(&answer.single),
+        "considered": answer.considered,
+        "simulated": answer.simulated,
+        "pruned": answer.pruned,
+        "illegal": answer
+            .illegal
+            .iter()
+            .map(|(plan, reason)| json!({ "plan": plan, "reason": reason }))
+            .collect::<Value>(),
+        "findings": answer.findings,
+        "provenance": answer.provenance,
+    })
+}
+
+/// The answer to `simulate`.
+pub(super) fn evaluation(asked: &Question, found: &Evaluation) -> Value {
+    let single = found.single.latency.as_secs_f64();
+    json!({
+        "question": question(asked),
+        "choice": plan(&found.candidate, single),
+        "single": plan(&found.single, single),
+        "provenance": found.provenance,
+    })
+}
+
+/// What was asked.
+fn question(asked: &Question) -> Value {
+    let Question {
+        model,
+        request,
+        machine,
+        gpus,
+        engine,
+        compilation,
+        filter,
+    } = asked;
+    json!({
+        "model": model.name,
+        "request": listing::request(request),
+        "machine": machine.name,
+        "host": machine.host.name,
+        "interconnect": machine.interconnect(),
+        "gpus": gpus,
+        "engine": engine.to_string(),
+        "compilation": compilation.to_string(),
+        "exact_only": filter.exact_only,
+        "max_fid": filter.max_fid,
+    })
+}
+
+/// A plan with what it was found to do; `single` is the one-GPU latency in seconds.
+fn plan(candidate: &Candidate, single: f64) -> Value {
+    let latency = candidate.latency.as_secs_f64();
+    let by_class: Map<String, Value> = candidate
+        .by_class
+        .iter()
+        .map(|(class, time)| (class.to_string(), time.as_secs_f64().into()))
+        .collect();
+    json!({
+        "plan": candidate.plan.to_string(),
+        "strategy": candidate.plan.strategy(),
+        "degrees": degrees(&candidate.plan),
+        "compressor": candidate.plan.compressor.map(|compressor| compressor.to_string()),
+        "warmup": candidate.plan.warmup,
+        "placement": candidate.plan.placement.iter().map(|gpu| gpu.index()).collect::<Vec<_>>(),
+        "latency_s": latency,
+        "latency_lo_s": candidate.lo.as_secs_f64(),
+        "latency_hi_s": candidate.hi.as_secs_f64(),
+        "speedup": single / latency,
+        "lower_bound_s": candidate.lower_bound.as_secs_f64(),
+        "gap": candidate.gap,
+        "stop_reason": candidate.stop_reason.to_string(),
+        "peak_memory_bytes": candidate.peak_memory.get(),
+        "fits": candidate.fits,
+        "exposed_communication_s": candidate.exposed.as_secs_f64(),
+        "time_by_class_s": by_class,
+        "quality": {
+            "fidelity": fidelity(candidate.fidelity),
+            "fid": candidate.quality.fid,
+            "lpips": candidate.quality.lpips,
+            "source": candidate.quality.source,
+        },
+        "why_slower": candidate.why_slower,
+        "launch": {
+            "engine": candidate.launch.engine.to_string(),
+            "command": candidate.launch.command.as_ref().ok(),
+            "reason": candidate.launch.command.as_ref().err(),
+        },
+    })
+}
+
+/// Every degree of a plan; 1 where that dimension is not used.
+fn degrees(plan: &Plan) -> Value {
+    let mut degrees = json!({
+        "data": plan.data,
+        "cfg": plan.cfg,
+        "ulysses": plan.ulysses,
+        "ring": 1,
+        "allgather_kv": 1,
+        "distrifusion": 1,
+        "attention2d_rows": 1,
+        "attention2d_columns": 1,
+        "pipefusion": plan.pipeline.stages,
+        "patches": plan.pipeline.patches,
+        "tensor": plan.tensor,
+        "vae": plan.vae,
+    });
+    match plan.exchange {
+        Exchange::Ring(n) => degrees["ring"] = n.into(),
+        Exchange::Gather(n) => degrees["allgather_kv"] = n.into(),
+        Exchange::Displaced(n) => degrees["distrifusion"] = n.into(),
+        Exchange::Attention2d { rows, columns } => {
+            degrees["attention2d_rows"] = rows.into();
+            degrees["attention2d_columns"] = columns.into();
+        }
+    }
+    degrees
+}
+
+/// The word for how far a plan's output is from the one-GPU output.
+pub(super) const fn fidelity(fidelity: Fidelity) -> &'static str {
+    match fidelity {
+        Fidelity::Exact => "exact",
+        Fidelity::Stale => "stale",
+        Fidelity::Lossy => "lossy",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn the_contract_holds_every_promised_field() {
+        let json = answer(&sample::answer(), None);
+        for field in [
+            "question",
+            "choice",
+            "plans",
+            "considered",
+            "simulated",
+            "pruned",
+            "provenance",
+        ] {
+            assert!(!json[field].is_null(), "{field}");
+        }
+        let plans = json["plans"].as_array().unwrap();
+        assert_eq!(plans.len(), sample::answer().plans.len());
+        for plan in plans.iter().chain([&json["choice"]]) {
+            for field in [
+                "plan",
+                "strategy",
+                "degrees",
+                "latency_s",
+                "latency_lo_s",
+                "latency_hi_s",
+                "lower_bound_s",
+                "gap",
+                "stop_reason",
+                "peak_memory_bytes",
+                "exposed_communication_s",
+                "quality",
+                "launch",
+            ] {
+                assert!(!plan[field].is_null(), "{field}");
+            }
+            assert!(plan.as_object().unwrap().contains_key("compressor"));
+        }
+    }
+
+    #[test]
+    fn the_degrees_multiply_to_the_ranks() {
+        for line in [
+            "cfg2+ulysses2+ring2",
+            "attention2d2x4",
+            "dp2+tp2+pipefusion4(m8)",
+            "distrifusion4",
+        ] {
+            let plan: Plan = line.parse().unwrap();
+            let json = degrees(&plan);
+            let product: u64 = json
+                .as_object()
+                .unwrap()
+                .iter()
+                .filter(|(name, _)| !matches!(name.as_str(), "patches" | "vae"))
+                .map(|(_, degree)| degree.as_u64().unwrap())
+                .product();
+            assert_eq!(product, u64::from(plan.ranks()), "{line}");
+        }
+    }
+
+    #[test]
+    fn top_limits_the_list_and_nothing_else() {
+        let whole = answer(&sample::answer(), None);
+        let one = answer(&sample::answer(), Some(1));
+        assert_eq!(one["plans"].as_array().unwrap().len(), 1);
+        assert_eq!(one["considered"], whole["considered"]);
+        assert_eq!(one["choice"], whole["choice"]);
+    }
+}

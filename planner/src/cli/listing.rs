@@ -39,10 +39,9 @@ pub(super) fn models(format: Format) -> String {
         return pretty(&Value::Array(rows.collect()));
     }
     let header = [
-        "model", "kind", "blocks", "heads", "weights", "size", "steps", "guidance", "tokens",
-        "TFLOP",
+        "model", "blocks", "heads", "weights", "size", "steps", "guidance", "tokens", "TFLOP",
     ];
-    let mut table = table(&header, &[2, 3, 4, 6, 8, 9]);
+    let mut table = table(&header, &[1, 2, 3, 4, 5, 7, 8]);
     for (model, row) in summaries() {
         let ask = model.default;
         let frames = match ask.frames {
@@ -51,7 +50,6 @@ pub(super) fn models(format: Format) -> String {
         };
         table.add_row(vec![
             row.name.to_owned(),
-            row.kind.to_owned(),
             row.blocks.to_string(),
             row.heads.to_string(),
             gigabytes(row.weight_bytes),
@@ -62,8 +60,9 @@ pub(super) fn models(format: Format) -> String {
             format!("{:.1}", (row.linear + row.attention).as_f64() / 1e12),
         ]);
     }
-    let note = "TFLOP: one row of one forward pass. Other names, shapes and sources: --json.\n";
-    rendered(&table) + "\n" + note
+    let note =
+        "TFLOP: one row of one forward pass. Other names, kinds, shapes and sources: --json.\n";
+    rendered(&mut table) + "\n" + note
 }
 
 /// A request, as the JSON contract writes it.
@@ -89,13 +88,13 @@ pub(super) fn machines(format: Format) -> String {
         });
         return pretty(&Value::Array(rows.collect()));
     }
-    let mut table = table(&["machine", "GPUs", "interconnect", "host"], &[]);
+    let mut table = table(&["machine", "GPUs", "host", "interconnect"], &[]);
     for row in &summaries {
-        table.add_row(vec![&row.name, &row.gpus, &row.interconnect, &row.host]);
+        table.add_row(vec![&row.name, &row.gpus, &row.host, &row.interconnect]);
     }
     let note = "The same GPUs on another host behave differently: a preset carries what was measured on its\n\
                 host. Describe your own in a file and give it as --machine FILE.toml.\n";
-    rendered(&table) + "\n" + note
+    rendered(&mut table) + "\n" + note
 }
 
 /// The known GPUs.
@@ -125,7 +124,7 @@ pub(super) fn gpus(format: Format) -> String {
                 .map_or_else(|| "-".to_owned(), |rate| rate.to_string()),
         ]);
     }
-    rendered(&table)
+    rendered(&mut table)
         + "\nDatasheet figures; PCIe and NVLink one way. Sustained rates and sources: --json.\n"
 }
 

@@ -10,8 +10,11 @@ mod asked;
 mod choice;
 mod contract;
 mod listing;
+#[cfg(test)]
+mod sample;
 mod simulated;
 mod text;
+mod validated;
 
 use anyhow::Result;
 
@@ -26,6 +29,7 @@ pub fn answer(arguments: &Arguments) -> Result<String> {
     match &arguments.command {
         Command::Plan(wanted) => choice::answer(wanted),
         Command::Simulate(wanted) => simulated::answer(wanted),
+        Command::Validate(wanted) => validated::answer(wanted),
         Command::Models(format) => Ok(listing::models(*format)),
         Command::Machines(format) => Ok(listing::machines(*format)),
         Command::Gpus(format) => Ok(listing::gpus(*format)),

@@ -1,11 +1,80 @@
-//! `simulate`.
+//! `simulate`: one plan in full, and its timeline in a file.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use traces::timeline::{self, Timeline};
+
 use super::arguments::SimulateArguments;
-use super::asked;
-use anyhow::Result;
-pub(super) fn answer(wanted: &SimulateArguments) -> Result<String> {
-    let _ = crate::search::evaluate(
-        &asked::question(&wanted.question, crate::search::Filter::default())?,
-        &wanted.plan.parse()?,
-    )?;
-    Ok(String::new())
+use super::text::{self, bulleted, heading, percent, seconds, wrapped};
+use super::{asked, choice, contract, listing};
+use crate::search::{self, Evaluation, Filter, Question};
+
+/// What `simulate` prints; it also writes the timeline.
+pub(super) fn answer(typed: &SimulateArguments) -> Result<String> {
+    let question = asked::question(&typed.question, Filter::default())?;
+    let plan = asked::plan(&typed.plan, &question)?;
+    let found = search::evaluate(&question, &plan)?;
+    if let Some(path) = &typed.timeline {
+        write(&found.timeline, path)
+            .with_context(|| format!("the timeline cannot be written to {}", path.display()))?;
+    }
+    if typed.format.json {
+        return Ok(listing::pretty(&contract::evaluation(&question, &found)));
+    }
+    Ok(report(&question, &found, typed.timeline.as_deref()))
+}
+
+/// Writes a timeline for Perfetto.
+fn write(timeline: &Timeline, path: &Path) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    timeline::write_chrome(timeline, &mut file)?;
+    file.flush()
+}
+
+/// The evaluation for people.
+fn report(question: &Question, found: &Evaluation, timeline: Option<&Path>) -> String {
+    let candidate = &found.candidate;
+    let header = [
+        "plan",
+        "compressor",
+        "latency, s (90 %)",
+        "speed-up",
+        "exposed",
+        "memory",
+        "output",
+    ];
+    let mut table = text::table(&header, &[2, 3, 4, 5]);
+    let strategy = candidate.plan.strategy();
+    choice::row(&mut table, None, &strategy, candidate, &found.single);
+    if candidate.plan.ranks() > 1 {
+        choice::row(&mut table, None, "one GPU", &found.single, &found.single);
+    }
+    let mut page = choice::title(question) + "\n" + &text::rendered(&mut table) + "\n";
+    page.push_str(&heading(&candidate.plan.to_string()));
+    let bound = format!(
+        "No schedule of this plan is faster than {} s: the simulated one is within {} of that bound.",
+        seconds(candidate.lower_bound),
+        percent(candidate.gap)
+    );
+    for (name, text) in [
+        ("proof", bound),
+        ("time", choice::breakdown(candidate)),
+        ("output", choice::quality(candidate)),
+    ] {
+        page.push_str(&wrapped(&format!("  {name:<8}{text}"), 10));
+    }
+    page.push('\n');
+    page.push_str(&choice::launch(candidate));
+    let sources = bulleted(&found.provenance);
+    choice::section(&mut page, "Where the numbers come from", &sources);
+    if let Some(path) = timeline {
+        page.push_str(&format!(
+            "\nTimeline: {}; open it at https://ui.perfetto.dev or chrome://tracing\n",
+            path.display()
+        ));
+    }
+    page
 }

@@ -1,13 +1,13 @@
 //! Figures and tables as people read them.
 
 use anstyle::Style;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use topologies::{Bytes, SimDuration};
 
 /// Columns that the output may take.
 pub(super) const WIDTH: u16 = 100;
 
-/// A table with its header; columns from `first_number` on are aligned right where `numbers` says so.
+/// A table with its header; the columns `numbers` are aligned right.
 pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
     let mut table = Table::new();
     table
@@ -30,15 +30,26 @@ pub(super) fn heading(text: &str) -> String {
     format!("{bold}{text}{bold:#}\n")
 }
 
-/// A duration to three digits or to the hundredth of a second: `7.46 s`, `142 ms`, `61.0 us`.
-pub(super) fn duration(time: SimDuration) -> String {
+/// Seconds as a number with three or four digits, for a column whose unit is said once: `7.46`.
+pub(super) fn seconds(time: SimDuration) -> String {
     let seconds = time.as_secs_f64();
-    match seconds {
+    let decimals = match seconds {
+        1000.0.. => 0,
+        100.0.. => 1,
+        1.0.. => 2,
+        _ => 3,
+    };
+    format!("{seconds:.decimals$}")
+}
+
+/// A duration with its unit: `7.46 s`, `142.0 ms`, `61.0 us`.
+pub(super) fn duration(time: SimDuration) -> String {
+    let seconds_count = time.as_secs_f64();
+    match seconds_count {
         0.0 => "0 s".to_owned(),
-        100.0.. => format!("{seconds:.1} s"),
-        0.1.. => format!("{seconds:.2} s"),
-        1e-3.. => format!("{:.1} ms", seconds * 1e3),
-        _ => format!("{:.1} us", seconds * 1e6),
+        0.1.. => format!("{} s", seconds(time)),
+        1e-3.. => format!("{:.1} ms", seconds_count * 1e3),
+        _ => format!("{:.1} us", seconds_count * 1e6),
     }
 }
 
@@ -52,29 +63,84 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// Text in lines of at most [`WIDTH`] columns; every line after the first starts with `indent` blanks.
+/// Text in lines of at most [`WIDTH`] columns. Blanks before the first word stay; every later line
+/// starts with `indent` of them.
 pub(super) fn wrapped(text: &str, indent: usize) -> String {
-    let mut lines = String::new();
-    let mut column = 0;
-    for word in text.split_whitespace() {
+    let start = text.len() - text.trim_start().len();
+    let (mut lines, text) = (text[..start].to_owned(), &text[start..]);
+    let mut column = start;
+    let mut first = true;
+    for word in text.split(' ') {
         let length = word.chars().count();
-        if column > 0 && column + 1 + length > usize::from(WIDTH) {
+        if !first && column + 1 + length > usize::from(WIDTH) {
+            lines.truncate(lines.trim_end().len());
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
             column = indent;
-        } else if column > 0 {
+        } else if !first {
             lines.push(' ');
             column += 1;
         }
         lines.push_str(word);
         column += length;
+        first = false;
     }
     lines.push('\n');
     lines
 }
 
-/// A table as text, without blanks at the ends of lines.
-pub(super) fn rendered(table: &Table) -> String {
+/// Sentences as a list.
+pub(super) fn bulleted(sentences: &[String]) -> String {
+    let items = sentences
+        .iter()
+        .map(|sentence| wrapped(&format!("  - {sentence}"), 4));
+    items.collect()
+}
+
+/// Names with a sentence each, in two columns.
+pub(super) fn named(sentences: &[(String, &str)]) -> String {
+    let longest = sentences.iter().map(|(name, _)| name.len()).max();
+    let width = longest.unwrap_or_default().min(32);
+    let items = sentences
+        .iter()
+        .map(|(name, sentence)| wrapped(&format!("  {name:<width$}  {sentence}"), width + 4));
+    items.collect()
+}
+
+/// A table as text, without blanks at the ends of lines; only the last column is wrapped.
+pub(super) fn rendered(table: &mut Table) -> String {
+    let last = table.column_count().saturating_sub(1);
+    for column in table.column_iter_mut().take(last) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
     let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
     lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_memory_read_as_people_say_them() {
+        let time = SimDuration::from_secs_f64;
+        assert_eq!(duration(time(7.456)), "7.46 s");
+        assert_eq!(duration(time(0.42)), "0.420 s");
+        assert_eq!(duration(time(0.0314)), "31.4 ms");
+        assert_eq!(duration(time(61e-6)), "61.0 us");
+        assert_eq!(duration(SimDuration::ZERO), "0 s");
+        assert_eq!(seconds(time(1234.5)), "1234");
+        assert_eq!(gigabytes(Bytes::new(34_190_000_000)), "34.2 GB");
+    }
+
+    #[test]
+    fn long_text_wraps_under_its_start() {
+        let text = format!("  - {}", "word ".repeat(40).trim_end());
+        let lines = wrapped(&text, 4);
+        assert_eq!(lines.lines().count(), 3);
+        for (place, line) in lines.lines().enumerate() {
+            assert!(line.len() <= usize::from(WIDTH), "{line}");
+            assert!(line.starts_with(if place == 0 { "  - word" } else { "    word" }));
+        }
+    }
 }

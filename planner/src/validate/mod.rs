@@ -10,6 +10,7 @@
 pub mod collectives_tier;
 pub mod csv_input;
 pub mod kernels_tier;
+pub mod published;
 pub mod statistics;
 pub mod tier;
 
@@ -19,6 +20,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use csv_input::{InputError, Table};
+use published::Published;
 use tier::Tier;
 
 /// What to validate on; nothing at all means the built-in data of every tier.
@@ -63,6 +65,35 @@ pub struct Tiers {
     /// Tier 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collectives: Option<Tier>,
+    /// Tier 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
+}
+
+const PUBLISHED: [(&str, &[u8]); 2] = [
+    (
+        "built-in published_latency.csv",
+        include_bytes!("../../data/published_latency.csv.gz"),
+    ),
+    (
+        "built-in published_compression.csv",
+        include_bytes!("../../data/published_compression.csv.gz"),
+    ),
+];
+
+/// The files of published runs, or the built-in ones.
+fn published_tables(inputs: &Inputs, everything: bool) -> Result<Vec<Table>, InputError> {
+    if everything {
+        let built_in = PUBLISHED.iter();
+        return built_in
+            .map(|(name, bytes)| Table::from_bytes(bytes, name))
+            .collect();
+    }
+    inputs
+        .published
+        .iter()
+        .map(|path| Table::read(path))
+        .collect()
 }
 
 /// Runs the tiers that `inputs` ask for.
@@ -87,6 +118,10 @@ pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, Input
     }
     if wanted(&nccl) {
         tiers.collectives = Some(collectives_tier::collectives(nccl.as_ref(), progress)?);
+    }
+    let published = published_tables(inputs, everything)?;
+    if !published.is_empty() {
+        tiers.published = Some(published::published(&published)?);
     }
     progress.finish_and_clear();
     Ok(Report { tiers })

@@ -42,7 +42,16 @@ pub struct Case {
 }
 
 /// What rows of one request on one host share: the one-GPU row and its multi-GPU rows.
-pub type Key<'a> = (&'a Host, &'static str, &'a str, &'a str, &'a str, &'a str, &'a str, &'a str);
+pub type Key<'a> = (
+    &'a Host,
+    &'static str,
+    &'a str,
+    &'a str,
+    &'a str,
+    &'a str,
+    &'a str,
+    &'a str,
+);
 
 /// Two GPUs of one class: the same chip at the same rate, whatever its memory and links.
 #[must_use]
@@ -68,7 +77,11 @@ impl Case {
             warmup: &row.warmup,
             pipeline_warmup: u32::from(software == Software::PipeFusionLegacy),
             ulysses: &model.ulysses_degrees(),
-            stages: if model.name.starts_with("HunyuanDiT") { 4 } else { 16 },
+            stages: if model.name.starts_with("HunyuanDiT") {
+                4
+            } else {
+                16
+            },
         };
         let mut strategy = strategy::read(&row.strategy, &context)?;
         super::compressor::add(&mut strategy, row, model)?;
@@ -135,7 +148,10 @@ impl Case {
     /// Forward passes that the value covers.
     #[must_use]
     pub fn forwards(&self, plan: &Plan) -> f64 {
-        let per_step = self.workload.forwards_per_step.div_ceil(u64::from(plan.cfg));
+        let per_step = self
+            .workload
+            .forwards_per_step
+            .div_ceil(u64::from(plan.cfg));
         per_step as f64 * f64::from(self.workload.request.steps)
     }
 
@@ -145,7 +161,16 @@ impl Case {
         let row = &self.row;
         let compile = compile_word(&row.compile);
         let (metric, steps) = (row.metric_name.as_str(), row.steps.as_str());
-        (&self.host, self.model.name, &row.resolution, &row.frames, compile, metric, steps, &row.batch)
+        (
+            &self.host,
+            self.model.name,
+            &row.resolution,
+            &row.frames,
+            compile,
+            metric,
+            steps,
+            &row.batch,
+        )
     }
 }
 
@@ -269,8 +294,13 @@ fn guidance(batch: &str, model: &Model) -> (u32, Guidance) {
 fn resolution(cell: &str, model: &Model) -> Result<Resolution, String> {
     let not_stated = || "the resolution is not stated".to_owned();
     let digits = |text: &str| -> Option<u32> {
-        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        text[..end].parse().ok().filter(|side| (1..=65_536).contains(side))
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        text[..end]
+            .parse()
+            .ok()
+            .filter(|side| (1..=65_536).contains(side))
     };
     let (height, width) = cell.split_once('x').ok_or_else(not_stated)?;
     let (height, width) = (digits(height.trim()), digits(width.trim()));

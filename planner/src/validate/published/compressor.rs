@@ -19,13 +19,21 @@ pub fn add(strategy: &mut Strategy, row: &Row, model: &Model) -> Result<(), Stri
         return Ok(());
     };
     // CompactFusion's code warms up one step, two for CogVideoX.
-    let default = if model.name.starts_with("CogVideoX") { 2 } else { 1 };
+    let default = if model.name.starts_with("CogVideoX") {
+        2
+    } else {
+        1
+    };
     for plan in &mut strategy.plans {
         plan.compressor = Some(compressor);
         plan.warmup = first_count(&row.warmup).unwrap_or(default);
     }
     if !row.compressor.is_empty() {
-        strategy.family = format!("{}/{}", strategy.family, cell.split(' ').next().unwrap_or_default());
+        strategy.family = format!(
+            "{}/{}",
+            strategy.family,
+            cell.split(' ').next().unwrap_or_default()
+        );
     }
     Ok(())
 }
@@ -40,7 +48,11 @@ fn read(cell: &str) -> Result<Option<Compressor>, String> {
         "lowrank" => Some(Compressor::LowRank(LOW_RANK)),
         _ => match cell.parse() {
             Ok(compressor) => Some(compressor),
-            Err(_) => return Err(format!("the compressor \"{cell}\" is not known or not stated")),
+            Err(_) => {
+                return Err(format!(
+                    "the compressor \"{cell}\" is not known or not stated"
+                ));
+            }
         },
     })
 }

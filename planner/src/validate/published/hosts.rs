@@ -6,7 +6,7 @@
 use sim::collective::{System, Wiring};
 use sim::execution::Software;
 use sim::platform::{Fabric, Platform};
-use topologies::{Gpu, gpu};
+use topologies::{Bandwidth, CollectiveKind, Gpu, gpu};
 
 use super::row::Row;
 
@@ -80,7 +80,12 @@ impl Host {
     /// The host of a row.
     #[must_use]
     pub fn of(row: &Row) -> Self {
-        let local = row.interconnect.split('+').next().unwrap_or_default().trim();
+        let local = row
+            .interconnect
+            .split('+')
+            .next()
+            .unwrap_or_default()
+            .trim();
         let interconnect = match row.bandwidth {
             Some(bandwidth) => format!("{local} {bandwidth} GB/s"),
             None => local.to_owned(),
@@ -127,8 +132,15 @@ pub fn span(row: &Row) -> Span {
 /// The GPUs of a row and what joins them.
 #[must_use]
 pub fn platform(row: &Row, gpu: &Gpu) -> Platform {
-    let cell = row.interconnect.split('+').next().unwrap_or_default().trim();
-    let nvlink_word = ["NVL", "HCCS", "xGMI"].iter().any(|word| cell.starts_with(word));
+    let cell = row
+        .interconnect
+        .split('+')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    let nvlink_word = ["NVL", "HCCS", "xGMI"]
+        .iter()
+        .any(|word| cell.starts_with(word));
     let nvlink = nvlink_word || (cell.is_empty() && gpu.form_factor.contains("SXM"));
     let lower = cell.to_lowercase();
     let fabric = if nvlink {
@@ -145,6 +157,11 @@ pub fn platform(row: &Row, gpu: &Gpu) -> Platform {
         Span::Several => count.div_ceil(count.div_ceil(8)),
         Span::Emulated(_) => 1,
     };
+    if let Span::Emulated(gigabytes) = span(row) {
+        let rate = Bandwidth::new((gigabytes * 1e9) as u64);
+        let kinds = CollectiveKind::ALL.iter();
+        platform.timed = kinds.map(|kind| (*kind, count, rate)).collect();
+    }
     platform
 }
 
@@ -164,7 +181,13 @@ mod tests {
         ] {
             assert_eq!(gpu_of(cell).unwrap().name, name, "{cell}");
         }
-        for cell in ["L40/A100 (not printed)", "GPU not stated", "", "RTX3090", "80GB GPU x4 (H800?)"] {
+        for cell in [
+            "L40/A100 (not printed)",
+            "GPU not stated",
+            "",
+            "RTX3090",
+            "80GB GPU x4 (H800?)",
+        ] {
             assert!(gpu_of(cell).is_err(), "{cell}");
         }
     }
@@ -176,7 +199,10 @@ mod tests {
             ("xDiT issue #416 comment", "xDiT issue #416"),
             ("PipeFusion/PipeFusion@6d0d12b x", "PipeFusion"),
             ("vipshop/cache-dit PR#645", "vipshop/cache-dit"),
-            ("huggingface/diffusers@58eb52c docs", "huggingface/diffusers"),
+            (
+                "huggingface/diffusers@58eb52c docs",
+                "huggingface/diffusers",
+            ),
         ] {
             assert_eq!(project(source), name);
         }

@@ -28,6 +28,8 @@ pub struct Terms {
     pub exposed: BTreeMap<(CollectiveKind, Reach), f64>,
     /// Which of the case's plans.
     pub plan: usize,
+    /// As the simulator gives them.
+    pub parts: Parts,
 }
 
 impl Terms {
@@ -79,7 +81,13 @@ pub fn predict(case: &Case, calibration: &Calibration, effort: Effort) -> Result
 }
 
 fn closed_form(case: &Case, plan: &Plan, execution: &Execution) -> Result<Terms, String> {
-    let parts = estimate(&case.workload, plan, &case.platform, execution, Tables::built_in());
+    let parts = estimate(
+        &case.workload,
+        plan,
+        &case.platform,
+        execution,
+        Tables::built_in(),
+    );
     let parts: Parts = parts.map_err(|error| error.to_string())?;
     let seconds = SimDuration::as_secs_f64;
     let fixed = match case.row.metric {
@@ -93,10 +101,11 @@ fn closed_form(case: &Case, plan: &Plan, execution: &Execution) -> Result<Terms,
         launch: seconds(parts.launch),
         exposed: parts
             .exposed
-            .into_iter()
-            .map(|(key, time)| (key, seconds(time)))
+            .iter()
+            .map(|(key, time)| (*key, seconds(*time)))
             .collect(),
         plan: 0,
+        parts,
     })
 }
 

@@ -259,7 +259,11 @@ fn scale(unit: &str, metric: Metric) -> f64 {
 #[must_use]
 pub fn first_number(text: &str) -> Option<f64> {
     let start = text.find(|c: char| c.is_ascii_digit())?;
-    let begin = if text[..start].ends_with('.') { start - 1 } else { start };
+    let begin = if text[..start].ends_with('.') {
+        start - 1
+    } else {
+        start
+    };
     let rest = &text[begin..];
     let mut end = rest
         .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -308,7 +312,10 @@ mod tests {
         let value = |from: &str, to: &str| rows(&VALID.replace(from, to)).unwrap()[0].value;
         assert_eq!(value("", ""), Value::Number(8.28));
         assert_eq!(value("8.28,s", "207,ms/step"), Value::Number(0.207));
-        assert_eq!(value("latency,8.28,s", "peak_mem,2,GiB"), Value::Number(2_147_483_648.0));
+        assert_eq!(
+            value("latency,8.28,s", "peak_mem,2,GiB"),
+            Value::Number(2_147_483_648.0)
+        );
         assert_eq!(value("8.28", "OOM"), Value::OutOfMemory);
         assert_eq!(value("latency,8.28", "FID,x"), Value::Missing);
     }
@@ -316,9 +323,17 @@ mod tests {
     #[test]
     fn one_wrong_thing_is_one_error_with_its_place() {
         for (from, to, says) in [
-            ("8.28", "fast", "line 2, column \"value\": \"fast\" is not a positive number or OOM"),
+            (
+                "8.28",
+                "fast",
+                "line 2, column \"value\": \"fast\" is not a positive number or OOM",
+            ),
             (",4,", ",many,", "column \"n_gpus\": \"many\""),
-            ("interconnect", "wires", "column \"interconnect\" is missing"),
+            (
+                "interconnect",
+                "wires",
+                "column \"interconnect\" is missing",
+            ),
             ("batch", "rows", "column \"batch\" is missing"),
         ] {
             let error = rows(&VALID.replace(from, to)).unwrap_err().to_string();
@@ -333,6 +348,9 @@ mod tests {
             .replace(",1,no,latency", ",1bit,0.5,latency")
             .replace(",quality", ",other");
         let row = &rows(&text).unwrap()[0];
-        assert_eq!((row.compressor.as_str(), row.bandwidth), ("1bit", Some(0.5)));
+        assert_eq!(
+            (row.compressor.as_str(), row.bandwidth),
+            ("1bit", Some(0.5))
+        );
     }
 }

@@ -56,14 +56,26 @@ const NOT_LOWERED: [(&str, &str); 9] = [
     ("offload", "weights are offloaded"),
     ("layerwise", "weights are offloaded"),
     ("sage", "another attention kernel"),
-    ("skyreels", "a tool's own strategy: the split is not printed"),
+    (
+        "skyreels",
+        "a tool's own strategy: the split is not printed",
+    ),
     ("dsp", "DSP is not lowered"),
     ("asyncdiff", "AsyncDiff is not lowered"),
 ];
 
 /// Words of a cell that leave the plan's messages and order as they are.
 const IGNORED: [&str; 10] = [
-    "fsdp", "hsdp", "fa3", "uaa", "te-p", "async-qkv", "guard", "te", "p", "xdit",
+    "fsdp",
+    "hsdp",
+    "fa3",
+    "uaa",
+    "te-p",
+    "async-qkv",
+    "guard",
+    "te",
+    "p",
+    "xdit",
 ];
 
 /// Reads a strategy cell.
@@ -79,7 +91,9 @@ pub fn read(cell: &str, context: &Context<'_>) -> Result<Strategy, String> {
     if one_gpu.iter().any(|word| text.starts_with(word)) {
         return match context.gpus {
             1 => Ok(printed(Plan::single(DeviceId::new(0)))),
-            gpus => Err(format!("\"{cell}\" on {gpus} GPUs: the split is not stated")),
+            gpus => Err(format!(
+                "\"{cell}\" on {gpus} GPUs: the split is not stated"
+            )),
         };
     }
     if text.starts_with("hybrid-best") {
@@ -142,7 +156,7 @@ fn family(plan: &Plan) -> String {
 
 /// `plan` with one GPU for each rank, in order.
 fn placed(plan: Plan) -> Plan {
-    let devices = (0..plan.ranks()).map(DeviceId::new).collect();
+    let devices = (0..plan.ranks() as usize).map(DeviceId::new).collect();
     plan.placed(devices)
 }
 
@@ -185,7 +199,10 @@ fn hybrids(context: &Context<'_>) -> Vec<Plan> {
     let mut plans = Vec::new();
     let guidance: &[u32] = if context.rows >= 2 { &[1, 2] } else { &[1] };
     for &cfg in guidance {
-        for stages in [1, 2, 4, 8, 16].into_iter().filter(|stages| *stages <= context.stages) {
+        for stages in [1, 2, 4, 8, 16]
+            .into_iter()
+            .filter(|stages| *stages <= context.stages)
+        {
             for ulysses in [1, 2, 4, 8] {
                 let shared = cfg * stages * ulysses;
                 let legal = context.ulysses.contains(&u64::from(ulysses));
@@ -194,7 +211,10 @@ fn hybrids(context: &Context<'_>) -> Vec<Plan> {
                 }
                 plans.push(placed(Plan {
                     cfg,
-                    pipeline: Pipeline { stages, patches: stages },
+                    pipeline: Pipeline {
+                        stages,
+                        patches: stages,
+                    },
                     ulysses,
                     exchange: Exchange::Ring(context.gpus / shared),
                     ..Plan::single(DeviceId::new(0))
@@ -212,7 +232,11 @@ fn distrifusion(rest: &str, context: &Context<'_>) -> Result<Plan, String> {
         return Err(format!("distrifusion{degree} on {} GPUs", context.gpus));
     }
     let guided = bracket.contains("cfg2") || bracket.contains("cfg 2") || context.rows == 2;
-    let cfg = if guided && degree > 1 && degree % 2 == 0 { 2 } else { 1 };
+    let cfg = if guided && degree > 1 && degree % 2 == 0 {
+        2
+    } else {
+        1
+    };
     Ok(placed(Plan {
         cfg,
         exchange: Exchange::Displaced(degree / cfg),
@@ -269,11 +293,21 @@ fn tokens(text: &str, context: &Context<'_>) -> Result<Plan, String> {
     if degrees == 0 {
         return Err("no degrees".to_owned());
     }
-    let product = [plan.data, plan.cfg, plan.pipeline.stages, plan.exchange.degree(), plan.ulysses, plan.tensor]
-        .iter()
-        .try_fold(1_u32, |product, degree| product.checked_mul(*degree));
+    let product = [
+        plan.data,
+        plan.cfg,
+        plan.pipeline.stages,
+        plan.exchange.degree(),
+        plan.ulysses,
+        plan.tensor,
+    ]
+    .iter()
+    .try_fold(1_u32, |product, degree| product.checked_mul(*degree));
     if product != Some(context.gpus) {
-        return Err(format!("the degrees of \"{text}\" do not multiply to {} GPUs", context.gpus));
+        return Err(format!(
+            "the degrees of \"{text}\" do not multiply to {} GPUs",
+            context.gpus
+        ));
     }
     let stages = plan.pipeline.stages;
     if stages > 1 {
@@ -299,7 +333,10 @@ fn set(plan: &mut Plan, word: &str, degree: Option<u32>) -> Option<()> {
         "tp" => return Some(plan.tensor = degree),
         "dp" => return Some(plan.data = degree),
         "pipefusion" | "pp" => {
-            plan.pipeline = Pipeline { stages: degree, patches: degree };
+            plan.pipeline = Pipeline {
+                stages: degree,
+                patches: degree,
+            };
             return Some(());
         }
         "ring" => Exchange::Ring(degree),
@@ -350,7 +387,12 @@ mod tests {
             ("ring4 (all-gather rotate)", 4, 1, "ring4"),
             ("tp4 (after)", 4, 1, "tp4"),
             ("allgather-kv4", 4, 1, "allgather-kv4"),
-            ("distrifusion8(cfg2xpatch4)", 8, 2, "cfg2+distrifusion4 warmup=4"),
+            (
+                "distrifusion8(cfg2xpatch4)",
+                8,
+                2,
+                "cfg2+distrifusion4 warmup=4",
+            ),
             ("distrifusion2", 2, 2, "cfg2"),
             ("distrifusion4", 4, 1, "distrifusion4 warmup=4"),
             ("ring", 4, 1, "ring4"),

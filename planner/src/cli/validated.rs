@@ -1,0 +1,179 @@
+//! `validate`: how far the predictions are from measurements.
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::arguments::ValidateArguments;
+use super::{listing, text};
+use crate::validate;
+
+/// What `validate` prints.
+pub(super) fn answer(typed: &ValidateArguments) -> Result<String> {
+    let progress = progress();
+    let report = validate::validate(&typed.inputs, &progress);
+    progress.finish_and_clear();
+    let json = serde_json::to_value(report?).context("the report is not JSON")?;
+    if typed.format.json {
+        return Ok(listing::pretty(&json));
+    }
+    Ok(report_for_people(&json))
+}
+
+/// A bar on standard error; invisible where that is not a terminal.
+fn progress() -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:24} {wide_bar} {percent:>3} %");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// The tiers in the order they are reported.
+const TIERS: [(&str, &str); 4] = [
+    ("gemm", "matrix products"),
+    ("attention", "attention"),
+    ("collectives", "collectives"),
+    ("published", "published runs"),
+];
+
+/// A table per tier: the predictions, the baselines, the strata.
+fn report_for_people(report: &Value) -> String {
+    let mut page = String::new();
+    for (key, name) in TIERS {
+        let tier = &report["tiers"][key];
+        if tier.is_null() {
+            continue;
+        }
+        if !page.is_empty() {
+            page.push('\n');
+        }
+        page.push_str(&text::heading(&format!("{name}, error in %")));
+        page.push_str(&tier_table(tier));
+        page.push_str(&decisions(tier));
+    }
+    page
+}
+
+/// The columns of an error table and their fields in the JSON contract.
+const COLUMNS: [(&str, &str); 7] = [
+    ("rows", "n"),
+    ("mapped", "mapped"),
+    ("median", "median_pct"),
+    ("p90", "p90_pct"),
+    ("mean", "mape_pct"),
+    ("max", "max_pct"),
+    ("bias", "bias_pct"),
+];
+
+/// One tier's errors.
+fn tier_table(tier: &Value) -> String {
+    let header: Vec<&str> = COLUMNS
+        .iter()
+        .map(|(title, _)| *title)
+        .chain([""])
+        .collect();
+    let mut table = text::table(&header, &[0, 1, 2, 3, 4, 5, 6]);
+    let mut row = |name: &str, errors: &Value| {
+        let figures = COLUMNS.iter().map(|(_, field)| figure(&errors[field]));
+        table.add_row(figures.chain([name.to_owned()]));
+    };
+    row("ditplan", tier);
+    for (name, errors) in tier["baselines"].as_object().into_iter().flatten() {
+        row(&format!("baseline {name}"), errors);
+    }
+    for list in ["strata", "files"] {
+        for part in tier[list].as_array().into_iter().flatten() {
+            let name = part["name"].as_str().or(part["file"].as_str());
+            row(name.unwrap_or_default(), part);
+        }
+    }
+    text::rendered(&mut table)
+}
+
+/// A count as it is, a percentage with one decimal.
+fn figure(value: &Value) -> String {
+    match (value.as_u64(), value.as_f64()) {
+        (Some(count), _) => count.to_string(),
+        (None, Some(percent)) => format!("{percent:.1}"),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+/// What only published runs have: coverage, decisions, calibration, and what could not be mapped.
+fn decisions(tier: &Value) -> String {
+    let mut lines = String::new();
+    for (field, words) in [
+        ("coverage_pct", "% of rows are inside their 90 % interval"),
+        (
+            "top1_regret_pct",
+            "% slower than the best plan of its group is the plan chosen, on average",
+        ),
+        ("kendall_tau", "is Kendall's tau of the plans of a group"),
+    ] {
+        if let Some(value) = tier[field].as_f64() {
+            lines.push_str(&format!("  {value:.2} {words}\n"));
+        }
+    }
+    if let Some(rows) = tier["calibration_rows"].as_array() {
+        lines.push_str(&format!(
+            "  {} rows calibrate and are not scored\n",
+            rows.len()
+        ));
+    }
+    if let Some(unmapped) = tier["unmapped"].as_array().filter(|rows| !rows.is_empty()) {
+        lines.push_str(&format!("  {} rows are not predicted:\n", unmapped.len()));
+        for reason in reasons(unmapped) {
+            lines.push_str(&text::wrapped(&format!("  - {reason}"), 4));
+        }
+    }
+    lines
+}
+
+/// Every reason once, with how many rows it has, in the order of first appearance.
+fn reasons(unmapped: &[Value]) -> Vec<String> {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for row in unmapped {
+        let reason = row["reason"].as_str().unwrap_or("no reason is given");
+        match counts.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((reason, 1)),
+        }
+    }
+    counts
+        .iter()
+        .map(|(reason, count)| format!("{count}: {reason}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_tier_that_ran_has_a_table() {
+        let errors = json!({
+            "n": 10, "mapped": 9, "median_pct": 1.25, "p90_pct": 5.0, "mape_pct": 2.0,
+            "max_pct": 9.0, "bias_pct": -0.5,
+        });
+        let mut published = errors.clone();
+        published["baselines"] = json!({ "divide by N": errors });
+        published["unmapped"] = json!([
+            { "row": 3, "reason": "no such GPU" }, { "row": 5, "reason": "no such GPU" },
+        ]);
+        let page =
+            report_for_people(&json!({ "tiers": { "gemm": errors, "published": published } }));
+        for part in [
+            "matrix products",
+            "published runs",
+            "baseline divide by N",
+            "2: no such GPU",
+            "-0.5",
+        ] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+        assert!(!page.contains("collectives"), "{page}");
+        assert!(
+            page.lines().all(|line| line.chars().count() <= 110),
+            "{page}"
+        );
+    }
+}
