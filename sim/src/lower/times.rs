@@ -20,10 +20,6 @@ const fn elementwise_passes(compilation: Compilation) -> u64 {
     }
 }
 
-/// GPU time over the one-GPU path's when ranks share a forward pass: another attention entry point,
-/// copies into send buffers. 1.02 to 1.04 in published runs; not for pure guidance parallelism.
-const PARALLEL_OVERHEAD: f64 = 1.03;
-
 /// How a rank's share is cut from a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slice {
@@ -52,14 +48,7 @@ impl Setup<'_> {
     fn gpu_time(&self, op: Op) -> Result<SimDuration, LowerError> {
         let gpu = self.platform.gpu(self.plan.placement[0]);
         let cost = self.costs.cost(&op, gpu)?;
-        Ok(cost
-            .time
-            .scaled(self.execution.calibration.compute * self.overhead()))
-    }
-
-    fn overhead(&self) -> f64 {
-        let shares = self.plan.sequence() * self.plan.tensor * self.plan.pipeline.stages > 1;
-        if shares { PARALLEL_OVERHEAD } else { 1.0 }
+        Ok(cost.time.scaled(self.execution.calibration.compute))
     }
 
     /// Whether text tokens are cut among the sequence group, or every rank has all of them.
