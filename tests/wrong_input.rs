@@ -122,11 +122,28 @@ fn a_negative_bandwidth_is_refused() {
 
 #[test]
 fn an_isolated_gpu_is_named() {
-    let apart = format!("{MACHINE}\n[[gpus]]\nmodel = \"L20\"\ncount = 1\nattach = \"socket1\"\n")
-        .replace("[\"socket0\"]", "[\"socket0\", \"socket1\"]")
-        + "\n[socket_link]\nbandwidth = \"0 GB/s\"\n";
-    let sentence = machine_complaint(&apart);
-    says(&sentence, &["bench.toml"]);
+    // Two sockets without a link between them.
+    let apart = r#"
+name = "bench"
+sockets = ["socket0", "socket1"]
+
+
+[host]
+name = "bench"
+source = "a test"
+
+[[gpus]]
+model = "L20"
+count = 1
+attach = "socket0"
+
+[[gpus]]
+model = "L20"
+count = 1
+attach = "socket1"
+"#;
+    let sentence = machine_complaint(apart);
+    says(&sentence, &["bench.toml", "gpu0 cannot reach gpu1", "connect them"]);
 }
 
 #[test]
