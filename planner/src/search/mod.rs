@@ -1,12 +1,23 @@
 //! The search for the best plan: the question it takes and the answer it gives.
 
-use sim::model::{Model, Request};
+mod answer;
+mod bench;
+mod best;
+mod quality;
+mod space;
+
+use sim::legality::{self, Illegal};
+use sim::lower::LowerError;
+use sim::model::{Model, Request, RequestError};
 use sim::plan::{Fidelity, Plan};
+use sim::simulate::SimulationError;
 use thiserror::Error;
 use topologies::host::Compilation;
 use topologies::{Bytes, Machine, SimDuration};
 use traces::timeline::{SpanClass, Timeline};
 
+use self::bench::Bench;
+use self::space::Space;
 use crate::launch::{Engine, Launch};
 
 /// What is asked.
@@ -38,24 +49,68 @@ pub struct Filter {
 }
 
 /// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum PlanningError {
-    /// Nothing plans yet.
-    #[error("the search is not part of this build")]
-    Missing,
+    /// The model cannot make such an image or video.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// More GPUs than the machine has, or none.
+    #[error("{asked} GPUs were asked for, but {machine} has {has}: ask for 1 to {has}")]
+    Gpus {
+        /// How many were asked for.
+        asked: u32,
+        /// The machine.
+        machine: String,
+        /// How many it has.
+        has: usize,
+    },
+    /// The plan is not legal.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+    /// Something has no cost.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+    /// No plan fits and passes the filter.
+    #[error("no plan serves this: {reason}")]
+    NoPlan {
+        /// What stands in the way, and what would help.
+        reason: String,
+    },
+}
+
+impl From<kernels::Miss> for PlanningError {
+    fn from(miss: kernels::Miss) -> Self {
+        Self::Simulation(SimulationError::Lower(miss.into()))
+    }
+}
+
+impl From<LowerError> for PlanningError {
+    fn from(error: LowerError) -> Self {
+        Self::Simulation(error.into())
+    }
 }
 
 /// Why the search stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// No bound left can beat the choice.
-    Proved,
+    /// No plan left can be faster: the lowest of their bounds exceeds the choice.
+    Proved {
+        /// That bound.
+        next_bound: SimDuration,
+    },
+    /// Every plan that passes the filter was simulated.
+    Exhausted,
 }
 
 impl std::fmt::Display for StopReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Proved => f.write_str("no plan left has a lower bound below the choice"),
+            Self::Proved { next_bound } => write!(
+                f,
+                "proved: no plan that was not simulated can take less than {:.2} s",
+                next_bound.as_secs_f64()
+            ),
+            Self::Exhausted => f.write_str("exhausted: every plan was simulated"),
         }
     }
 }
@@ -146,16 +201,37 @@ pub struct Evaluation {
 
 /// The best plan for a question.
 ///
+/// ```text
+/// space ─▶ memory ─▶ bounds ─▶ order ─▶ simulate until no bound beats the best ─▶ answer
+/// ```
+///
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it.
-pub fn plan(_question: &Question) -> Result<Answer, PlanningError> {
-    Err(PlanningError::Missing)
+pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
+    let bench = Bench::new(question)?;
+    let space = Space::new(
+        question.model,
+        &bench.workload,
+        &question.machine,
+        question.gpus,
+    );
+    let fitting = bench.fitting(space);
+    let bounded = bench.bounded(fitting.plans)?;
+    let found = best::search(&bench, bounded)?;
+    answer::compose(&bench, fitting.considered, fitting.illegal, found)
 }
 
 /// One given plan, simulated in full.
 ///
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
-pub fn evaluate(_question: &Question, _plan: &Plan) -> Result<Evaluation, PlanningError> {
-    Err(PlanningError::Missing)
+pub fn evaluate(question: &Question, plan: &Plan) -> Result<Evaluation, PlanningError> {
+    let bench = Bench::new(question)?;
+    legality::check(
+        question.model,
+        &bench.workload,
+        plan,
+        question.gpus as usize,
+    )?;
+    answer::evaluation(&bench, plan)
 }

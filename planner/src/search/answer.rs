@@ -1,0 +1,301 @@
+//! From simulated plans to an answer: candidates with intervals, and sentences that say why.
+
+use std::collections::BTreeMap;
+
+use sim::outcome;
+use sim::plan::{Fidelity, Plan};
+use sim::simulate::{Detail, Simulation};
+use topologies::SimDuration;
+use traces::timeline::SpanClass;
+
+use super::bench::{Bench, Bounded};
+use super::best::{Found, Judged};
+use super::{Answer, Candidate, Evaluation, PlanningError, StopReason, quality};
+use crate::interval;
+use crate::launch::{Launch, Run};
+
+/// The answer from what the search found.
+pub(super) fn compose(
+    bench: &Bench<'_>,
+    considered: usize,
+    illegal: Vec<(String, String)>,
+    found: Found,
+) -> Result<Answer, PlanningError> {
+    let Some(best) = found.judged.first() else {
+        let reason = illegal.first().map_or_else(
+            || "no plan passes the filter".to_owned(),
+            |(plan, reason)| {
+                format!("{plan}: {reason}; take more GPUs, a larger one, or a looser filter")
+            },
+        );
+        return Err(PlanningError::NoPlan { reason });
+    };
+    let baseline = best.simulation.critical.clone();
+    let stop = found
+        .next_bound
+        .map_or(StopReason::Exhausted, |bound| StopReason::Proved {
+            next_bound: bound,
+        });
+    let candidate = |judged: &Judged| {
+        let mut one = bench.candidate(&judged.bounded, &judged.simulation);
+        one.stop_reason = stop;
+        one.why_slower = why_slower(&judged.simulation, best);
+        one
+    };
+    let mut plans: Vec<Candidate> = found.judged.iter().map(candidate).collect();
+    plans[0].why_slower = String::new();
+    let choice = plans[0].clone();
+    let single = match &found.single {
+        Some(single) => candidate(single),
+        None => bench.single()?,
+    };
+    let findings = findings(&plans, &single, &baseline);
+    Ok(Answer {
+        question: bench.question.clone(),
+        choice,
+        simulated: plans.len(),
+        plans,
+        considered,
+        pruned: found.pruned,
+        illegal,
+        single,
+        provenance: bench.provenance(),
+        findings,
+    })
+}
+
+/// One plan in full.
+pub(super) fn evaluation(bench: &Bench<'_>, plan: &Plan) -> Result<Evaluation, PlanningError> {
+    let simulation = bench.simulate(plan, Detail::Full)?;
+    let candidate = bench.candidate(&bench.bounded_plan(plan)?, &simulation);
+    let names: Vec<String> = bench.link_names();
+    let provenance = bench.provenance();
+    let timeline = outcome::timeline(
+        &simulation.graph,
+        &simulation.outcome,
+        &names,
+        provenance.join("; "),
+    );
+    Ok(Evaluation {
+        candidate,
+        single: bench.single()?,
+        timeline,
+        provenance,
+    })
+}
+
+impl Bench<'_> {
+    fn bounded_plan(&self, plan: &Plan) -> Result<Bounded, PlanningError> {
+        let gpu = self.platform.gpu(plan.placement[0]);
+        let memory = sim::memory::first_fit(&self.workload, plan, gpu).map_or_else(
+            || {
+                sim::memory::peak(
+                    &self.workload,
+                    plan,
+                    gpu,
+                    &sim::memory::Residency::default(),
+                )
+            },
+            |(_, memory)| memory,
+        );
+        Ok(Bounded {
+            plan: plan.clone(),
+            memory,
+            parts: self.parts(plan)?,
+        })
+    }
+
+    /// One GPU, whether or not it fits.
+    fn single(&self) -> Result<Candidate, PlanningError> {
+        let plan = Plan::single(topologies::DeviceId::new(0));
+        let simulation = self.simulate(&plan, Detail::Folded)?;
+        Ok(self.candidate(&self.bounded_plan(&plan)?, &simulation))
+    }
+
+    fn candidate(&self, bounded: &Bounded, simulation: &Simulation) -> Candidate {
+        let Bounded {
+            plan,
+            memory,
+            parts,
+        } = bounded;
+        let question = self.question;
+        let factor = interval::factor(parts, plan, question.compilation, &self.calibrated.evidence);
+        let latency = simulation.latency;
+        let run = Run {
+            plan,
+            model: question.model,
+            request: &question.request,
+            compilation: question.compilation,
+            gpus_per_box: self.platform.gpus_per_host,
+        };
+        Candidate {
+            plan: plan.clone(),
+            latency,
+            lo: latency.scaled(factor.recip()),
+            hi: latency.scaled(factor),
+            lower_bound: parts.total.min(latency),
+            gap: latency.as_secs_f64() / parts.total.min(latency).as_secs_f64() - 1.0,
+            stop_reason: StopReason::Exhausted,
+            peak_memory: memory.total,
+            fits: memory.fits.is_fit(),
+            exposed: simulation.exposed,
+            by_class: simulation.critical.clone(),
+            fidelity: plan.fidelity(),
+            quality: quality::published(question.model.name, plan),
+            why_slower: String::new(),
+            launch: Launch::of(question.engine, &run),
+        }
+    }
+
+    fn link_names(&self) -> Vec<String> {
+        let machine = &self.question.machine;
+        let name = |link: &topologies::Link| {
+            let end = |vertex: topologies::VertexId| machine.vertices[vertex.index()].name.clone();
+            format!("{} -> {}", end(link.from), end(link.to))
+        };
+        machine.links.iter().map(name).collect()
+    }
+
+    fn provenance(&self) -> Vec<String> {
+        let machine = &self.question.machine;
+        let mut notes = vec![format!(
+            "machine: {} ({}), {}",
+            machine.name, machine.host.name, machine.source
+        )];
+        notes.extend(self.calibrated.notes.iter().cloned());
+        let gpu = self.platform.gpu(topologies::DeviceId::new(0));
+        notes.push(format!(
+            "kernel costs of {}: {}",
+            gpu.name,
+            self.kernel_source()
+        ));
+        notes
+    }
+
+    fn kernel_source(&self) -> &'static str {
+        use kernels::{CostModel as _, Op, Provenance, Tables};
+        let width = self.workload.hidden;
+        let m = self.workload.rows * self.workload.image_tokens();
+        let op = Op::Gemm {
+            m,
+            n: width,
+            k: width,
+            dtype: topologies::DType::Bf16,
+        };
+        let gpu = self.platform.gpu(topologies::DeviceId::new(0));
+        match Tables::built_in()
+            .cost(&op, gpu)
+            .map(|cost| cost.provenance)
+        {
+            Ok(Provenance::Measured | Provenance::Interpolated) => "measured tables of this GPU",
+            Ok(Provenance::Extrapolated) => "measured tables of this GPU, beyond their shapes",
+            Ok(Provenance::Borrowed) => "measured tables of a related GPU, moved by the datasheets",
+            Ok(Provenance::Datasheet) => "sustained rates (no measured table)",
+            Err(_) => "none",
+        }
+    }
+}
+
+fn times(classes: &[(SpanClass, SimDuration)]) -> BTreeMap<SpanClass, f64> {
+    classes
+        .iter()
+        .map(|(class, time)| (*class, time.as_secs_f64()))
+        .collect()
+}
+
+/// What a class of work is called in a sentence.
+const fn in_words(class: SpanClass) -> &'static str {
+    match class {
+        SpanClass::Linear => "matrix products",
+        SpanClass::Attention => "attention",
+        SpanClass::Elementwise => "memory-bound passes",
+        SpanClass::Encode => "compressing",
+        SpanClass::Decode => "decompressing",
+        SpanClass::Launch => "launch gaps",
+        SpanClass::Communication => "waiting for messages",
+        SpanClass::TextEncoder => "text encoding",
+        SpanClass::Vae => "decoding the latent",
+        SpanClass::Other => "compute slowed by messages beside it",
+    }
+}
+
+/// The two classes of work that a plan's critical path has most more of than the best plan's.
+fn why_slower(simulation: &Simulation, best: &Judged) -> String {
+    let own = times(&simulation.critical);
+    let other = times(&best.simulation.critical);
+    let mut more: Vec<(f64, SpanClass)> = own
+        .iter()
+        .map(|(class, time)| (time - other.get(class).copied().unwrap_or(0.0), *class))
+        .filter(|(seconds, _)| *seconds > 0.005)
+        .collect();
+    more.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let say = |(seconds, class): &(f64, SpanClass)| format!("+{seconds:.2} s {}", in_words(*class));
+    more.iter().take(2).map(say).collect::<Vec<_>>().join(", ")
+}
+
+/// What the comparison shows: whether compression and staleness pay, and whether parallelism does.
+fn findings(
+    plans: &[Candidate],
+    single: &Candidate,
+    critical: &[(SpanClass, SimDuration)],
+) -> Vec<String> {
+    let best = |wanted: &dyn Fn(&Candidate) -> bool| plans.iter().find(|plan| wanted(plan));
+    let say = |plan: &Candidate| format!("{} ({:.2} s)", plan.plan, plan.latency.as_secs_f64());
+    let raw = best(&|plan| plan.plan.compressor.is_none());
+    let exact = best(&|plan| plan.fidelity == Fidelity::Exact);
+    let lossy = best(&|plan| plan.fidelity == Fidelity::Lossy);
+    let stale = best(&|plan| plan.fidelity == Fidelity::Stale);
+    let mut found = Vec::new();
+    if let (Some(raw), Some(lossy)) = (raw, lossy) {
+        found.push(pays("compression", raw, lossy, "uncompressed", &say));
+    }
+    if let (Some(exact), Some(stale)) = (exact, stale) {
+        found.push(pays("staleness", exact, stale, "exact", &say));
+    }
+    if plans
+        .first()
+        .is_some_and(|first| first.latency >= single.latency)
+    {
+        found.push("more GPUs do not pay here: one GPU is as fast".to_owned());
+    }
+    if let Some((class, time)) = critical.first() {
+        let share =
+            100.0 * time.as_secs_f64() / critical.iter().map(|c| c.1.as_secs_f64()).sum::<f64>();
+        found.push(format!(
+            "{share:.0} % of the chosen plan's critical path is {}",
+            in_words(*class)
+        ));
+    }
+    found
+}
+
+/// Whether a lossy or stale plan gains over the best plan without it.
+fn pays(
+    what: &str,
+    without: &Candidate,
+    with: &Candidate,
+    word: &str,
+    say: &dyn Fn(&Candidate) -> String,
+) -> String {
+    let gain = without.latency.as_secs_f64() / with.latency.as_secs_f64();
+    if gain <= 1.0 {
+        return format!(
+            "{what} does not pay here: {} against {} {word}",
+            say(with),
+            say(without)
+        );
+    }
+    if gain < 1.05 {
+        return format!(
+            "{what} hardly pays here: {} gains {:.1} % over {} {word}, less than the predictions are sure of",
+            say(with),
+            100.0 * (gain - 1.0),
+            say(without)
+        );
+    }
+    format!(
+        "{what} pays here: {} is {gain:.2}x faster than {} {word}",
+        say(with),
+        say(without)
+    )
+}

@@ -1,0 +1,154 @@
+//! The bench that plans are judged on: the question's workload, platform, calibration and costs.
+
+use kernels::Tables;
+use rayon::prelude::*;
+use sim::execution::{Execution, Software};
+use sim::lower::Parts;
+use sim::memory::{self, Memory};
+use sim::plan::Plan;
+use sim::platform::Platform;
+use sim::simulate::{Detail, Simulation, estimate, simulate};
+use sim::workload::Workload;
+
+use super::space::Space;
+use super::{PlanningError, Question};
+use crate::calibrate::{self, Calibrated};
+
+/// The question's workload, platform, calibration and costs.
+pub(super) struct Bench<'a> {
+    pub question: &'a Question,
+    pub workload: Workload,
+    pub platform: Platform,
+    pub execution: Execution,
+    pub calibrated: Calibrated,
+}
+
+/// A plan that fits, and what it needs.
+pub(super) struct Fitting {
+    pub plans: Vec<(Plan, Memory)>,
+    pub considered: usize,
+    pub illegal: Vec<(String, String)>,
+}
+
+/// A plan with its lower bound.
+pub(super) struct Bounded {
+    pub plan: Plan,
+    pub memory: Memory,
+    pub parts: Parts,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(question: &'a Question) -> Result<Self, PlanningError> {
+        let has = question.machine.gpus.len();
+        if question.gpus == 0 || question.gpus as usize > has {
+            let machine = question.machine.name.clone();
+            return Err(PlanningError::Gpus {
+                asked: question.gpus,
+                machine,
+                has,
+            });
+        }
+        let workload = Workload::new(question.model, &question.request)?;
+        let platform = Platform::of_machine(&question.machine)?;
+        let tables = Tables::built_in();
+        let calibrated = calibrate::calibrate(
+            &question.machine,
+            &platform,
+            &workload,
+            question.compilation,
+            tables,
+        );
+        let execution = Execution {
+            compilation: question.compilation,
+            software: Software::Other,
+            calibration: calibrated.calibration.clone(),
+        };
+        Ok(Self {
+            question,
+            workload,
+            platform,
+            execution,
+            calibrated,
+        })
+    }
+
+    /// The plans whose fullest GPU has room for them, with what they need; with all components
+    /// resident where that fits, else in turn or sharded.
+    pub(super) fn fitting(&self, space: Space) -> Fitting {
+        let considered = space.legal.len();
+        let mut illegal = space.illegal;
+        let mut plans = Vec::new();
+        let mut full = 0_usize;
+        for plan in space.legal {
+            let gpu = self.platform.gpu(plan.placement[0]);
+            match memory::first_fit(&self.workload, &plan, gpu) {
+                Some((_, memory)) => plans.push((plan, memory)),
+                None => {
+                    full += 1;
+                    if full == 1 {
+                        let need =
+                            memory::peak(&self.workload, &plan, gpu, &memory::Residency::default());
+                        let reason =
+                            format!("out of memory: needs {} of {}", need.total, gpu.memory);
+                        illegal.push((plan.to_string(), reason));
+                    }
+                }
+            }
+        }
+        if full > 1 {
+            illegal.push((format!("{} more", full - 1), "out of memory".to_owned()));
+        }
+        Fitting {
+            plans,
+            considered,
+            illegal,
+        }
+    }
+
+    /// The plans with their lower bounds, lowest first.
+    pub(super) fn bounded(
+        &self,
+        plans: Vec<(Plan, Memory)>,
+    ) -> Result<Vec<Bounded>, PlanningError> {
+        let bound = |(plan, memory): (Plan, Memory)| {
+            let parts = self.parts(&plan)?;
+            Ok(Bounded {
+                plan,
+                memory,
+                parts,
+            })
+        };
+        let mut all: Vec<Bounded> = plans
+            .into_par_iter()
+            .map(bound)
+            .collect::<Result<_, PlanningError>>()?;
+        all.sort_by(|a, b| (a.parts.total, &a.plan).cmp(&(b.parts.total, &b.plan)));
+        Ok(all)
+    }
+
+    pub(super) fn parts(&self, plan: &Plan) -> Result<Parts, PlanningError> {
+        Ok(estimate(
+            &self.workload,
+            plan,
+            &self.platform,
+            &self.execution,
+            Tables::built_in(),
+        )?)
+    }
+
+    pub(super) fn simulate(
+        &self,
+        plan: &Plan,
+        detail: Detail,
+    ) -> Result<Simulation, PlanningError> {
+        let costs = Tables::built_in();
+        Ok(simulate(
+            &self.workload,
+            plan,
+            &self.platform,
+            &self.execution,
+            costs,
+            detail,
+        )?)
+    }
+}

@@ -1,0 +1,175 @@
+//! Branch and bound over the space: plans in the order of their lower bounds, simulated in batches,
+//! until no bound left is below the best simulated latency.
+//!
+//! Guarantees:
+//! 1. A plan is dropped only if its lower bound exceeds the simulated latency of the best plan that
+//!    passes the filter.
+//! 2. The answer is the same at any number of threads: batches have a fixed size and are collected
+//!    in order; ties go to the smaller plan.
+
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+use sim::plan::{Exchange, Fidelity, Plan};
+use sim::simulate::{Detail, Simulation};
+use topologies::SimDuration;
+
+use super::bench::{Bench, Bounded};
+use super::quality;
+use super::{Filter, PlanningError};
+
+/// Plans simulated side by side.
+const BATCH: usize = 8;
+
+/// A simulated plan.
+pub(super) struct Judged {
+    pub bounded: Bounded,
+    pub simulation: Simulation,
+}
+
+impl Judged {
+    pub(super) fn latency(&self) -> SimDuration {
+        self.simulation.latency
+    }
+}
+
+/// What the search found: simulated plans, best first, and how many were not simulated.
+pub(super) struct Found {
+    pub judged: Vec<Judged>,
+    pub pruned: usize,
+    /// The lowest bound among the plans that were not simulated.
+    pub next_bound: Option<SimDuration>,
+    /// One GPU.
+    pub single: Option<Judged>,
+}
+
+/// Whether the filter lets a plan be chosen.
+pub(super) fn passes(filter: &Filter, model: &str, plan: &Plan) -> bool {
+    let exact = plan.fidelity() == Fidelity::Exact;
+    let good = |most| {
+        quality::published(model, plan)
+            .fid
+            .is_some_and(|fid| fid <= most)
+    };
+    exact || (!filter.exact_only && filter.max_fid.is_none_or(good))
+}
+
+/// What a plan is called in a listing that shows one of each kind: its dimensions and compressor.
+fn kind(
+    plan: &Plan,
+) -> (
+    u8,
+    bool,
+    bool,
+    bool,
+    bool,
+    bool,
+    Option<kernels::Compressor>,
+) {
+    let exchange = match plan.exchange {
+        Exchange::Ring(1) => 0,
+        Exchange::Ring(_) => 1,
+        Exchange::Gather(_) => 2,
+        Exchange::Attention2d { .. } => 3,
+        Exchange::Displaced(_) => 4,
+    };
+    let pipelined = plan.pipeline.stages > 1;
+    let (data, cfg, tensor, ulysses) = (
+        plan.data > 1,
+        plan.cfg > 1,
+        plan.tensor > 1,
+        plan.ulysses > 1,
+    );
+    (
+        exchange,
+        data,
+        cfg,
+        pipelined,
+        ulysses,
+        tensor,
+        plan.compressor,
+    )
+}
+
+/// Searches the plans, given by ascending lower bound.
+pub(super) fn search(bench: &Bench<'_>, plans: Vec<Bounded>) -> Result<Found, PlanningError> {
+    let question = bench.question;
+    let allowed = |bounded: &Bounded| passes(&question.filter, question.model.name, &bounded.plan);
+    let mut queue = plans
+        .into_iter()
+        .filter(allowed)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .peekable();
+    let mut judged: Vec<Judged> = Vec::new();
+    let mut best: Option<SimDuration> = None;
+    while let Some(next) = queue.peek() {
+        if best.is_some_and(|best| next.parts.total > best) {
+            break;
+        }
+        let batch: Vec<Bounded> = queue.by_ref().take(BATCH).collect();
+        judged.extend(judge(bench, batch)?);
+        best = judged.iter().map(Judged::latency).min();
+    }
+    let next_bound = queue.peek().map(|bounded| bounded.parts.total);
+    let left: Vec<Bounded> = queue.collect();
+    let (shown, pruned) = one_of_each_kind(left, &judged);
+    judged.extend(judge(bench, shown)?);
+    judged.sort_by(|a, b| (a.latency(), &a.bounded.plan).cmp(&(b.latency(), &b.bounded.plan)));
+    let single = judged
+        .iter()
+        .position(|judged| judged.bounded.plan.ranks() == 1);
+    let single = single.map(|index| judged[index].clone_for_baseline());
+    Ok(Found {
+        judged,
+        pruned,
+        next_bound,
+        single,
+    })
+}
+
+impl Judged {
+    fn clone_for_baseline(&self) -> Self {
+        let Bounded {
+            plan,
+            memory,
+            parts,
+        } = &self.bounded;
+        let bounded = Bounded {
+            plan: plan.clone(),
+            memory: *memory,
+            parts: parts.clone(),
+        };
+        Self {
+            bounded,
+            simulation: self.simulation.clone(),
+        }
+    }
+}
+
+/// Of the plans that cannot win, the most promising of each kind, so that the answer can say why they
+/// lose; and how many are dropped.
+fn one_of_each_kind(left: Vec<Bounded>, judged: &[Judged]) -> (Vec<Bounded>, usize) {
+    let mut seen: BTreeSet<_> = judged
+        .iter()
+        .map(|judged| kind(&judged.bounded.plan))
+        .collect();
+    let total = left.len();
+    let shown: Vec<Bounded> = left
+        .into_iter()
+        .filter(|bounded| seen.insert(kind(&bounded.plan)))
+        .collect();
+    let pruned = total - shown.len();
+    (shown, pruned)
+}
+
+fn judge(bench: &Bench<'_>, batch: Vec<Bounded>) -> Result<Vec<Judged>, PlanningError> {
+    let one = |bounded: Bounded| {
+        let simulation = bench.simulate(&bounded.plan, Detail::Folded)?;
+        Ok(Judged {
+            bounded,
+            simulation,
+        })
+    };
+    batch.into_par_iter().map(one).collect()
+}

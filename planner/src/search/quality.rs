@@ -1,0 +1,47 @@
+//! Published output quality of stale and compressed plans.
+
+use kernels::Compressor;
+use sim::plan::{Exchange, Fidelity, Plan};
+
+use super::Quality;
+
+/// FID and LPIPS against the uncompressed output of FLUX.1-dev, 1024x1024, 28 steps, 4 GPUs, warm-up
+/// 1: CompactFusion (NeurIPS 2025), table 1 and author responses.
+const FLUX_SOURCE: &str = "CompactFusion, FLUX.1-dev 1024x1024, 28 steps, 4 GPUs";
+
+/// The published quality of `plan`, if there is one.
+pub(super) fn published(model: &str, plan: &Plan) -> Quality {
+    if plan.fidelity() == Fidelity::Exact {
+        let source = "exact up to the order of floating-point sums".to_owned();
+        return Quality {
+            fid: None,
+            lpips: None,
+            source,
+        };
+    }
+    let none = |why: &str| Quality {
+        fid: None,
+        lpips: None,
+        source: why.to_owned(),
+    };
+    if model != "FLUX.1-dev" {
+        return none("no published figure for this model");
+    }
+    let pure = |degree: u32| plan.ranks() == degree;
+    let figures = match (plan.exchange, plan.compressor) {
+        // A rank attends to its own exact K and V, so fewer ranks are no worse than the published four.
+        (Exchange::Ring(n), Some(Compressor::OneBit)) if n <= 4 && pure(n) => (7.08, 0.260),
+        (Exchange::Ring(n), Some(Compressor::TwoBit)) if n <= 4 && pure(n) => (3.26, 0.114),
+        (Exchange::Ring(n), Some(Compressor::LowRankInt4(32))) if n <= 4 && pure(n) => {
+            (8.68, 0.275)
+        }
+        (Exchange::Displaced(4), None) if pure(4) => (9.91, 0.310),
+        _ if plan.compressor.is_none() && plan.pipeline.stages == 4 && pure(4) => (6.72, 0.250),
+        _ => return none("no published figure for this layout"),
+    };
+    Quality {
+        fid: Some(figures.0),
+        lpips: Some(figures.1),
+        source: FLUX_SOURCE.to_owned(),
+    }
+}
