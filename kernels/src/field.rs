@@ -153,7 +153,6 @@ impl Field {
     }
 
     /// Every measured cell with the natural logarithm of its microseconds.
-    #[cfg(test)]
     pub(crate) fn measured(&self) -> impl Iterator<Item = ([usize; 3], f64)> {
         let [_, second, third] = &self.axes;
         let (second, third) = (second.points.len(), third.points.len());

@@ -179,7 +179,7 @@ impl Tables {
         Ok(other_kernel(answer, source, kernel))
     }
 
-    /// Attention at a sustained rate: waves and fixed times of the nearest table's kernel.
+    /// Attention at a sustained rate, with the fixed time of the nearest table's kernel.
     fn sustained_attention(
         &self,
         gpu: &Gpu,
@@ -192,15 +192,9 @@ impl Tables {
         let crate::table::Physics::Attention(base) = source.table.physics else {
             unreachable!("an attention table has an attention base");
         };
-        let at_rate = attention::Base {
-            eff: 1.0,
-            tau: 0.0,
-            ks: 0.0,
-            ..base
-        };
-        let rate = 4.0 * shape.head_dim as f64 / us_per_score;
+        let scores = (shape.batch * shape.heads * shape.queries * shape.keys) as f64;
         Ok(Answer {
-            us: at_rate.us(&Chip::of(gpu), rate, Mask::Full, shape),
+            us: base.t0 + scores * us_per_score,
             provenance: Provenance::Datasheet,
             half_width: sustained_half_width(source),
             note: format!("sustained rate of {} ({})", gpu.name, gpu.sustained_source),
@@ -309,15 +303,19 @@ fn sustained_half_width(source: Source) -> f64 {
     SUSTAINED_HALF_WIDTH * if doubtful { 2.0 } else { 1.0 }
 }
 
-/// A matrix product at a sustained rate: tiles, waves and memory of the nearest table's base.
+/// A matrix product at a sustained rate: fixed time and memory of the nearest table's base. Such rates
+/// were inferred from whole forward passes, so what tiles and waves lose is in them already, and
+/// published runs show no further loss down to 500 tokens a rank.
 fn sustained_gemm(gpu: &Gpu, source: Source, rate: f64, shape: gemm::Shape) -> Answer {
     let table = source.table;
     let crate::table::Physics::Gemm(base) = table.physics else {
         unreachable!("a GEMM table has a GEMM base");
     };
-    let at_rate = gemm::Base { e0: 1.0, ..base };
+    let chip = Chip::of(gpu);
+    let memory = shape.bytes(table.dtype) / (chip.bandwidth * base.b);
+    let compute = shape.flops() / rate;
     Answer {
-        us: at_rate.us(&Chip::of(gpu), rate, table.dtype, shape),
+        us: base.t0 + (compute.powi(4) + memory.powi(4)).sqrt().sqrt(),
         provenance: Provenance::Datasheet,
         half_width: sustained_half_width(source),
         note: format!("sustained rate of {} ({})", gpu.name, gpu.sustained_source),

@@ -119,6 +119,49 @@ fn unknown_system(system: &str) -> impl FnOnce(gpu::UnknownName) -> Miss {
 }
 
 impl Tables {
+    /// Every measured GEMM row of these tables with its time in microseconds.
+    pub fn gemm_rows(&self) -> impl Iterator<Item = (GemmRow<'_>, f64)> {
+        self.gemm.iter().flat_map(|table| {
+            table.measured().filter_map(|(shape, us)| {
+                let Shape::Gemm(gemm::Shape { m, n, k }) = shape else {
+                    return None;
+                };
+                let row = GemmRow {
+                    system: &table.system,
+                    software: &table.software,
+                    dtype: table.dtype,
+                    kernel: &table.kernel,
+                    m,
+                    n,
+                    k,
+                };
+                Some((row, us))
+            })
+        })
+    }
+
+    /// Every measured attention row of these tables with its time in microseconds.
+    pub fn attention_rows(&self) -> impl Iterator<Item = (AttentionRow<'_>, f64)> {
+        self.attention.iter().flat_map(|table| {
+            table.measured().filter_map(|(shape, us)| {
+                let Shape::Attention(shape) = shape else {
+                    return None;
+                };
+                let row = AttentionRow {
+                    system: &table.system,
+                    software: &table.software,
+                    kernel: &table.kernel,
+                    mask: table.mask(),
+                    batch: shape.batch,
+                    seq_len: shape.queries,
+                    heads: shape.heads,
+                    head_dim: shape.head_dim,
+                };
+                Some((row, us))
+            })
+        })
+    }
+
     /// Predicts a GEMM row.
     ///
     /// # Errors

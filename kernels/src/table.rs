@@ -276,7 +276,6 @@ impl Table {
     }
 
     /// Every measured shape and its microseconds.
-    #[cfg(test)]
     pub(crate) fn measured(&self) -> impl Iterator<Item = (Shape, f64)> {
         self.field
             .measured()

@@ -60,7 +60,7 @@ pub struct Evidence {
 }
 
 /// Standard normal quantile of a two-sided 90 % interval, times the scale of the module's doc.
-const SPREAD: f64 = 1.645 * 1.08;
+pub const SPREAD: f64 = 1.645 * 1.08;
 
 /// The factor `f >= 1` of the 90 % interval `[prediction / f, prediction x f]`.
 #[must_use]

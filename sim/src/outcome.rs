@@ -71,6 +71,18 @@ fn covered(intervals: &mut [(SimTime, SimTime)]) -> SimDuration {
 /// How each device spent the run; one entry per device up to the highest that has a task.
 #[must_use]
 pub fn device_use(graph: &TaskGraph, outcome: &Outcome) -> Vec<DeviceUse> {
+    let end = SimTime::ZERO + outcome.makespan();
+    device_use_within(graph, outcome, SimTime::ZERO, end)
+}
+
+/// How each device spent the run between two moments; tasks count for their part between them.
+#[must_use]
+pub fn device_use_within(
+    graph: &TaskGraph,
+    outcome: &Outcome,
+    from: SimTime,
+    until: SimTime,
+) -> Vec<DeviceUse> {
     let devices = graph.tasks().iter().map(|task| task.device.index() + 1);
     let devices = devices.max().unwrap_or(0);
     let mut by_class = vec![[SimDuration::ZERO; SpanClass::ALL.len()]; devices];
@@ -78,7 +90,8 @@ pub fn device_use(graph: &TaskGraph, outcome: &Outcome) -> Vec<DeviceUse> {
     let mut launch = compute.clone();
     let mut codec = compute.clone();
     for (index, task) in graph.tasks().iter().enumerate() {
-        let (start, end) = (outcome.start[index], outcome.end[index]);
+        let start = outcome.start[index].clamp(from, until);
+        let end = outcome.end[index].clamp(from, until);
         let device = task.device.index();
         by_class[device][task.class as usize] += end.since(start);
         match (task.class, task.stream) {
@@ -88,7 +101,7 @@ pub fn device_use(graph: &TaskGraph, outcome: &Outcome) -> Vec<DeviceUse> {
             (_, Stream::Communication | Stream::Host) => {}
         }
     }
-    let makespan = outcome.makespan();
+    let window = until.since(from);
     let one = |device: usize| {
         let mut intervals = std::mem::take(&mut compute[device]);
         let computing = covered(&mut intervals);
@@ -101,7 +114,7 @@ pub fn device_use(graph: &TaskGraph, outcome: &Outcome) -> Vec<DeviceUse> {
             compute: computing,
             launch: launching - computing,
             codec: coding - launching,
-            waiting: makespan - coding,
+            waiting: window - coding,
             by_class: by_class[device],
         }
     };

@@ -11,7 +11,7 @@ use crate::engine::{self, Outcome, RunError};
 use crate::execution::Execution;
 use crate::graph::TaskGraph;
 use crate::lower::{LowerError, Parts, Setup};
-use crate::outcome;
+use crate::outcome::{self, DeviceUse};
 use crate::phases::Phases;
 use crate::plan::Plan;
 use crate::platform::Platform;
@@ -140,35 +140,51 @@ fn summary(
         .max()
         .unwrap_or(SimTime::ZERO);
     let denoise = repeats.extend(end, before.since(SimTime::ZERO));
-    let uses = outcome::device_use(&graph, &outcome);
-    let scale = denoise.as_secs_f64() / end.as_secs_f64().max(1e-12);
-    let exposed = uses
+    let whole = outcome::device_use(&graph, &outcome);
+    let last = outcome::device_use_within(&graph, &outcome, before, SimTime::ZERO + end);
+    let most = |of: &dyn Fn(&DeviceUse) -> SimDuration| {
+        let pairs = whole.iter().zip(&last);
+        let times = pairs.map(|(all, last)| of(all) + of(last) * repeats.more);
+        times.max().unwrap_or_default()
+    };
+    let by_class = SpanClass::ALL
         .iter()
-        .map(|device| device.waiting)
-        .max()
-        .unwrap_or_default();
-    let classes = SpanClass::ALL.iter().map(|&class| {
-        let busiest = uses
-            .iter()
-            .map(|device| device.busy(class))
-            .max()
-            .unwrap_or_default();
-        (class, busiest.scaled(scale))
-    });
-    let by_class = classes.collect();
-    let mut critical = outcome::critical_path_by_class(&graph, &outcome);
-    for (_, time) in &mut critical {
-        *time = time.scaled(scale);
-    }
-    critical.sort_by_key(|(class, time)| (std::cmp::Reverse(*time), *class));
+        .map(|&class| (class, most(&|device| device.busy(class))))
+        .collect();
+    let exposed = most(&|device| device.waiting);
+    let critical = critical(&graph, &outcome, &repeats);
     Simulation {
         latency: phases.encode + denoise + phases.shared_decode(vae),
         denoise,
         phases,
-        exposed: exposed.scaled(scale),
+        exposed,
         critical,
         by_class,
         graph,
         outcome,
     }
+}
+
+/// The critical path's time by class, longest first; its part in the last step counts for the steps
+/// that repeat it.
+fn critical(
+    graph: &TaskGraph,
+    outcome: &Outcome,
+    repeats: &Repeats,
+) -> Vec<(SpanClass, SimDuration)> {
+    let mut by_class = BTreeMap::new();
+    for id in outcome::critical_path(graph, outcome) {
+        let task = graph.task(id);
+        let time = outcome.end[id.index()].since(outcome.start[id.index()]);
+        let times = if task.step == repeats.last {
+            1 + repeats.more
+        } else {
+            1
+        };
+        *by_class.entry(task.class).or_insert(SimDuration::ZERO) += time * times;
+    }
+    let mut by_class: Vec<_> = by_class.into_iter().collect();
+    by_class.retain(|(_, time)| *time > SimDuration::ZERO);
+    by_class.sort_by_key(|(class, time)| (std::cmp::Reverse(*time), *class));
+    by_class
 }

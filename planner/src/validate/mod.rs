@@ -1,8 +1,27 @@
-//! Predictions against measurements.
+//! Predictions against measurements: kernels, collectives, published runs, each reported apart.
+//!
+//! ```text
+//! files (or the built-in tables) ─▶ rows ─▶ predictions, the row left out ─▶ errors, baselines, strata
+//! published runs ─▶ cases ─▶ calibration by rule ─▶ hygiene ─▶ calibration ─▶ predictions ─▶ the same
+//! ```
+//! Guarantees: same files, same report, at any number of threads; a row that is not predicted is
+//! listed with the reason. Not here: live runs on a GPU or a network.
+
+pub mod collectives_tier;
+pub mod csv_input;
+pub mod kernels_tier;
+pub mod published;
+pub mod statistics;
+pub mod tier;
 
 use std::path::PathBuf;
 
+use indicatif::ProgressBar;
 use serde::Serialize;
+
+use csv_input::{InputError, Table};
+use published::Published;
+use tier::Tier;
 
 /// What to validate on; nothing at all means the built-in data of every tier.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
@@ -21,25 +40,89 @@ pub struct Inputs {
     pub published: Vec<PathBuf>,
 }
 
+impl Inputs {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The report of every tier that ran.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report {}
+pub struct Report {
+    /// The tiers.
+    pub tiers: Tiers,
+}
 
-/// Why there is no report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InputError {
-    /// Nothing validates yet.
-    #[error("validation is not part of this build")]
-    Missing,
+/// Tiers; absent where no file was given for them but one was for another.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Tiers {
+    /// Tier 1: matrix products.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gemm: Option<Tier>,
+    /// Tier 1: attention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention: Option<Tier>,
+    /// Tier 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collectives: Option<Tier>,
+    /// Tier 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
+}
+
+const PUBLISHED: [(&str, &[u8]); 2] = [
+    (
+        "built-in published_latency.csv",
+        include_bytes!("../../data/published_latency.csv.gz"),
+    ),
+    (
+        "built-in published_compression.csv",
+        include_bytes!("../../data/published_compression.csv.gz"),
+    ),
+];
+
+/// The files of published runs, or the built-in ones.
+fn published_tables(inputs: &Inputs, everything: bool) -> Result<Vec<Table>, InputError> {
+    if everything {
+        let built_in = PUBLISHED.iter();
+        return built_in
+            .map(|(name, bytes)| Table::from_bytes(bytes, name))
+            .collect();
+    }
+    inputs
+        .published
+        .iter()
+        .map(|path| Table::read(path))
+        .collect()
 }
 
 /// Runs the tiers that `inputs` ask for.
 ///
 /// # Errors
 /// [`InputError`] naming file, line and column of what cannot be read.
-pub fn validate(
-    _inputs: &Inputs,
-    _progress: &indicatif::ProgressBar,
-) -> Result<Report, InputError> {
-    Err(InputError::Missing)
+pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, InputError> {
+    let everything = inputs.is_empty();
+    let read = |path: &Option<PathBuf>| path.as_deref().map(Table::read).transpose();
+    let (gemm, attention, nccl) = (
+        read(&inputs.gemm)?,
+        read(&inputs.attention)?,
+        read(&inputs.nccl)?,
+    );
+    let wanted = |table: &Option<Table>| everything || table.is_some();
+    let mut tiers = Tiers::default();
+    if wanted(&gemm) {
+        tiers.gemm = Some(kernels_tier::gemm(gemm.as_ref(), progress)?);
+    }
+    if wanted(&attention) {
+        tiers.attention = Some(kernels_tier::attention(attention.as_ref(), progress)?);
+    }
+    if wanted(&nccl) {
+        tiers.collectives = Some(collectives_tier::collectives(nccl.as_ref(), progress)?);
+    }
+    let published = published_tables(inputs, everything)?;
+    if !published.is_empty() {
+        tiers.published = Some(published::published(&published)?);
+    }
+    progress.finish_and_clear();
+    Ok(Report { tiers })
 }

@@ -250,32 +250,36 @@ impl Setup<'_> {
                 rows: down,
                 columns: across,
             } => {
-                self.add_attention2d(times, &outer, (down, across), tensor_bytes)?;
+                let raw = Compressor::raw_bytes(rows, channels);
+                self.add_attention2d(times, &outer, (down, across), (raw, own))?;
+                if let Some(compressor) = compressor {
+                    self.add_codec(times, compressor, (rows, channels), u64::from(down))?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Q gathered along a row of the grid, K and V along a column, partial outputs exchanged along
-    /// the row. Rank `i` of the exchange stands in row `i / across`, column `i % across`.
+    /// Q gathered raw along a row of the grid, K and V along a column, partial outputs exchanged raw
+    /// along the row. Rank `i` of the exchange stands in row `i / across`, column `i % across`.
     fn add_attention2d(
         &self,
         times: &mut BlockTimes,
         outer: &[DeviceId],
         (down, across): (u32, u32),
-        tensor_bytes: Bytes,
+        (query, kv): (Bytes, Bytes),
     ) -> Result<(), LowerError> {
         let row = &outer[..across as usize];
         let column: Vec<DeviceId> = outer.iter().copied().step_by(across as usize).collect();
         if across > 1 {
-            let gathered = tensor_bytes * u64::from(across);
+            let gathered = query * u64::from(across);
             times
                 .exchange
                 .push(self.message(CollectiveKind::AllGather, row, gathered)?);
             times.merge = Some(self.message(CollectiveKind::AllToAll, row, gathered)?);
         }
         if down > 1 {
-            let gathered = tensor_bytes * (2 * u64::from(down));
+            let gathered = kv * u64::from(down);
             times
                 .exchange
                 .push(self.message(CollectiveKind::AllGather, &column, gathered)?);

@@ -1,0 +1,341 @@
+//! Reading a measured table, plain or gzipped, so that a mistake in it is found where it stands.
+//!
+//! Guarantees: every error names the file, the line and the column where it has one, and what to do.
+
+use std::io::Read;
+use std::path::Path;
+
+use csv::StringRecord;
+use flate2::read::MultiGzDecoder;
+use thiserror::Error;
+
+/// Why a table cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InputError {
+    /// The file cannot be opened or read.
+    #[error("{file} cannot be read ({what}): check the path and its permissions")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What the system says.
+        what: String,
+    },
+    /// The file starts as gzip but does not unpack.
+    #[error(
+        "{file} is a damaged gzip file ({what}): copy it again, `gzip -t` must accept it, or give the plain CSV"
+    )]
+    Gzip {
+        /// The file.
+        file: String,
+        /// What the decoder says.
+        what: String,
+    },
+    /// The text is not CSV.
+    #[error(
+        "{file}, line {line}: {what}: write UTF-8 CSV with as many fields in every line as in the header"
+    )]
+    Malformed {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// There is no row below the header, or nothing at all.
+    #[error("{file} has no rows: give a CSV with a header line and at least one row below it")]
+    Empty {
+        /// The file.
+        file: String,
+    },
+    /// The header lacks a column.
+    #[error("{file}, line 1: column \"{column}\" is missing: add it (the header is {found})")]
+    MissingColumn {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+        /// What the header has.
+        found: String,
+    },
+    /// A cell is not the number that it must be.
+    #[error(
+        "{file}, line {line}, column \"{column}\": \"{value}\" is not {wanted}: correct the cell or delete the row"
+    )]
+    NotANumber {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: u64,
+        /// The column.
+        column: String,
+        /// What was written.
+        value: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
+}
+
+/// A table as text: its header and its rows, each with its line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// The file's name, for errors and reports.
+    pub file: String,
+    header: Vec<String>,
+    records: Vec<StringRecord>,
+}
+
+/// A column of a [`Table`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column(usize);
+
+/// One row of a [`Table`].
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    table: &'a Table,
+    fields: &'a StringRecord,
+}
+
+impl Table {
+    /// Reads a file, unpacking it if its first bytes are gzip's.
+    ///
+    /// # Errors
+    /// An [`InputError`] for anything that is not a table with at least one row.
+    pub fn read(path: &Path) -> Result<Self, InputError> {
+        let file = path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|error| InputError::Unreadable {
+            file: file.clone(),
+            what: error.to_string(),
+        })?;
+        Self::from_bytes(&bytes, &file)
+    }
+
+    /// Reads a table from the bytes of a file called `file`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Self, InputError> {
+        let mut unpacked = Vec::new();
+        let text = if bytes.starts_with(&[0x1f, 0x8b]) {
+            MultiGzDecoder::new(bytes)
+                .read_to_end(&mut unpacked)
+                .map_err(|error| InputError::Gzip {
+                    file: file.to_owned(),
+                    what: error.to_string(),
+                })?;
+            unpacked.as_slice()
+        } else {
+            bytes
+        };
+        Self::parse(text, file)
+    }
+
+    fn parse(text: &[u8], file: &str) -> Result<Self, InputError> {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let malformed = |error: csv::Error| InputError::Malformed {
+            file: file.to_owned(),
+            line: error.position().map_or(1, csv::Position::line),
+            what: plain_reason(&error),
+        };
+        let mut reader = csv::Reader::from_reader(text);
+        let header = reader.headers().map_err(malformed)?;
+        let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+        let records: Vec<StringRecord> = reader
+            .records()
+            .collect::<Result<_, _>>()
+            .map_err(malformed)?;
+        if records.is_empty() {
+            return Err(InputError::Empty {
+                file: file.to_owned(),
+            });
+        }
+        Ok(Self {
+            file: file.to_owned(),
+            header,
+            records,
+        })
+    }
+
+    /// The column called `name`.
+    ///
+    /// # Errors
+    /// [`InputError::MissingColumn`].
+    pub fn column(&self, name: &str) -> Result<Column, InputError> {
+        self.optional(name)
+            .ok_or_else(|| InputError::MissingColumn {
+                file: self.file.clone(),
+                column: name.to_owned(),
+                found: self.header.join(","),
+            })
+    }
+
+    /// The column called `name`, if the table has it.
+    #[must_use]
+    pub fn optional(&self, name: &str) -> Option<Column> {
+        self.header
+            .iter()
+            .position(|known| known == name)
+            .map(Column)
+    }
+
+    /// The rows, in order.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.records.iter().map(|fields| Record {
+            table: self,
+            fields,
+        })
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Never: a table has at least one row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+impl<'a> Record<'a> {
+    /// The line that the row starts on, from 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.fields.position().map_or(1, csv::Position::line)
+    }
+
+    /// A cell, without the blanks around it.
+    #[must_use]
+    pub fn text(&self, column: Column) -> &'a str {
+        self.fields.get(column.0).unwrap_or("").trim()
+    }
+
+    /// A positive, finite number.
+    ///
+    /// # Errors
+    /// [`InputError::NotANumber`].
+    pub fn positive(&self, column: Column) -> Result<f64, InputError> {
+        let number = self.text(column).parse::<f64>().ok();
+        number
+            .filter(|value| value.is_finite() && *value > 0.0 && *value < 1e15)
+            .ok_or_else(|| self.not(column, "a positive number"))
+    }
+
+    /// A whole number from 1 to 2^32 - 1: a size of an operation.
+    ///
+    /// # Errors
+    /// [`InputError::NotANumber`].
+    pub fn count(&self, column: Column) -> Result<u64, InputError> {
+        let number = self.text(column).parse::<f64>().ok();
+        number
+            .filter(|value| (1.0..4e9).contains(value) && value.fract() == 0.0)
+            .map(|value| value as u64)
+            .ok_or_else(|| self.not(column, "a whole number of at least 1"))
+    }
+
+    /// The error that says that `column` is not `wanted`.
+    #[must_use]
+    pub fn not(&self, column: Column, wanted: &'static str) -> InputError {
+        InputError::NotANumber {
+            file: self.table.file.clone(),
+            line: self.line(),
+            column: self.table.header[column.0].clone(),
+            value: self.text(column).to_owned(),
+            wanted,
+        }
+    }
+}
+
+fn plain_reason(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => format!("{len} fields where the header has {expected_len}"),
+        csv::ErrorKind::Utf8 { .. } => "the text is not UTF-8".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+
+    const VALID: &str = "system,m,latency_us\na100_sxm,64,4.5\n";
+
+    fn table(text: &str) -> Result<Table, InputError> {
+        Table::from_bytes(text.as_bytes(), "t.csv")
+    }
+
+    fn packed(text: &str) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn plain_and_gzipped_read_alike() {
+        let plain = table(VALID).unwrap();
+        assert_eq!(Table::from_bytes(&packed(VALID), "t.csv").unwrap(), plain);
+        let row = plain.records().next().unwrap();
+        assert_eq!(row.line(), 2);
+        assert_eq!(row.count(plain.column("m").unwrap()), Ok(64));
+        assert_eq!(row.positive(plain.column("latency_us").unwrap()), Ok(4.5));
+    }
+
+    #[test]
+    fn a_missing_column_is_named() {
+        let error = table(VALID).unwrap().column("n").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "t.csv, line 1: column \"n\" is missing: add it (the header is system,m,latency_us)"
+        );
+    }
+
+    #[test]
+    fn an_empty_file_says_so() {
+        for text in ["", "system,m,latency_us\n"] {
+            let error = table(text).unwrap_err().to_string();
+            assert!(error.starts_with("t.csv has no rows"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_word_where_a_number_belongs_is_named_with_its_place() {
+        let wrong = table(&VALID.replace("4.5", "fast")).unwrap();
+        let row = wrong.records().next().unwrap();
+        let error = row
+            .positive(wrong.column("latency_us").unwrap())
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "t.csv, line 2, column \"latency_us\": \"fast\" is not a positive number: correct the cell or delete the row"
+        );
+    }
+
+    #[test]
+    fn a_damaged_gzip_file_is_not_an_empty_one() {
+        let mut bytes = packed(VALID);
+        bytes.truncate(20);
+        let error = Table::from_bytes(&bytes, "t.csv.gz").unwrap_err();
+        assert!(matches!(error, InputError::Gzip { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_short_line_is_named() {
+        let error = table(&VALID.replace(",4.5", "")).unwrap_err().to_string();
+        assert!(
+            error.starts_with("t.csv, line 2: 2 fields where the header has 3"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_unreadable() {
+        let error = Table::read(Path::new("nowhere.csv")).unwrap_err();
+        assert!(matches!(error, InputError::Unreadable { .. }));
+    }
+}

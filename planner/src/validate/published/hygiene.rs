@@ -1,0 +1,248 @@
+//! Rows that cannot be what they say, found before anything is scored.
+//!
+//! | rule | a row is flagged when |
+//! |---|---|
+//! | 1 | its table's one-GPU row is more than 1/0.6 faster than the cost model |
+//! | 2 | it is faster than 1.15 x T1/N |
+//! | 3 | NVLink, one kind of collective: its excess time implies less than 15 % of the link |
+//! | 4 | PCIe, one kind: its table implies a rate 2.5 x away from the host's table that fits the label |
+//! | 5 | 3 or 4 flag two Ulysses rows of its table: the table contradicts its label |
+//! | 6 | twice the GPUs gain nothing where the prediction gains |
+//!
+//! Rows that the source itself doubts are flagged before. Not found: a wrong row that is plausible.
+
+use std::collections::BTreeMap;
+
+use sim::platform::Reach;
+use topologies::CollectiveKind;
+
+use super::calibrate::{Hosts, fit, kinds_of, with_rate};
+use super::case::Case;
+use super::hosts::{Host, Span};
+use crate::interval::ComputeEvidence;
+use crate::validate::statistics::median;
+
+/// GPU time below this share of the cost model's is not believed.
+const FASTEST: f64 = 0.6;
+
+/// Flags by index of the case: why a row is not scored.
+pub type Flags = Vec<Option<String>>;
+
+/// What the sources themselves doubt.
+#[must_use]
+pub fn doubts(cases: &[Case]) -> Flags {
+    cases.iter().map(|case| case.doubt.clone()).collect()
+}
+
+/// Flags by the rules, `hosts` calibrated on what the sources do not doubt.
+#[must_use]
+pub fn flag(cases: &[Case], hosts: &Hosts<'_>) -> Flags {
+    let mut flags = doubts(cases);
+    too_fast(cases, hosts, &mut flags);
+    super_linear(cases, &mut flags);
+    implied_links(cases, hosts, &mut flags);
+    contradictions(cases, &mut flags);
+    no_gain(cases, hosts, &mut flags);
+    flags
+}
+
+/// Unflagged latency cases.
+fn clean<'a>(cases: &'a [Case], flags: &Flags) -> Vec<(usize, &'a Case, f64)> {
+    let indexed = cases.iter().enumerate();
+    indexed
+        .filter(|(index, case)| flags[*index].is_none() && case.row.metric.is_latency())
+        .filter_map(|(index, case)| Some((index, case, case.measured()?)))
+        .collect()
+}
+
+fn too_fast(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
+    let mut tables: BTreeMap<(&Host, &str, &str), f64> = BTreeMap::new();
+    for (_, case, _) in clean(cases, flags) {
+        let (factor, grade) = hosts.compute_of(case);
+        if case.is_one_gpu() && grade == ComputeEvidence::SameShape && factor < FASTEST {
+            tables.insert((&case.host, case.model.name, &case.row.table), factor);
+        }
+    }
+    for (index, case, _) in clean(cases, flags) {
+        let key = (&case.host, case.model.name, case.row.table.as_str());
+        if let Some(factor) = tables.get(&key) {
+            flags[index] = Some(format!(
+                "a one-GPU row of the table is {:.2} x as fast as the GPU sustains",
+                1.0 / factor
+            ));
+        }
+    }
+}
+
+fn super_linear(cases: &[Case], flags: &mut Flags) {
+    let clean = clean(cases, flags);
+    let single = one_gpu_times(&clean);
+    for &(index, case, measured) in &clean {
+        let Some(&one) = single.get(&case.key()).filter(|_| !case.is_one_gpu()) else {
+            continue;
+        };
+        let over = one / f64::from(case.row.gpus) / measured;
+        if over > 1.15 {
+            flags[index] = Some(format!("super-linear: {over:.2} x as fast as T1/N"));
+        }
+    }
+}
+
+/// The first one-GPU time of every request.
+#[must_use]
+pub fn one_gpu_times<'a>(clean: &[(usize, &'a Case, f64)]) -> BTreeMap<super::case::Key<'a>, f64> {
+    let mut times = BTreeMap::new();
+    for (_, case, measured) in clean.iter().filter(|(_, case, _)| case.is_one_gpu()) {
+        times.entry(case.key()).or_insert(*measured);
+    }
+    times
+}
+
+/// The one kind of collective of a row, if it has one and nothing else shapes its time.
+fn only_kind(case: &Case) -> Option<CollectiveKind> {
+    let alone = !case.is_one_gpu() && case.is_printed_split() && !case.is_pipelined();
+    match (alone, kinds_of(case).as_slice()) {
+        (true, [kind]) => Some(*kind),
+        _ => None,
+    }
+}
+
+/// What a PCIe row implies of a rate.
+struct Implied<'a> {
+    index: usize,
+    case: &'a Case,
+    ln_factor: f64,
+}
+
+fn implied_links(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
+    let mut implied: BTreeMap<(&Host, CollectiveKind), Vec<Implied<'_>>> = BTreeMap::new();
+    for (index, case, measured) in clean(cases, flags) {
+        let (Some(kind), Some(terms)) = (only_kind(case), hosts.estimate(case)) else {
+            continue;
+        };
+        let key = (kind, Reach::Host);
+        let known = hosts.compute_of(case).1 <= ComputeEvidence::OtherCompilation;
+        if !known || case.span != Span::OneHost {
+            continue;
+        }
+        if case.platform.is_nvlink() {
+            let inside =
+                terms.exposed.get(&key).copied().unwrap_or(0.0) * case.forwards(case.plan());
+            let excess = measured - (terms.value - inside);
+            if excess > 0.3 * measured && inside / excess < 0.15 {
+                let share = 100.0 * inside / excess;
+                flags[index] = Some(format!("implies a link at {share:.0} % of NVLink's figure"));
+            }
+        } else if terms.share(key) >= 0.3 {
+            let calibration = hosts.calibration(case);
+            let factor = fit(case, (0.02, 50.0), |x| with_rate(&calibration, key, x));
+            if let Some(factor) = factor.filter(|factor| (0.03..30.0).contains(factor)) {
+                let ln_factor = factor.ln();
+                implied
+                    .entry((&case.host, kind))
+                    .or_default()
+                    .push(Implied {
+                        index,
+                        case,
+                        ln_factor,
+                    });
+            }
+        }
+    }
+    for ((_, kind), rows) in implied {
+        flag_far_tables(kind, &rows, flags);
+    }
+}
+
+/// Of the tables of one host, the one nearest to the label's default is believed.
+fn flag_far_tables(kind: CollectiveKind, rows: &[Implied<'_>], flags: &mut Flags) {
+    let mut tables: BTreeMap<(&str, &str, &str), Vec<f64>> = BTreeMap::new();
+    for row in rows {
+        let key = (
+            row.case.model.name,
+            row.case.row.resolution.as_str(),
+            row.case.row.table.as_str(),
+        );
+        tables.entry(key).or_default().push(row.ln_factor);
+    }
+    let medians = tables.into_values().map(median);
+    let believed = medians
+        .min_by(|a, b| a.abs().total_cmp(&b.abs()))
+        .unwrap_or(0.0);
+    for row in rows {
+        let away = row.ln_factor - believed;
+        if away.abs() > 2.5_f64.ln() {
+            flags[row.index] = Some(format!(
+                "implies an {kind} rate {:.2} x that of the host's rows that fit its label",
+                away.exp()
+            ));
+        }
+    }
+}
+
+fn contradictions(cases: &[Case], flags: &mut Flags) {
+    let key = |case: &'_ Case| (case.host.clone(), case.model.name, case.row.table.clone());
+    let mut counts = BTreeMap::new();
+    for (case, flag) in cases.iter().zip(flags.iter()) {
+        let implied = flag.as_ref().is_some_and(|why| why.starts_with("implies"));
+        if implied && case.plan().ulysses > 1 {
+            *counts.entry(key(case)).or_insert(0) += 1;
+        }
+    }
+    for (case, flag) in cases.iter().zip(flags.iter_mut()) {
+        if flag.is_none()
+            && case.row.metric.is_latency()
+            && counts.get(&key(case)).is_some_and(|count| *count >= 2)
+        {
+            *flag = Some(
+                "the table contradicts its interconnect label (implied link rates)".to_owned(),
+            );
+        }
+    }
+}
+
+fn no_gain(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
+    let mut groups: BTreeMap<_, Vec<(usize, &Case, f64, f64)>> = BTreeMap::new();
+    for (index, case, measured) in clean(cases, flags) {
+        if case.is_one_gpu() {
+            continue;
+        }
+        let patches = case.plan().pipeline;
+        let patches = if patches.patches == patches.stages {
+            0
+        } else {
+            patches.patches
+        };
+        let group = (
+            case.key(),
+            case.strategy.family.as_str(),
+            case.row.table.as_str(),
+            patches,
+        );
+        if let Some(terms) = hosts.estimate(case) {
+            groups
+                .entry(group)
+                .or_default()
+                .push((index, case, measured, terms.value));
+        }
+    }
+    for mut rows in groups.into_values() {
+        rows.sort_by_key(|row| row.1.row.gpus);
+        for few in &rows {
+            for many in &rows {
+                let (more, slower) = (
+                    f64::from(many.1.row.gpus) / f64::from(few.1.row.gpus),
+                    many.2 / few.2,
+                );
+                let predicted = many.3 / few.3;
+                let gains = predicted < 0.6 * slower && few.2 > 0.75 * few.3;
+                if flags[many.0].is_none() && more >= 1.9 && slower > 0.87 && gains {
+                    flags[many.0] = Some(format!(
+                        "no gain from {} to {} GPUs ({slower:.2}), predicted {predicted:.2}",
+                        few.1.row.gpus, many.1.row.gpus
+                    ));
+                }
+            }
+        }
+    }
+}
