@@ -219,7 +219,6 @@ fn no_plan_within_the_quality_asked_is_not_an_empty_table() {
 }
 
 #[test]
-#[ignore = "needs the validation"]
 fn a_table_with_a_missing_column_names_file_and_column() {
     let (_folder, path) = file("gemm.csv", "system,dtype,m,n,k\na100_sxm,bf16,64,64,64\n");
     let sentence = complaint(&["validate", "--gemm", path.to_str().expect("a UTF-8 path")]);
@@ -227,7 +226,6 @@ fn a_table_with_a_missing_column_names_file_and_column() {
 }
 
 #[test]
-#[ignore = "needs the validation"]
 fn an_empty_table_is_refused() {
     for option in ["--gemm", "--attention", "--nccl", "--published"] {
         let (_folder, path) = file("nothing.csv", "");
@@ -237,7 +235,6 @@ fn an_empty_table_is_refused() {
 }
 
 #[test]
-#[ignore = "needs the validation"]
 fn a_table_that_is_not_there_is_named() {
     says(
         &complaint(&["validate", "--nccl", "no-such.csv"]),
