@@ -220,7 +220,10 @@ fn no_plan_within_the_quality_asked_is_not_an_empty_table() {
 
 #[test]
 fn a_table_with_a_missing_column_names_file_and_column() {
-    let (_folder, path) = file("gemm.csv", "system,dtype,m,n,k\na100_sxm,bf16,64,64,64\n");
+    let (_folder, path) = file(
+        "gemm.csv",
+        "system,software,dtype,kernel,m,n,k\na100_sxm,x,bf16,gemm,64,64,64\n",
+    );
     let sentence = complaint(&["validate", "--gemm", path.to_str().expect("a UTF-8 path")]);
     says(&sentence, &["gemm.csv", "latency_us"]);
 }
@@ -230,7 +233,7 @@ fn an_empty_table_is_refused() {
     for option in ["--gemm", "--attention", "--nccl", "--published"] {
         let (_folder, path) = file("nothing.csv", "");
         let sentence = complaint(&["validate", option, path.to_str().expect("a UTF-8 path")]);
-        says(&sentence, &["nothing.csv", "empty"]);
+        says(&sentence, &["nothing.csv has no rows", "header"]);
     }
 }
 

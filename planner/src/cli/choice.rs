@@ -133,6 +133,7 @@ fn ranking(rivals: &[&Candidate], single: &Candidate) -> String {
         "output FID/LPIPS",
     ];
     let mut table = text::table(&header, &[0, 3, 4, 5, 6]);
+    text::tighten(&mut table, 2);
     for (place, rival) in rivals.iter().enumerate() {
         row(
             &mut table,
