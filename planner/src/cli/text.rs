@@ -19,12 +19,15 @@ pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
         .set_width(WIDTH)
         .set_header(header);
     for (place, column) in table.column_iter_mut().enumerate() {
-        if numbers.contains(&place) {
+        let is_number = numbers.contains(&place);
+        if is_number {
             column.set_cell_alignment(CellAlignment::Right);
-            column.set_padding((0, 1));
-        } else {
-            column.set_padding((0, 2));
         }
+        column.set_padding(match (place + 1 == header.len(), is_number) {
+            (true, _) => (0, 0),
+            (false, true) => (0, 1),
+            (false, false) => (0, 2),
+        });
     }
     table
 }
