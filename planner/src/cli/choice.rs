@@ -279,10 +279,8 @@ pub(super) fn quality(found: &Candidate) -> String {
 pub(super) fn launch(found: &Candidate) -> String {
     let engine = found.launch.engine;
     match &found.launch.command {
-        Ok(command) => {
-            let indented = command.lines().map(|line| format!("  {line}\n"));
-            heading(&format!("Launch ({engine})")) + &indented.collect::<String>()
-        }
+        // Not indented: it is to be copied, and a script within it may not be.
+        Ok(command) => heading(&format!("Launch ({engine})")) + command + "\n",
         Err(reason) => {
             let text = format!("  {engine} cannot run {}: {reason}.", label(&found.plan));
             heading("Launch") + &wrapped(&text, 2)
