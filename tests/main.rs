@@ -5,6 +5,7 @@
 //! | `listings` | models, machines and GPUs, for people and as JSON |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
 //! | `plan_table` | what `plan` prints for people |
+//! | `readme` | the README's output and commands |
 //! | `timeline` | the timeline that `simulate` writes |
 //! | `wrong_input` | every mistake is one sentence on standard error and exit code 2 |
 //! | `streams` | closed pipes, colours, backtraces |
@@ -12,6 +13,7 @@
 mod listings;
 mod plan_json;
 mod plan_table;
+mod readme;
 mod streams;
 mod timeline;
 mod wrong_input;

@@ -51,7 +51,6 @@ fn check(plan: &Value) {
 }
 
 #[test]
-#[ignore = "needs the search"]
 fn the_default_question_has_an_answer_with_a_proof() {
     let answer = json(&["plan", "--json"]);
     assert_eq!(answer["question"]["model"], "FLUX.1-dev");
@@ -72,7 +71,6 @@ fn the_default_question_has_an_answer_with_a_proof() {
 }
 
 #[test]
-#[ignore = "needs the search"]
 fn exact_leaves_no_stale_and_no_lossy_plan() {
     let answer = json(&["plan", "--exact", "--json"]);
     for plan in answer["plans"].as_array().expect("a list") {
@@ -81,7 +79,6 @@ fn exact_leaves_no_stale_and_no_lossy_plan() {
 }
 
 #[test]
-#[ignore = "needs the search"]
 fn a_quality_budget_is_kept() {
     let answer = json(&["plan", "--max-fid", "5", "--json"]);
     for plan in answer["plans"].as_array().expect("a list") {
@@ -92,14 +89,12 @@ fn a_quality_budget_is_kept() {
 }
 
 #[test]
-#[ignore = "needs the search"]
 fn the_same_question_has_the_same_answer() {
     let first = printed(&["plan", "--json"]);
     assert_eq!(first, printed(&["plan", "--json"]));
 }
 
 #[test]
-#[ignore = "needs the search"]
 fn one_plan_simulates_as_it_stands_in_the_table() {
     let answer = json(&["plan", "--json"]);
     let choice = &answer["choice"];

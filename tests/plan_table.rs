@@ -3,7 +3,6 @@
 use crate::printed;
 
 #[test]
-#[ignore = "needs the search"]
 fn the_default_question_fills_one_page() {
     let page = printed(&["plan"]);
     for part in [
@@ -25,7 +24,6 @@ fn the_default_question_fills_one_page() {
 }
 
 #[test]
-#[ignore = "needs the search"]
 fn on_nvlink_it_says_that_compression_does_not_pay() {
     let page = printed(&["plan", "--machine", "4xh20-nvlink"]);
     assert!(

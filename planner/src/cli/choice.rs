@@ -1,7 +1,11 @@
 //! `plan`: the ranked table, the choice with its proof, why the others lose, and how to launch it.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use comfy_table::Table;
+use sim::plan::{Fidelity, Plan};
+use traces::timeline::SpanClass;
 
 use super::arguments::PlanArguments;
 use super::text::{self, bulleted, duration, gigabytes, heading, percent, seconds, wrapped};
@@ -22,14 +26,14 @@ pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
 
 /// The answer for people.
 pub(super) fn report(answer: &Answer, shown: usize) -> String {
-    let rivals = &answer.plans[..shown.min(answer.plans.len())];
+    let rivals = rivals(&answer.plans, shown);
     let mut page = title(&answer.question);
     page.push('\n');
-    page.push_str(&ranking(rivals, &answer.single));
-    if answer.plans.len() > rivals.len() {
+    page.push_str(&ranking(&rivals, &answer.single));
+    let slower = distinct(&answer.plans).count() - rivals.len();
+    if slower > 0 {
         page.push_str(&format!(
-            "    {} slower plans simulated: --top shows more\n",
-            answer.plans.len() - rivals.len()
+            "    {slower} slower plans simulated: --top shows more\n"
         ));
     }
     page.push('\n');
@@ -37,18 +41,39 @@ pub(super) fn report(answer: &Answer, shown: usize) -> String {
     let reasons: Vec<(String, &str)> = rivals
         .iter()
         .filter(|rival| !rival.why_slower.is_empty())
-        .map(|rival| (rival.plan.to_string(), rival.why_slower.as_str()))
+        .map(|rival| (label(&rival.plan), rival.why_slower.as_str()))
         .collect();
     section(&mut page, "Why the others lose", &text::named(&reasons));
     section(&mut page, "Findings", &bulleted(&answer.findings));
     page.push('\n');
-    page.push_str(&launch(&answer.choice));
+    page.push_str(&launches(answer));
     section(
         &mut page,
         "Where the numbers come from",
         &bulleted(&answer.provenance),
     );
     page
+}
+
+/// The plans that are shown, best first.
+fn rivals(plans: &[Candidate], shown: usize) -> Vec<&Candidate> {
+    distinct(plans).take(shown).collect()
+}
+
+/// Plans that differ by more than the GPUs of their ranks; the best placement stands for the others.
+fn distinct(plans: &[Candidate]) -> impl Iterator<Item = &Candidate> {
+    let mut seen = BTreeSet::new();
+    plans
+        .iter()
+        .filter(move |candidate| seen.insert(candidate.plan.to_string()))
+}
+
+/// A plan's name in lists: strategy and compressor.
+fn label(plan: &Plan) -> String {
+    match plan.compressor {
+        Some(compressor) => format!("{}/{compressor}", plan.strategy()),
+        None => plan.strategy(),
+    }
 }
 
 /// A blank line, a heading and its text; nothing where there is no text.
@@ -96,7 +121,7 @@ pub(super) fn title(question: &Question) -> String {
 }
 
 /// The plans, best first, and one GPU.
-fn ranking(rivals: &[Candidate], single: &Candidate) -> String {
+fn ranking(rivals: &[&Candidate], single: &Candidate) -> String {
     let header = [
         "#",
         "plan",
@@ -105,9 +130,10 @@ fn ranking(rivals: &[Candidate], single: &Candidate) -> String {
         "speed-up",
         "exposed",
         "memory",
-        "output",
+        "output FID/LPIPS",
     ];
     let mut table = text::table(&header, &[0, 3, 4, 5, 6]);
+    text::tighten(&mut table, 2);
     for (place, rival) in rivals.iter().enumerate() {
         row(
             &mut table,
@@ -155,27 +181,27 @@ pub(super) fn row(
     table.add_row(place.into_iter().chain(figures));
 }
 
-/// `7.46 (7.05 - 7.90)`.
+/// `7.46 (7.05-7.90)`.
 fn interval(found: &Candidate) -> String {
     format!(
-        "{} ({} - {})",
+        "{} ({}-{})",
         seconds(found.latency),
         seconds(found.lo),
         seconds(found.hi)
     )
 }
 
-/// `lossy, FID 7.08, LPIPS 0.260`.
+/// `lossy 7.08/0.260`: how far from the one-GPU output, with the published FID and LPIPS.
 fn output(found: &Candidate) -> String {
+    let word = contract::fidelity(found.fidelity);
     let Quality { fid, lpips, .. } = found.quality;
-    let mut words = contract::fidelity(found.fidelity).to_owned();
-    if let Some(fid) = fid.filter(|fid| *fid > 0.0) {
-        words.push_str(&format!(", FID {fid:.2}"));
+    match (fid, lpips) {
+        _ if found.fidelity == Fidelity::Exact => word.to_owned(),
+        (None, None) => word.to_owned(),
+        (Some(fid), None) => format!("{word} {fid:.2}"),
+        (None, Some(lpips)) => format!("{word} -/{lpips:.3}"),
+        (Some(fid), Some(lpips)) => format!("{word} {fid:.2}/{lpips:.3}"),
     }
-    if let Some(lpips) = lpips.filter(|lpips| *lpips > 0.0) {
-        words.push_str(&format!(", LPIPS {lpips:.3}"));
-    }
-    words
 }
 
 /// The choice with its certificate.
@@ -200,7 +226,7 @@ fn proof(answer: &Answer) -> String {
     );
     let counts = format!(
         "{considered} legal plans considered, {simulated} simulated, {pruned} dropped because their lower \
-         bounds exceed it; stopped: {}.",
+         bounds exceed it; {}.",
         choice.stop_reason
     );
     let time = breakdown(choice);
@@ -215,9 +241,9 @@ fn proof(answer: &Answer) -> String {
     if let Some((plan, reason)) = illegal.first() {
         let others = match illegal.len() - 1 {
             0 => String::new(),
-            others => format!(" (and {others} more)"),
+            others => format!(" {others} more plans are not legal."),
         };
-        let text = format!("{plan}: {reason}{others}.");
+        let text = format!("{plan}: {reason}.{others}");
         lines.push_str(&wrapped(&format!("  {:<8}{text}", "illegal"), 10));
     }
     lines
@@ -228,21 +254,24 @@ pub(super) fn breakdown(found: &Candidate) -> String {
     let mut parts = found.by_class.clone();
     parts.retain(|(_, time)| time.get() > 0);
     parts.sort_by_key(|(class, time)| (std::cmp::Reverse(*time), *class));
-    let words = parts
-        .iter()
-        .map(|(class, time)| format!("{class} {}", duration(*time)));
-    let exposed = format!("exposed communication {}", duration(found.exposed));
-    let words: Vec<String> = words.chain([exposed]).collect();
+    let words = parts.iter().map(|(class, time)| match class {
+        SpanClass::Communication => format!("exposed communication {}", duration(*time)),
+        class => format!("{class} {}", duration(*time)),
+    });
+    let words: Vec<String> = words.collect();
     words.join(", ") + "."
 }
 
 /// What is known of the output.
 pub(super) fn quality(found: &Candidate) -> String {
-    let source = &found.quality.source;
-    if source.is_empty() {
-        format!("{}.", output(found))
-    } else {
-        format!("{} ({source}).", output(found))
+    let word = contract::fidelity(found.fidelity);
+    let Quality { fid, lpips, source } = &found.quality;
+    let mut words = vec![word.to_owned()];
+    words.extend(fid.map(|fid| format!("FID {fid:.2}")));
+    words.extend(lpips.map(|lpips| format!("LPIPS {lpips:.3}")));
+    match source.as_str() {
+        "" => format!("{}.", words.join(", ")),
+        source => format!("{} ({source}).", words.join(", ")),
     }
 }
 
@@ -250,14 +279,30 @@ pub(super) fn quality(found: &Candidate) -> String {
 pub(super) fn launch(found: &Candidate) -> String {
     let engine = found.launch.engine;
     match &found.launch.command {
-        Ok(command) => {
-            let indented = command.lines().map(|line| format!("  {line}\n"));
-            heading(&format!("Launch ({engine})")) + &indented.collect::<String>()
-        }
+        // Not indented: it is to be copied, and a script within it may not be.
+        Ok(command) => heading(&format!("Launch ({engine})")) + command + "\n",
         Err(reason) => {
-            heading("Launch") + &wrapped(&format!("  {engine} cannot run it: {reason}."), 2)
+            let text = format!("  {engine} cannot run {}: {reason}.", label(&found.plan));
+            heading("Launch") + &wrapped(&text, 2)
         }
     }
+}
+
+/// How to launch the choice; and the fastest plan with a command, where the choice has none.
+fn launches(answer: &Answer) -> String {
+    let mut text = launch(&answer.choice);
+    if answer.choice.launch.command.is_err() {
+        let mut plans = answer.plans.iter();
+        if let Some(other) = plans.find(|plan| plan.launch.command.is_ok()) {
+            let (engine, name) = (other.launch.engine, label(&other.plan));
+            let latency = seconds(other.latency);
+            text.push_str(&format!(
+                "  The fastest plan that {engine} can run is {name}, {latency} s.\n\n"
+            ));
+            text.push_str(&launch(other));
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -276,7 +321,8 @@ mod tests {
             "FLUX.1-dev 1024x1024, 28 steps",
             "4 x L20 (4xl20-pcie",
             "one GPU",
-            "7.46 (7.05 - 7.90)",
+            "7.46 (7.05-7.90)",
+            "lossy 7.08/0.260",
             "lossy, FID 7.08, LPIPS 0.260",
             "lower bound",
             "Why the others lose",

@@ -49,7 +49,7 @@ fn candidate(
         hi: seconds(latency * 1.059),
         lower_bound: seconds(latency * 0.93),
         gap: 0.07 / 0.93,
-        stop_reason: StopReason::Proved,
+        stop_reason: StopReason::Exhausted,
         peak_memory: Bytes::new(34_200_000_000),
         fits: true,
         exposed: seconds(exposed),

@@ -1,11 +1,14 @@
 //! Figures and tables as people read them.
 
 use anstyle::Style;
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use topologies::{Bytes, SimDuration};
 
 /// Columns that the output may take.
 pub(super) const WIDTH: u16 = 100;
+
+/// Columns that one cell of a table may take.
+const NAME: u16 = 30;
 
 /// A table with its header; the columns `numbers` are aligned right.
 pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
@@ -15,13 +18,25 @@ pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
         .set_header(header);
-    for &column in numbers {
-        table
-            .column_mut(column)
-            .expect("the header has this column")
-            .set_cell_alignment(CellAlignment::Right);
+    for (place, column) in table.column_iter_mut().enumerate() {
+        let is_number = numbers.contains(&place);
+        if is_number {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        column.set_padding(match (place + 1 == header.len(), is_number) {
+            (true, _) => (0, 0),
+            (false, true) => (0, 1),
+            (false, false) => (0, 2),
+        });
     }
     table
+}
+
+/// One blank instead of two behind a column of names.
+pub(super) fn tighten(table: &mut Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_padding((0, 1));
+    }
 }
 
 /// A heading; bold on a terminal.
@@ -100,18 +115,25 @@ pub(super) fn bulleted(sentences: &[String]) -> String {
 /// Names with a sentence each, in two columns.
 pub(super) fn named(sentences: &[(String, &str)]) -> String {
     let longest = sentences.iter().map(|(name, _)| name.len()).max();
-    let width = longest.unwrap_or_default().min(32);
+    let width = longest.unwrap_or_default().min(40);
     let items = sentences
         .iter()
         .map(|(name, sentence)| wrapped(&format!("  {name:<width$}  {sentence}"), width + 4));
     items.collect()
 }
 
-/// A table as text, without blanks at the ends of lines; only the last column is wrapped.
+/// A table as text, without blanks at the ends of lines. The last column is wrapped where a line
+/// would be too long; names of more than [`NAME`] columns are, behind a `+`.
 pub(super) fn rendered(table: &mut Table) -> String {
-    let last = table.column_count().saturating_sub(1);
-    for column in table.column_iter_mut().take(last) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
+    let widths = table.column_max_content_widths();
+    let last = widths.len().saturating_sub(1);
+    for (column, longest) in table.column_iter_mut().zip(widths).take(last) {
+        column.set_constraint(if longest <= NAME {
+            ColumnConstraint::ContentWidth
+        } else {
+            ColumnConstraint::Absolute(Width::Fixed(NAME))
+        });
+        column.set_delimiter('+');
     }
     let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
     lines.collect()

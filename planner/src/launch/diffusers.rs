@@ -48,9 +48,9 @@ fn script(run: &Run<'_>, repository: &str) -> String {
         "from diffusers import ContextParallelConfig, DiffusionPipeline".to_owned(),
         "dist.init_process_group(\"nccl\")".to_owned(),
         "torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())".to_owned(),
-        format!(
-            "pipe = DiffusionPipeline.from_pretrained(\"{repository}\", torch_dtype=torch.bfloat16).to(\"cuda\")"
-        ),
+        "pipe = DiffusionPipeline.from_pretrained(".to_owned(),
+        format!("    \"{repository}\", torch_dtype=torch.bfloat16"),
+        ").to(\"cuda\")".to_owned(),
         "experts = [m for m in (pipe.transformer, getattr(pipe, \"transformer_2\", None)) if m]"
             .to_owned(),
         "for expert in experts:".to_owned(),
@@ -58,10 +58,13 @@ fn script(run: &Run<'_>, repository: &str) -> String {
     ];
     if plan.ranks() > 1 {
         lines.push(format!(
-            "    expert.enable_parallelism(config=ContextParallelConfig(ring_degree={}, ulysses_degree={}))",
+            "    degrees = dict(ring_degree={}, ulysses_degree={})",
             plan.exchange.degree(),
             plan.ulysses
         ));
+        lines.push(
+            "    expert.enable_parallelism(config=ContextParallelConfig(**degrees))".to_owned(),
+        );
     }
     if run.compilation == Compilation::Compiled {
         lines.push("    expert.compile()".to_owned());

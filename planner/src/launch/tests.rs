@@ -121,6 +121,12 @@ fn another_order_of_gpus_is_said() {
 
 #[test]
 fn no_line_of_a_command_is_wider_than_a_page() {
+    let script = launched(Engine::Diffusers, "allgather-kv8", "Wan2.1-T2V-1.3B").unwrap();
+    assert!(script.lines().all(|line| line.len() <= 98), "{script}");
+    assert!(
+        script.contains("torchrun --nproc_per_node=8 run.py"),
+        "{script}"
+    );
     let command = launched(Engine::Sglang, "ulysses4+ring2", "Wan2.2-T2V-A14B").unwrap();
     assert!(command.lines().all(|line| line.len() <= 100), "{command}");
     let command = flat(&command);
