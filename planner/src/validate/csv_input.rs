@@ -83,6 +83,8 @@ pub struct Table {
     pub file: String,
     header: Vec<String>,
     records: Vec<StringRecord>,
+    /// The line that each record starts on, from 1.
+    lines: Vec<u64>,
 }
 
 /// A column of a [`Table`].
@@ -94,6 +96,7 @@ pub struct Column(usize);
 pub struct Record<'a> {
     table: &'a Table,
     fields: &'a StringRecord,
+    line: u64,
 }
 
 impl Table {
@@ -149,10 +152,12 @@ impl Table {
                 file: file.to_owned(),
             });
         }
+        let lines = records.iter().map(|record| line_of(text, record)).collect();
         Ok(Self {
             file: file.to_owned(),
             header,
             records,
+            lines,
         })
     }
 
@@ -180,9 +185,12 @@ impl Table {
 
     /// The rows, in order.
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        self.records.iter().map(|fields| Record {
+        let lines = self.lines.iter();
+        let records = self.records.iter().zip(lines);
+        records.map(|(fields, &line)| Record {
             table: self,
             fields,
+            line,
         })
     }
 
@@ -203,7 +211,7 @@ impl<'a> Record<'a> {
     /// The line that the row starts on, from 1.
     #[must_use]
     pub fn line(&self) -> u64 {
-        self.fields.position().map_or(1, csv::Position::line)
+        self.line
     }
 
     /// A cell, without the blanks around it.
@@ -248,6 +256,17 @@ impl<'a> Record<'a> {
     }
 }
 
+/// The line of a record's first byte. The reader's own count stops before the second half of a CRLF
+/// and before blank lines.
+fn line_of(text: &[u8], record: &StringRecord) -> u64 {
+    let Some(position) = record.position() else {
+        return 1;
+    };
+    let rest = text.get(position.byte() as usize..).unwrap_or_default();
+    let skipped = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    position.line() + skipped.filter(|byte| **byte == b'\n').count() as u64
+}
+
 fn plain_reason(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::UnequalLengths {
@@ -284,6 +303,19 @@ mod tests {
         assert_eq!(row.line(), 2);
         assert_eq!(row.count(plain.column("m").unwrap()), Ok(64));
         assert_eq!(row.positive(plain.column("latency_us").unwrap()), Ok(4.5));
+    }
+
+    #[test]
+    fn lines_are_counted_whatever_ends_them() {
+        for text in ["a\n1\n2\n", "a\r\n1\r\n2\r\n", "a\n1\n\n2\n"] {
+            let table = table(text).unwrap();
+            let last = table.records().last().unwrap();
+            assert_eq!(
+                last.line(),
+                if text.contains("\n\n") { 4 } else { 3 },
+                "{text:?}"
+            );
+        }
     }
 
     #[test]
