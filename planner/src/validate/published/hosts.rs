@@ -69,7 +69,8 @@ fn project(source: &str) -> String {
         return format!("xDiT {kind} {number}");
     }
     // CompactFusion's runs are quoted on its review page and by second sources.
-    if source.to_lowercase().contains("compact") || source.starts_with("OpenReview") {
+    let quoted = ["OpenReview", "secondary:"];
+    if source.to_lowercase().contains("compact") || quoted.iter().any(|who| source.starts_with(who)) {
         return "CompactFusion".to_owned();
     }
     let end = source.find(['@', ' ', '\t']).unwrap_or(source.len());
