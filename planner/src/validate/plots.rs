@@ -109,8 +109,13 @@ where
     let every = points.len().div_ceil(MOST_POINTS);
     let dots = points.iter().step_by(every);
     chart.draw_series(dots.map(|(x, y)| Circle::new((*x, *y), 2, BLUE.mix(0.35).filled())))?;
-    for (factor, style) in [(1.0, BLACK.stroke_width(1)), (1.2, BLACK.mix(0.3).stroke_width(1)), (1.0 / 1.2, BLACK.mix(0.3).stroke_width(1))] {
-        let line = [range.start, range.end].map(|x| (x, x * factor));
+    for (factor, style) in [
+        (1.0_f64, BLACK.stroke_width(1)),
+        (1.2, BLACK.mix(0.3).stroke_width(1)),
+        (1.0 / 1.2, BLACK.mix(0.3).stroke_width(1)),
+    ] {
+        let ends = [range.start / factor.min(1.0), range.end / factor.max(1.0)];
+        let line = ends.map(|x| (x, x * factor));
         chart.draw_series(LineSeries::new(line, style))?;
     }
     Ok(())
@@ -124,7 +129,10 @@ fn errors<B: DrawingBackend>(
 where
     B::ErrorType: 'static,
 {
-    let worst = strata.iter().map(|one| one.score.p90_pct).fold(1.0, f64::max);
+    let worst = strata
+        .iter()
+        .map(|one| one.score.p90_pct)
+        .fold(1.0, f64::max);
     let rows = strata.len().max(1) as f64;
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 22))
@@ -148,7 +156,10 @@ where
         .draw()?;
     for (index, one) in strata.iter().enumerate() {
         let at = index as f64;
-        for (value, color) in [(one.score.p90_pct, BLUE.mix(0.25)), (one.score.median_pct, BLUE.mix(0.8))] {
+        for (value, color) in [
+            (one.score.p90_pct, BLUE.mix(0.25)),
+            (one.score.median_pct, BLUE.mix(0.8)),
+        ] {
             let bar = Rectangle::new([(0.0, at + 0.15), (value, at + 0.85)], color.filled());
             chart.draw_series(std::iter::once(bar))?;
         }

@@ -39,7 +39,8 @@ fn tiers(tiers: &Tiers) -> impl Iterator<Item = (&'static str, &'static str, &Ti
         ("attention", "Attention", &tiers.attention),
         ("collectives", "Collectives", &tiers.collectives),
     ];
-    all.into_iter().filter_map(|(name, title, tier)| Some((name, title, tier.as_ref()?)))
+    all.into_iter()
+        .filter_map(|(name, title, tier)| Some((name, title, tier.as_ref()?)))
 }
 
 fn plots(report: &Tiers) -> Vec<(String, Plot<'_>)> {
@@ -65,16 +66,32 @@ fn plots(report: &Tiers) -> Vec<(String, Plot<'_>)> {
                 points: &published.together.points,
             },
         ));
-        plots.push(("published-hosts".to_owned(), errors("Published runs", strata, "host ")));
-        plots.push(("published-strategies".to_owned(), errors("Published runs", strata, "strategy ")));
+        plots.push((
+            "published-hosts".to_owned(),
+            errors("Published runs", strata, "host "),
+        ));
+        plots.push((
+            "published-strategies".to_owned(),
+            errors("Published runs", strata, "strategy "),
+        ));
     }
     plots
 }
 
 fn errors<'a>(title: &str, strata: &'a [Stratum], prefix: &str) -> Plot<'a> {
     Plot::Errors {
-        title: format!("{title}: error by {}", if prefix.is_empty() { "stratum" } else { prefix.trim_end() }),
-        strata: strata.iter().filter(|one| one.name.starts_with(prefix)).collect(),
+        title: format!(
+            "{title}: error by {}",
+            if prefix.is_empty() {
+                "stratum"
+            } else {
+                prefix.trim_end()
+            }
+        ),
+        strata: strata
+            .iter()
+            .filter(|one| one.name.starts_with(prefix))
+            .collect(),
     }
 }
 
@@ -89,9 +106,22 @@ fn line(page: &mut String, name: &str, score: &Score) {
         }
     };
     let inside = score.coverage_pct.map_or_else(|| "-".to_owned(), number);
-    let errors = [score.median_pct, score.p90_pct, score.mape_pct, score.max_pct, score.bias_pct].map(number);
+    let errors = [
+        score.median_pct,
+        score.p90_pct,
+        score.mape_pct,
+        score.max_pct,
+        score.bias_pct,
+    ]
+    .map(number);
     let name = name.replace('|', "\\|");
-    let _ = writeln!(page, "| {name} | {} | {} | {} | {inside} |", score.n, score.mapped, errors.join(" | "));
+    let _ = writeln!(
+        page,
+        "| {name} | {} | {} | {} | {inside} |",
+        score.n,
+        score.mapped,
+        errors.join(" | ")
+    );
 }
 
 fn baselines(page: &mut String, baselines: &BTreeMap<&'static str, Score>) {
@@ -103,7 +133,11 @@ fn baselines(page: &mut String, baselines: &BTreeMap<&'static str, Score>) {
 fn markdown(report: &Tiers) -> String {
     let mut page = String::from("# Validation\n\nErrors are predicted / measured - 1.\n");
     for (name, title, tier) in tiers(report) {
-        let _ = write!(page, "\n## {title}\n\nOn {}; a row never takes part in its own prediction.\n\n{HEAD}", tier.source);
+        let _ = write!(
+            page,
+            "\n## {title}\n\nOn {}; a row never takes part in its own prediction.\n\n{HEAD}",
+            tier.source
+        );
         line(&mut page, "ditplan", &tier.score);
         baselines(&mut page, &tier.baselines);
         for one in &tier.strata {
@@ -114,7 +148,10 @@ fn markdown(report: &Tiers) -> String {
             let _ = writeln!(page, "* {}: {}", method.n, method.how);
         }
         unmapped(&mut page, &tier.unmapped);
-        let _ = write!(page, "\n![predicted against measured]({name}-predicted.svg)\n![errors]({name}-errors.svg)\n");
+        let _ = write!(
+            page,
+            "\n![predicted against measured]({name}-predicted.svg)\n![errors]({name}-errors.svg)\n"
+        );
     }
     if let Some(published) = &report.published {
         published_section(&mut page, published);
@@ -124,7 +161,11 @@ fn markdown(report: &Tiers) -> String {
 
 fn published_section(page: &mut String, published: &Published) {
     let all = &published.together;
-    let _ = write!(page, "\n## Published runs\n\nRows: multi-GPU latencies. Errors: printed rows that are neither flagged nor used to calibrate ({}).\n\n{HEAD}", all.scored);
+    let _ = write!(
+        page,
+        "\n## Published runs\n\nRows: multi-GPU latencies. Errors: printed rows that are neither flagged nor used to calibrate ({}).\n\n{HEAD}",
+        all.scored
+    );
     line(page, "ditplan", &all.part.score);
     baselines(page, &all.part.baselines);
     line(page, "digitised rows", &all.digitised.score);
@@ -162,22 +203,35 @@ fn calibration(page: &mut String, all: &Summary) {
     page.push_str("\n### Rows that calibrate, not scored\n\n| row | host | plan | measured s | says |\n|---|---|---|---|---|\n");
     for row in &all.calibration_rows {
         let host = row.host.replace('|', "\\|");
-        let _ = writeln!(page, "| {} | {host} | {} | {} | {} |", row.row, row.plan, row.measured, row.says);
+        let _ = writeln!(
+            page,
+            "| {} | {host} | {} | {} | {} |",
+            row.row, row.plan, row.measured, row.says
+        );
     }
 }
 
 fn worst(page: &mut String, all: &Summary) {
-    let size = |row: &&super::published::score::Prediction| (row.predicted / row.measured).ln().abs();
+    let size =
+        |row: &&super::published::score::Prediction| (row.predicted / row.measured).ln().abs();
     let mut rows: Vec<_> = all.rows.iter().filter(|row| row.flag.is_none()).collect();
     rows.sort_by(|a, b| size(b).total_cmp(&size(a)));
     page.push_str("\n### Worst predictions\n\n| row | plan | measured s | predicted s | 90 % interval |\n|---|---|---|---|---|\n");
     for row in rows.iter().take(WORST) {
-        let _ = writeln!(page, "| {} | {} | {:.3} | {:.3} | {:.3} to {:.3} |", row.row, row.plan, row.measured, row.predicted, row.lo, row.hi);
+        let _ = writeln!(
+            page,
+            "| {} | {} | {:.3} | {:.3} | {:.3} to {:.3} |",
+            row.row, row.plan, row.measured, row.predicted, row.lo, row.hi
+        );
     }
     page.push_str("\n### Flagged rows\n\n| row | plan | measured s | predicted s | why |\n|---|---|---|---|---|\n");
     for row in all.rows.iter().filter(|row| row.flag.is_some()) {
         let why = row.flag.as_deref().unwrap_or_default();
-        let _ = writeln!(page, "| {} | {} | {:.3} | {:.3} | {why} |", row.row, row.plan, row.measured, row.predicted);
+        let _ = writeln!(
+            page,
+            "| {} | {} | {:.3} | {:.3} | {why} |",
+            row.row, row.plan, row.measured, row.predicted
+        );
     }
 }
 
@@ -206,7 +260,8 @@ mod tests {
             h100_sxm,2.30.1,all_gather,half,4,1048576,40\n\
             h100_sxm,2.30.1,broadcast,half,4,1048576,40\n";
         let table = Table::from_bytes(text.as_bytes(), "n.csv").unwrap();
-        let tier = super::super::collectives_tier::collectives(Some(&table), &ProgressBar::hidden());
+        let tier =
+            super::super::collectives_tier::collectives(Some(&table), &ProgressBar::hidden());
         let report = Report {
             tiers: Tiers {
                 collectives: Some(tier.unwrap()),
@@ -216,11 +271,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(&report, folder.path()).unwrap();
         let page = std::fs::read_to_string(folder.path().join("validation.md")).unwrap();
-        assert!(page.contains("| ditplan | 2 | 1 |") && page.contains("broadcast"), "{page}");
+        assert!(
+            page.contains("| ditplan | 2 | 1 |") && page.contains("broadcast"),
+            "{page}"
+        );
         for file in ["collectives-predicted.svg", "collectives-errors.png"] {
-            assert!(folder.path().join(file).metadata().unwrap().len() > 1000, "{file}");
+            assert!(
+                folder.path().join(file).metadata().unwrap().len() > 1000,
+                "{file}"
+            );
         }
         let blocked = folder.path().join("validation.md").join("below");
-        assert!(matches!(write(&report, &blocked), Err(InputError::Unwritable { .. })));
+        assert!(matches!(
+            write(&report, &blocked),
+            Err(InputError::Unwritable { .. })
+        ));
     }
 }

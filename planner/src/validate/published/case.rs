@@ -41,6 +41,26 @@ pub struct Case {
     pub doubt: Option<String>,
 }
 
+/// Most FLOPs of a request: a day on a GPU, and far from what counters can hold.
+const MOST_FLOPS: f64 = 1e19;
+/// Most blocks of a known model, rounded up.
+const MOST_BLOCKS: f64 = 64.0;
+
+/// A mistyped cell must not become a request whose times no counter holds.
+fn refuse_too_large(model: &Model, request: &Request, tokens: u64) -> Result<(), String> {
+    let rows = f64::from(request.batch) * request.guidance.branches() as f64;
+    let tokens = tokens as f64;
+    let attention = 4.0 * tokens * tokens * model.hidden as f64 * MOST_BLOCKS;
+    let flops = attention * rows * f64::from(request.steps);
+    if flops > MOST_FLOPS {
+        return Err(format!(
+            "{tokens:.0} tokens for {} steps is no request that was ever run",
+            request.steps
+        ));
+    }
+    Ok(())
+}
+
 /// What rows of one request on one host share: the one-GPU row and its multi-GPU rows.
 pub type Key<'a> = (
     &'a Host,
@@ -68,6 +88,9 @@ impl Case {
         let model = model_of(&row.model)?;
         let gpu = gpu_of(row)?;
         let request = request(row, model)?;
+        let grid = model.grid(&request).map_err(|error| error.to_string())?;
+        let tokens = grid.tokens() + u64::from(request.text_tokens);
+        refuse_too_large(model, &request, tokens)?;
         let workload = Workload::new(model, &request).map_err(|error| error.to_string())?;
         let host = Host::of(row);
         let software = host.software();
@@ -83,6 +106,11 @@ impl Case {
                 16
             },
         };
+        if let Span::Emulated(gigabytes) = hosts::span(row)
+            && gigabytes < 0.01
+        {
+            return Err(format!("an emulated link of {gigabytes} GB/s"));
+        }
         let mut strategy = strategy::read(&row.strategy, &context)?;
         super::compressor::add(&mut strategy, row, model)?;
         if row.per_step {

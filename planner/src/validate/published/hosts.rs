@@ -70,7 +70,8 @@ fn project(source: &str) -> String {
     }
     // CompactFusion's runs are quoted on its review page and by second sources.
     let quoted = ["OpenReview", "secondary:"];
-    if source.to_lowercase().contains("compact") || quoted.iter().any(|who| source.starts_with(who)) {
+    if source.to_lowercase().contains("compact") || quoted.iter().any(|who| source.starts_with(who))
+    {
         return "CompactFusion".to_owned();
     }
     let end = source.find(['@', ' ', '\t']).unwrap_or(source.len());

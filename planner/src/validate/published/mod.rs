@@ -17,6 +17,8 @@ pub mod predict;
 pub mod row;
 pub mod score;
 pub mod strategy;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -180,12 +182,16 @@ fn cases(rows: &[Row]) -> (Vec<Case>, Vec<(usize, Unmapped)>) {
 fn join_hosts(cases: &mut [Case]) {
     let mut known: BTreeMap<(String, String), Vec<Host>> = BTreeMap::new();
     for host in cases.iter().map(|case| &case.host) {
-        let hosts = known.entry((host.project.clone(), host.gpu.clone())).or_default();
+        let hosts = known
+            .entry((host.project.clone(), host.gpu.clone()))
+            .or_default();
         if !host.interconnect.is_empty() && !hosts.contains(host) {
             hosts.push(host.clone());
         }
     }
-    let alone = cases.iter_mut().filter(|case| case.is_one_gpu() && case.host.interconnect.is_empty());
+    let alone = cases
+        .iter_mut()
+        .filter(|case| case.is_one_gpu() && case.host.interconnect.is_empty());
     for case in alone {
         let key = (case.host.project.clone(), case.host.gpu.clone());
         if let Some([host]) = known.get(&key).map(Vec::as_slice) {
@@ -248,7 +254,10 @@ impl Judged<'_> {
         let mut part = score::part(self.cases, &printed, several.n);
         part.score.mapped = several.mapped;
         Summary {
-            points: printed.iter().map(|row| (row.measured, row.predicted)).collect(),
+            points: printed
+                .iter()
+                .map(|row| (row.measured, row.predicted))
+                .collect(),
             part,
             scored: printed.len(),
             one_gpu: self.counted(&wanted, |gpus| gpus == 1),
