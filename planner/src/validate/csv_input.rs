@@ -228,14 +228,14 @@ impl<'a> Record<'a> {
         self.fields.get(column.0).unwrap_or("").trim()
     }
 
-    /// A positive, finite number.
+    /// A positive number below 10^12.
     ///
     /// # Errors
     /// [`InputError::NotANumber`].
     pub fn positive(&self, column: Column) -> Result<f64, InputError> {
         let number = self.text(column).parse::<f64>().ok();
         number
-            .filter(|value| value.is_finite() && *value > 0.0 && *value < 1e15)
+            .filter(|value| value.is_finite() && *value > 0.0 && *value < 1e12)
             .ok_or_else(|| self.not(column, "a positive number"))
     }
 

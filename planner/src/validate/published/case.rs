@@ -311,7 +311,7 @@ fn guidance(batch: &str, model: &Model) -> (u32, Guidance) {
     let guided = batch.contains("CFG") || model.uses_guidance();
     if batch.contains("sequential") {
         ((rows / 2).max(1), Guidance::Sequential)
-    } else if guided && rows % 2 == 0 {
+    } else if guided && rows.is_multiple_of(2) {
         (rows / 2, Guidance::Batched)
     } else {
         (rows, Guidance::None)

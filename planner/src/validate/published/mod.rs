@@ -265,7 +265,7 @@ impl Judged<'_> {
             digitised: score::part(self.cases, &charted, charted.len()),
             flagged: score::part(self.cases, &flagged, flagged.len()),
             memory: self.memory(&wanted),
-            calibration_rows: self.calibration_rows(&of_case),
+            calibration_rows: self.calibration_rows(of_case),
             unmapped: self
                 .unmapped
                 .iter()
