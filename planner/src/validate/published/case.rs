@@ -111,7 +111,7 @@ impl Case {
         {
             return Err(format!("an emulated link of {gigabytes} GB/s"));
         }
-        let mut strategy = strategy::read(&row.strategy, &context)?;
+        let mut strategy = strategy::read(strategy_cell(row), &context)?;
         super::compressor::add(&mut strategy, row, model)?;
         if row.per_step {
             for plan in &mut strategy.plans {
@@ -219,6 +219,16 @@ fn compilation(cell: &str) -> Compilation {
     }
 }
 
+/// The strategy cell. Offloading whole components changes the time, but a peak of memory in a way that
+/// the memory model knows.
+fn strategy_cell(row: &Row) -> &str {
+    let offload = row.strategy.strip_suffix("+model offload");
+    match offload {
+        Some(rest) if row.metric == Metric::Memory => rest,
+        _ => &row.strategy,
+    }
+}
+
 /// Why the source itself casts doubt on the row.
 fn doubt(row: &Row) -> Option<String> {
     let steps = row.steps.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -254,6 +264,10 @@ fn model_of(cell: &str) -> Result<&'static Model, String> {
 /// The GPU of a row. Behind an emulated network it may be unstated: its one-GPU row calibrates it.
 fn gpu_of(row: &Row) -> Result<&'static Gpu, String> {
     let found = hosts::gpu_of(&row.gpu);
+    if row.metric == Metric::Memory {
+        // A peak is the same on either of two GPUs: `L40/A100 (not printed)`.
+        return found.or_else(|why| hosts::named_gpu(&row.gpu).ok_or(why));
+    }
     match (found, hosts::span(row)) {
         (Err(_), Span::Emulated(_)) => hosts::gpu_of("L20"),
         (found, _) => found,
