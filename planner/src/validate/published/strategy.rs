@@ -135,7 +135,7 @@ fn family(plan: &Plan) -> String {
             parts.push(name);
         }
     };
-    let displaced = matches!(plan.exchange, Exchange::Displaced(_));
+    let displaced = matches!(plan.exchange, Exchange::Displaced(n) if n > 1);
     part("dp", plan.data);
     part("cfg", if displaced { 1 } else { plan.cfg });
     part("pipefusion", plan.pipeline.stages);
