@@ -18,7 +18,12 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let report = validate(&arguments.inputs, &ProgressBar::hidden())?;
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    match validate(&arguments.inputs, &ProgressBar::hidden()) {
+        Ok(report) => println!("{}", serde_json::to_string_pretty(&report)?),
+        Err(mistake) => {
+            eprintln!("{mistake}");
+            std::process::exit(2);
+        }
+    }
     Ok(())
 }

@@ -67,7 +67,7 @@ fn read(table: &Table) -> Result<Vec<Ask>, InputError> {
             .ok()
             .filter(|ranks| (2..=4096).contains(ranks));
         let ranks = ranks.ok_or_else(|| record.not(ranks_column(table), "2 to 4096 GPUs"))?;
-        let size = Bytes::new(record.positive(size)? as u64);
+        let size = Bytes::new(record.positive(size)?.ceil() as u64);
         let time = SimDuration::from_us_f64(record.positive(latency)?);
         let row = kind_of(record.text(op)).and_then(|kind| {
             Ok(Row {

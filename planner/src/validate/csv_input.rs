@@ -20,6 +20,14 @@ pub enum InputError {
         /// What the system says.
         what: String,
     },
+    /// The report cannot be written.
+    #[error("{file} cannot be written ({what}): choose a folder that you may write to")]
+    Unwritable {
+        /// The file or folder.
+        file: String,
+        /// What the system says.
+        what: String,
+    },
     /// The file starts as gzip but does not unpack.
     #[error(
         "{file} is a damaged gzip file ({what}): copy it again, `gzip -t` must accept it, or give the plain CSV"
@@ -83,6 +91,8 @@ pub struct Table {
     pub file: String,
     header: Vec<String>,
     records: Vec<StringRecord>,
+    /// The line that each record starts on, from 1.
+    lines: Vec<u64>,
 }
 
 /// A column of a [`Table`].
@@ -94,6 +104,7 @@ pub struct Column(usize);
 pub struct Record<'a> {
     table: &'a Table,
     fields: &'a StringRecord,
+    line: u64,
 }
 
 impl Table {
@@ -149,10 +160,12 @@ impl Table {
                 file: file.to_owned(),
             });
         }
+        let lines = records.iter().map(|record| line_of(text, record)).collect();
         Ok(Self {
             file: file.to_owned(),
             header,
             records,
+            lines,
         })
     }
 
@@ -180,9 +193,12 @@ impl Table {
 
     /// The rows, in order.
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        self.records.iter().map(|fields| Record {
+        let lines = self.lines.iter();
+        let records = self.records.iter().zip(lines);
+        records.map(|(fields, &line)| Record {
             table: self,
             fields,
+            line,
         })
     }
 
@@ -203,7 +219,7 @@ impl<'a> Record<'a> {
     /// The line that the row starts on, from 1.
     #[must_use]
     pub fn line(&self) -> u64 {
-        self.fields.position().map_or(1, csv::Position::line)
+        self.line
     }
 
     /// A cell, without the blanks around it.
@@ -212,14 +228,14 @@ impl<'a> Record<'a> {
         self.fields.get(column.0).unwrap_or("").trim()
     }
 
-    /// A positive, finite number.
+    /// A positive number below 10^12.
     ///
     /// # Errors
     /// [`InputError::NotANumber`].
     pub fn positive(&self, column: Column) -> Result<f64, InputError> {
         let number = self.text(column).parse::<f64>().ok();
         number
-            .filter(|value| value.is_finite() && *value > 0.0 && *value < 1e15)
+            .filter(|value| value.is_finite() && *value > 0.0 && *value < 1e12)
             .ok_or_else(|| self.not(column, "a positive number"))
     }
 
@@ -246,6 +262,17 @@ impl<'a> Record<'a> {
             wanted,
         }
     }
+}
+
+/// The line of a record's first byte. The reader's own count stops before the second half of a CRLF
+/// and before blank lines.
+fn line_of(text: &[u8], record: &StringRecord) -> u64 {
+    let Some(position) = record.position() else {
+        return 1;
+    };
+    let rest = text.get(position.byte() as usize..).unwrap_or_default();
+    let skipped = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    position.line() + skipped.filter(|byte| **byte == b'\n').count() as u64
 }
 
 fn plain_reason(error: &csv::Error) -> String {
@@ -284,6 +311,19 @@ mod tests {
         assert_eq!(row.line(), 2);
         assert_eq!(row.count(plain.column("m").unwrap()), Ok(64));
         assert_eq!(row.positive(plain.column("latency_us").unwrap()), Ok(4.5));
+    }
+
+    #[test]
+    fn lines_are_counted_whatever_ends_them() {
+        for text in ["a\n1\n2\n", "a\r\n1\r\n2\r\n", "a\n1\n\n2\n"] {
+            let table = table(text).unwrap();
+            let last = table.records().last().unwrap();
+            assert_eq!(
+                last.line(),
+                if text.contains("\n\n") { 4 } else { 3 },
+                "{text:?}"
+            );
+        }
     }
 
     #[test]

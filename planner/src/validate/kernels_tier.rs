@@ -86,15 +86,17 @@ fn read_gemm(table: &Table) -> Result<Vec<Ask<GemmRow<'_>>>, InputError> {
         Ok(Ask {
             name: format!("{}:{}", table.file, row.line()),
             measured_us: row.positive(latency)?,
-            question: parse_dtype(row.text(dtype)).map(|dtype| GemmRow {
-                system: row.text(system),
-                software: row.text(software),
-                dtype,
-                kernel: row.text(kernel),
-                m,
-                n,
-                k,
-            }),
+            question: reasonable(&[m, n, k])
+                .and_then(|()| parse_dtype(row.text(dtype)))
+                .map(|dtype| GemmRow {
+                    system: row.text(system),
+                    software: row.text(software),
+                    dtype,
+                    kernel: row.text(kernel),
+                    m,
+                    n,
+                    k,
+                }),
         })
     });
     read.collect()
@@ -112,7 +114,8 @@ fn read_attention(table: &Table) -> Result<Vec<Ask<AttentionRow<'_>>>, InputErro
         let (batch, seq_len) = (row.count(batch)?, row.count(seq_len)?);
         let (heads, head_dim) = (row.count(heads)?, row.count(head_dim)?);
         let question = match parse_dtype(row.text(dtype)) {
-            Ok(DType::Bf16) => parse_mask(row.text(causal)),
+            Ok(DType::Bf16) => reasonable(&[batch, heads, seq_len, seq_len, head_dim])
+                .and_then(|()| parse_mask(row.text(causal))),
             Ok(DType::Fp8) => Err("attention in fp8 is not modelled".to_owned()),
             Err(reason) => Err(reason),
         };
@@ -132,6 +135,20 @@ fn read_attention(table: &Table) -> Result<Vec<Ask<AttentionRow<'_>>>, InputErro
         })
     });
     read.collect()
+}
+
+/// More multiplications than this in one call are a mistyped cell, not a measurement.
+const MOST_WORK: f64 = 1e17;
+
+/// Refuses shapes whose time no counter holds.
+fn reasonable(sides: &[u64]) -> Result<(), String> {
+    let work: f64 = sides.iter().map(|side| *side as f64).product();
+    if work > MOST_WORK {
+        return Err(format!(
+            "{work:.1e} multiplications in one call were never measured"
+        ));
+    }
+    Ok(())
 }
 
 fn parse_dtype(text: &str) -> Result<DType, String> {

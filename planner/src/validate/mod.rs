@@ -10,7 +10,9 @@
 pub mod collectives_tier;
 pub mod csv_input;
 pub mod kernels_tier;
+mod plots;
 pub mod published;
+mod report;
 pub mod statistics;
 pub mod tier;
 
@@ -38,11 +40,16 @@ pub struct Inputs {
     /// Published end-to-end latencies; may be repeated: calibration rows are looked for in all files.
     #[arg(long, value_name = "FILE")]
     pub published: Vec<PathBuf>,
+    /// Also write a report here: validation.md with its plots.
+    #[arg(long, value_name = "FOLDER")]
+    pub report: Option<PathBuf>,
 }
 
 impl Inputs {
+    /// Whether no file is given for any tier.
     fn is_empty(&self) -> bool {
-        *self == Self::default()
+        let single = [&self.gemm, &self.attention, &self.nccl];
+        single.iter().all(|path| path.is_none()) && self.published.is_empty()
     }
 }
 
@@ -124,5 +131,9 @@ pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, Input
         tiers.published = Some(published::published(&published)?);
     }
     progress.finish_and_clear();
-    Ok(Report { tiers })
+    let report = Report { tiers };
+    if let Some(folder) = &inputs.report {
+        report::write(&report, folder)?;
+    }
+    Ok(report)
 }

@@ -41,6 +41,26 @@ pub struct Case {
     pub doubt: Option<String>,
 }
 
+/// Most FLOPs of a request: a day on a GPU, and far from what counters can hold.
+const MOST_FLOPS: f64 = 1e19;
+/// Most blocks of a known model, rounded up.
+const MOST_BLOCKS: f64 = 64.0;
+
+/// A mistyped cell must not become a request whose times no counter holds.
+fn refuse_too_large(model: &Model, request: &Request, tokens: u64) -> Result<(), String> {
+    let rows = f64::from(request.batch) * request.guidance.branches() as f64;
+    let tokens = tokens as f64;
+    let attention = 4.0 * tokens * tokens * model.hidden as f64 * MOST_BLOCKS;
+    let flops = attention * rows * f64::from(request.steps);
+    if flops > MOST_FLOPS {
+        return Err(format!(
+            "{tokens:.0} tokens for {} steps is no request that was ever run",
+            request.steps
+        ));
+    }
+    Ok(())
+}
+
 /// What rows of one request on one host share: the one-GPU row and its multi-GPU rows.
 pub type Key<'a> = (
     &'a Host,
@@ -68,6 +88,9 @@ impl Case {
         let model = model_of(&row.model)?;
         let gpu = gpu_of(row)?;
         let request = request(row, model)?;
+        let grid = model.grid(&request).map_err(|error| error.to_string())?;
+        let tokens = grid.tokens() + u64::from(request.text_tokens);
+        refuse_too_large(model, &request, tokens)?;
         let workload = Workload::new(model, &request).map_err(|error| error.to_string())?;
         let host = Host::of(row);
         let software = host.software();
@@ -83,7 +106,12 @@ impl Case {
                 16
             },
         };
-        let mut strategy = strategy::read(&row.strategy, &context)?;
+        if let Span::Emulated(gigabytes) = hosts::span(row)
+            && gigabytes < 0.01
+        {
+            return Err(format!("an emulated link of {gigabytes} GB/s"));
+        }
+        let mut strategy = strategy::read(strategy_cell(row), &context)?;
         super::compressor::add(&mut strategy, row, model)?;
         if row.per_step {
             for plan in &mut strategy.plans {
@@ -191,6 +219,16 @@ fn compilation(cell: &str) -> Compilation {
     }
 }
 
+/// The strategy cell. Offloading whole components changes the time, but a peak of memory in a way that
+/// the memory model knows.
+fn strategy_cell(row: &Row) -> &str {
+    let offload = row.strategy.strip_suffix("+model offload");
+    match offload {
+        Some(rest) if row.metric == Metric::Memory => rest,
+        _ => &row.strategy,
+    }
+}
+
 /// Why the source itself casts doubt on the row.
 fn doubt(row: &Row) -> Option<String> {
     let steps = row.steps.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -226,6 +264,10 @@ fn model_of(cell: &str) -> Result<&'static Model, String> {
 /// The GPU of a row. Behind an emulated network it may be unstated: its one-GPU row calibrates it.
 fn gpu_of(row: &Row) -> Result<&'static Gpu, String> {
     let found = hosts::gpu_of(&row.gpu);
+    if row.metric == Metric::Memory {
+        // A peak is the same on either of two GPUs: `L40/A100 (not printed)`.
+        return found.or_else(|why| hosts::named_gpu(&row.gpu).ok_or(why));
+    }
     match (found, hosts::span(row)) {
         (Err(_), Span::Emulated(_)) => hosts::gpu_of("L20"),
         (found, _) => found,
@@ -283,7 +325,7 @@ fn guidance(batch: &str, model: &Model) -> (u32, Guidance) {
     let guided = batch.contains("CFG") || model.uses_guidance();
     if batch.contains("sequential") {
         ((rows / 2).max(1), Guidance::Sequential)
-    } else if guided && rows % 2 == 0 {
+    } else if guided && rows.is_multiple_of(2) {
         (rows / 2, Guidance::Batched)
     } else {
         (rows, Guidance::None)

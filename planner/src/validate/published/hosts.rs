@@ -42,16 +42,19 @@ pub fn gpu_of(cell: &str) -> Result<&'static Gpu, String> {
     if cell.is_empty() || unknown.iter().any(|word| cell.contains(word)) {
         return Err(format!("the GPU is not stated (\"{cell}\")"));
     }
+    named_gpu(cell).ok_or_else(|| format!("no figures for the GPU \"{cell}\""))
+}
+
+/// The GPU that a cell names, whatever it says about it.
+#[must_use]
+pub fn named_gpu(cell: &str) -> Option<&'static Gpu> {
     let plain = cell.split('(').next().unwrap_or_default().trim();
-    let candidates = std::iter::once(cell).chain(std::iter::once(plain));
-    if let Some(found) = candidates.filter_map(|name| gpu::find(name).ok()).next() {
-        return Ok(found);
-    }
+    let whole = [cell, plain]
+        .into_iter()
+        .find_map(|name| gpu::find(name).ok());
     let parts = plain.split('/').filter_map(|name| gpu::find(name).ok());
-    let rate = |gpu: &&Gpu| gpu.nvlink.map_or(0, topologies::Bandwidth::get);
-    parts
-        .max_by_key(rate)
-        .ok_or_else(|| format!("no figures for the GPU \"{cell}\""))
+    let rate = |gpu: &&Gpu| gpu.nvlink.map_or(0, Bandwidth::get);
+    whole.or_else(|| parts.max_by_key(rate))
 }
 
 /// Who published the row: text before `@` or a blank; an issue or request is a user's own machine.
@@ -69,7 +72,9 @@ fn project(source: &str) -> String {
         return format!("xDiT {kind} {number}");
     }
     // CompactFusion's runs are quoted on its review page and by second sources.
-    if source.to_lowercase().contains("compact") || source.starts_with("OpenReview") {
+    let quoted = ["OpenReview", "secondary:"];
+    if source.to_lowercase().contains("compact") || quoted.iter().any(|who| source.starts_with(who))
+    {
         return "CompactFusion".to_owned();
     }
     let end = source.find(['@', ' ', '\t']).unwrap_or(source.len());

@@ -18,6 +18,8 @@ use sim::memory::{
     peak_of,
 };
 
+use sim::plan::{Exchange, Plan};
+
 use super::case::Case;
 use super::row::{Metric, Value};
 use crate::validate::statistics::{Outcome, Score};
@@ -63,10 +65,10 @@ pub struct MemoryRow {
 /// # Errors
 /// Why the plan has no memory.
 pub fn row(case: &Case) -> Result<MemoryRow, String> {
-    if !case.is_printed_split() {
+    if !case.is_printed_split() && case.strategy.family != "sp" {
         return Err("the split of ranks is not stated".to_owned());
     }
-    let plan = case.plan();
+    let plan = &resident(case);
     let gpus = case.platform.gpus.len();
     legality::check(case.model, &case.workload, plan, gpus).map_err(|why| why.to_string())?;
     let residency = residency(case);
@@ -88,6 +90,26 @@ pub fn row(case: &Case) -> Result<MemoryRow, String> {
         plan: plan.to_string(),
         metric: case.row.metric,
     })
+}
+
+/// The plan as it stands in memory: PipeFusion's DistriFusion of PixArt asserts `split_batch == False`,
+/// so both guidance branches are on every rank.
+fn resident(case: &Case) -> Plan {
+    // Sequence parallelism without a stated split: as much Ulysses as the heads allow.
+    let plan = case
+        .strategy
+        .plans
+        .last()
+        .expect("a strategy has plans")
+        .clone();
+    match plan.exchange {
+        Exchange::Displaced(degree) if case.host.project == "PipeFusion" => Plan {
+            exchange: Exchange::Displaced(degree * plan.cfg),
+            cfg: 1,
+            ..plan
+        },
+        _ => plan,
+    }
 }
 
 /// Bytes as the row's project counts and names them.
@@ -129,7 +151,7 @@ fn residency(case: &Case) -> Residency {
         }
         _ if project.starts_with("Wan-Video") => {
             residency.weight_precision = Precision::Fp32;
-            if case.is_one_gpu() {
+            if case.is_one_gpu() || case.row.strategy.contains("offload") {
                 residency.components = Components::InTurn;
                 residency.encoders = EncoderCopies::Elsewhere;
             }

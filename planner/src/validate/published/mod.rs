@@ -17,6 +17,8 @@ pub mod predict;
 pub mod row;
 pub mod score;
 pub mod strategy;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +29,7 @@ use super::csv_input::{InputError, Table};
 use super::tier::Unmapped;
 use calibrate::Hosts;
 use case::Case;
+use hosts::Host;
 use hygiene::Flags;
 use memory::{MemoryReport, MemoryRow};
 use row::{Row, Value};
@@ -80,6 +83,9 @@ pub struct Summary {
     pub unmapped: Vec<Unmapped>,
     /// Predicted rows.
     pub rows: Vec<Prediction>,
+    /// Measured and predicted of the scored rows, for plots; not part of the JSON.
+    #[serde(skip)]
+    pub points: Vec<(f64, f64)>,
 }
 
 /// How many rows there are and how many could be mapped.
@@ -168,7 +174,30 @@ fn cases(rows: &[Row]) -> (Vec<Case>, Vec<(usize, Unmapped)>) {
             }
         }
     }
+    join_hosts(&mut cases);
     (cases, unmapped)
+}
+
+/// A one-GPU row without an interconnect ran on the host of its project and GPU, if there is one.
+fn join_hosts(cases: &mut [Case]) {
+    let mut known: BTreeMap<(String, String), Vec<Host>> = BTreeMap::new();
+    for host in cases.iter().map(|case| &case.host) {
+        let hosts = known
+            .entry((host.project.clone(), host.gpu.clone()))
+            .or_default();
+        if !host.interconnect.is_empty() && !hosts.contains(host) {
+            hosts.push(host.clone());
+        }
+    }
+    let alone = cases
+        .iter_mut()
+        .filter(|case| case.is_one_gpu() && case.host.interconnect.is_empty());
+    for case in alone {
+        let key = (case.host.project.clone(), case.host.gpu.clone());
+        if let Some([host]) = known.get(&key).map(Vec::as_slice) {
+            case.host = host.clone();
+        }
+    }
 }
 
 /// A case that the simulator has costs for.
@@ -225,6 +254,10 @@ impl Judged<'_> {
         let mut part = score::part(self.cases, &printed, several.n);
         part.score.mapped = several.mapped;
         Summary {
+            points: printed
+                .iter()
+                .map(|row| (row.measured, row.predicted))
+                .collect(),
             part,
             scored: printed.len(),
             one_gpu: self.counted(&wanted, |gpus| gpus == 1),
@@ -232,7 +265,7 @@ impl Judged<'_> {
             digitised: score::part(self.cases, &charted, charted.len()),
             flagged: score::part(self.cases, &flagged, flagged.len()),
             memory: self.memory(&wanted),
-            calibration_rows: self.calibration_rows(&of_case),
+            calibration_rows: self.calibration_rows(of_case),
             unmapped: self
                 .unmapped
                 .iter()

@@ -311,7 +311,7 @@ mod tests {
     fn units_become_seconds_and_bytes() {
         let value = |from: &str, to: &str| rows(&VALID.replace(from, to)).unwrap()[0].value;
         assert_eq!(value("", ""), Value::Number(8.28));
-        assert_eq!(value("8.28,s", "207,ms/step"), Value::Number(0.207));
+        assert_eq!(value("8.28,s", "250,ms/step"), Value::Number(0.25));
         assert_eq!(
             value("latency,8.28,s", "peak_mem,2,GiB"),
             Value::Number(2_147_483_648.0)

@@ -13,8 +13,9 @@ use crate::interval;
 use crate::validate::statistics::{Decision, Outcome, Score, decision, mean};
 use crate::validate::tier::{Scored, Stratum, baselines, strata};
 
-/// Ranks beyond which the closed form is scored: the tasks of more take too long to simulate.
-const SIMULATED_RANKS: u32 = 32;
+/// Ranks, patches and warm-up steps beyond which the closed form is scored: the tasks of more take
+/// too long to simulate.
+const SIMULATED: (u32, u32, u32) = (32, 64, 16);
 
 /// A predicted multi-GPU latency row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -102,7 +103,10 @@ fn one_prediction(
     measured: f64,
     one_gpu: Option<f64>,
 ) -> Option<Prediction> {
-    let effort = if case.row.gpus <= SIMULATED_RANKS {
+    let plan = case.plan();
+    let size = (case.row.gpus, plan.pipeline.patches, plan.warmup);
+    let small = size.0 <= SIMULATED.0 && size.1 <= SIMULATED.1 && size.2 <= SIMULATED.2;
+    let effort = if small {
         Effort::Simulate
     } else {
         Effort::Estimate

@@ -135,7 +135,7 @@ fn family(plan: &Plan) -> String {
             parts.push(name);
         }
     };
-    let displaced = matches!(plan.exchange, Exchange::Displaced(_));
+    let displaced = matches!(plan.exchange, Exchange::Displaced(n) if n > 1);
     part("dp", plan.data);
     part("cfg", if displaced { 1 } else { plan.cfg });
     part("pipefusion", plan.pipeline.stages);
@@ -184,9 +184,9 @@ fn sequence_splits(degree: u32, context: &Context<'_>) -> Vec<Plan> {
     if degree != context.gpus {
         return Vec::new();
     }
-    let legal = [1, 2, 3, 4, 6, 8]
-        .into_iter()
-        .filter(|ulysses| degree % ulysses == 0 && context.ulysses.contains(&u64::from(*ulysses)));
+    let legal = [1, 2, 3, 4, 6, 8].into_iter().filter(|ulysses| {
+        degree.is_multiple_of(*ulysses) && context.ulysses.contains(&u64::from(*ulysses))
+    });
     let plan = |ulysses: u32| Plan {
         ulysses,
         exchange: Exchange::Ring(degree / ulysses),
@@ -206,7 +206,7 @@ fn hybrids(context: &Context<'_>) -> Vec<Plan> {
             for ulysses in [1, 2, 4, 8] {
                 let shared = cfg * stages * ulysses;
                 let legal = context.ulysses.contains(&u64::from(ulysses));
-                if !legal || context.gpus % shared != 0 {
+                if !legal || !context.gpus.is_multiple_of(shared) {
                     continue;
                 }
                 plans.push(placed(Plan {
@@ -328,20 +328,24 @@ fn split_token(token: &str) -> (&str, Option<u32>) {
 fn set(plan: &mut Plan, word: &str, degree: Option<u32>) -> Option<()> {
     let degree = degree?;
     let exchange = match word {
-        "ulysses" => return Some(plan.ulysses = degree),
-        "cfg" => return Some(plan.cfg = degree),
-        "tp" => return Some(plan.tensor = degree),
-        "dp" => return Some(plan.data = degree),
-        "pipefusion" | "pp" => {
-            plan.pipeline = Pipeline {
-                stages: degree,
-                patches: degree,
-            };
-            return Some(());
-        }
         "ring" => Exchange::Ring(degree),
         "allgather-kv" => Exchange::Gather(degree),
-        _ => return None,
+        _ => {
+            match word {
+                "ulysses" => plan.ulysses = degree,
+                "cfg" => plan.cfg = degree,
+                "tp" => plan.tensor = degree,
+                "dp" => plan.data = degree,
+                "pipefusion" | "pp" => {
+                    plan.pipeline = Pipeline {
+                        stages: degree,
+                        patches: degree,
+                    }
+                }
+                _ => return None,
+            }
+            return Some(());
+        }
     };
     if plan.exchange.degree() > 1 && exchange.degree() > 1 {
         return None;
