@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! block  = combine(G, C),  G = before + encode + messages + attention + after + passes
-//! ring   = (r-1) (max(c, t) + 0.2 min(c, t) + sync + decode + merge) + c
+//! ring   = (r-1) (max(c, t) + i min(c, t) + sync + decode + merge) + c
 //! step   = sum of blocks;      displaced step = max(sum of blocks, sum of gathers)
 //! pipeline step = max(M t_slowest, sum over stages of (t + hop))
 //! ```
@@ -13,7 +13,7 @@ use topologies::{CollectiveKind, SimDuration};
 
 use super::pass::{BlockTimes, Mode, Pass};
 use super::pipeline::Stages;
-use super::{INTERFERENCE, LowerError, Setup};
+use super::{LowerError, Setup};
 use crate::launch;
 use crate::phases::Phases;
 use crate::plan::Exchange;
@@ -54,11 +54,12 @@ impl BlockParts {
     }
 }
 
-pub(super) fn shorter(a: SimDuration, b: SimDuration) -> SimDuration {
-    a.min(b).scaled(INTERFERENCE)
-}
-
 impl BlockTimes {
+    /// What compute and a message that run side by side cost each other.
+    pub(super) fn beside(&self, compute: SimDuration, message: SimDuration) -> SimDuration {
+        compute.min(message).scaled(self.interference)
+    }
+
     /// The launch gap before this block.
     pub(super) fn gap(&self, exchange: Exchange, mode: Mode) -> SimDuration {
         let parts = self.parts(exchange, mode);
@@ -91,7 +92,7 @@ impl BlockTimes {
         match (exchange, self.exchange.first()) {
             (_, None) => parts.gpu += self.decode,
             (Exchange::Ring(_), Some(hop)) => {
-                let beside = hop.time.max(chunk) - chunk + shorter(hop.time, chunk) + self.sync;
+                let beside = hop.time.max(chunk) - chunk + self.beside(chunk, hop.time) + self.sync;
                 let hops = u64::from(self.chunks - 1);
                 parts.expose(CollectiveKind::RingPass, hop, beside * hops);
                 parts.gpu += (self.decode + self.merge_time) * hops;
@@ -100,7 +101,7 @@ impl BlockTimes {
                 let key = (CollectiveKind::AllGather, gather.reach);
                 parts.exposed.insert(key, gather.time);
                 parts.hidden = gather.time;
-                parts.gpu += shorter(gather.time, parts.gpu);
+                parts.gpu += self.beside(parts.gpu, gather.time);
             }
             _ => {
                 for gather in &self.exchange {

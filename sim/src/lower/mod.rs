@@ -35,11 +35,6 @@ use crate::workload::Workload;
 pub use closed_form::Parts;
 pub use pass::{BlockTimes, Mode, Pass};
 
-/// A part of a block's time that a message of another stream beside it costs: 0.8 of what could
-/// overlap does. Chosen so that CompactFusion's breakdown of FLUX on 4 L20 and xDiT's ring runs
-/// agree (the latter alone cannot tell it from serial messages at a higher rate).
-pub(crate) const INTERFERENCE: f64 = 0.2;
-
 /// Why a plan cannot be lowered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LowerError {

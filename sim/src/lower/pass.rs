@@ -36,6 +36,8 @@ pub struct BlockTimes {
     pub(super) exchange: Vec<Message>,
     /// The merge of partial outputs over the ranks of a row (Attention2D).
     pub(super) merge: Option<Message>,
+    /// The part of what could overlap that compute and a message beside it cost each other.
+    pub(super) interference: f64,
     /// Merging partial outputs, per further chunk.
     pub(super) merge_time: SimDuration,
     /// Waiting of one hop beside the transfer: posting, synchronising.
@@ -57,6 +59,17 @@ pub struct Pass {
 /// 0.42 s over 4,617 hops, little of it for bytes. NVLink: a fifth of it (assumption).
 const fn hop_sync(nvlink: bool) -> SimDuration {
     SimDuration::new(if nvlink { 10_000_000 } else { 50_000_000 })
+}
+
+/// What overlapping saves is 0.8 of the shorter on PCIe: so CompactFusion's breakdown of FLUX on 4
+/// L20 and xDiT's ring runs agree. On NVLink rings gain nothing from it: a hop's copies take the
+/// multiprocessors that attention would use (strategies of equal bytes without overlap were faster
+/// there in a controlled test, vLLM-Omni PR #5520, and in published xDiT runs).
+const fn interference(exchange: Exchange, nvlink: bool) -> f64 {
+    match exchange {
+        Exchange::Ring(_) if nvlink => 1.0,
+        _ => 0.2,
+    }
 }
 
 impl Setup<'_> {
@@ -107,6 +120,7 @@ impl Setup<'_> {
             ulysses: None,
             exchange: Vec::new(),
             merge: None,
+            interference: interference(plan.exchange, self.platform.is_nvlink()),
             merge_time: SimDuration::ZERO,
             sync: SimDuration::ZERO,
             reduce: reduces.iter().map(reduce).collect::<Result<_, _>>()?,
@@ -234,7 +248,7 @@ impl Setup<'_> {
                 times.chunks = degree;
                 times.exchange = vec![self.message(CollectiveKind::RingPass, &outer, own)?];
                 times.sync = hop_sync(self.platform.is_nvlink());
-                times.merge_time = self.merge_time(rows, channels)?;
+                times.merge_time = self.merge_time(rows, channels, compressor.is_some())?;
                 if let Some(compressor) = compressor {
                     self.add_codec(times, compressor, (rows, channels), 1)?;
                 }
@@ -287,10 +301,12 @@ impl Setup<'_> {
         Ok(())
     }
 
-    /// Merging a further partial output: three passes over it in fp32.
-    fn merge_time(&self, rows: u64, channels: u64) -> Result<SimDuration, LowerError> {
+    /// Merging a further partial output into the sum, in fp32: seven passes in eager code
+    /// (reference/calibration.md section 2), three in CompactFusion's fused loop.
+    fn merge_time(&self, rows: u64, channels: u64, fused: bool) -> Result<SimDuration, LowerError> {
+        let passes = if fused { 3 } else { 7 };
         self.codec(Op::MemoryBound {
-            bytes: 3 * rows * channels * 2 * ELEMENT_BYTES,
+            bytes: passes * rows * channels * 2 * ELEMENT_BYTES,
         })
     }
 }

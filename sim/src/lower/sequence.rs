@@ -3,7 +3,6 @@
 use topologies::{DeviceId, SimDuration};
 use traces::timeline::{SpanClass, Stream};
 
-use super::closed_form::shorter;
 use super::pass::{BlockTimes, Mode, Pass};
 use super::{LowerError, Setup};
 use crate::graph::{GraphBuilder, Path, Task, TaskGraph, TaskId, Work};
@@ -295,7 +294,7 @@ fn weave_attention(
 /// A hop beside each chunk of attention but the last; each waits for the one before.
 fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], block: &BlockTimes, hop: &Message) {
     let attention = block.compute.attention;
-    let waiting = block.sync + shorter(hop.time, attention);
+    let waiting = block.sync + block.beside(attention, hop.time);
     for _ in 1..block.chunks {
         let ready: Vec<TaskId> = group
             .iter()
@@ -329,7 +328,7 @@ fn weave_displaced(
     let compute = &block.compute;
     let busy =
         compute.before + compute.attention + compute.after + compute.elementwise + block.encode;
-    let slowed = shorter(gather.time, busy);
+    let slowed = block.beside(busy, gather.time);
     let mut under_way = vec![None; groups.all.len()];
     for group in &groups.outer {
         let ready: Vec<TaskId> = group
