@@ -200,18 +200,17 @@ impl Setup<'_> {
         let mut ms = launch::base_ms(self.model, video);
         ms += extra::ALL_REDUCE * all_reduces as f64;
         if exchanges {
-            let hop = if plan.compressor.is_some() {
-                extra::COMPRESSED_HOP
-            } else {
-                extra::HOP
-            };
             ms += if plan.ulysses > 1 {
                 extra::ULYSSES
             } else {
                 0.0
             };
             ms += match plan.exchange {
-                Exchange::Ring(n) => hop * f64::from(n - 1),
+                Exchange::Ring(1) => 0.0,
+                Exchange::Ring(n) if plan.compressor.is_some() => {
+                    extra::COMPRESSED_HOP * f64::from(n - 1)
+                }
+                Exchange::Ring(n) => extra::RING + extra::HOP * f64::from(n - 1),
                 Exchange::Gather(1) | Exchange::Displaced(1) => 0.0,
                 Exchange::Gather(_) => extra::GATHER,
                 Exchange::Displaced(_) => extra::ASYNC_GATHER,
