@@ -80,7 +80,7 @@ impl<'a> Run<'a> {
                 topologies::host::Guidance::Batched => Guidance::Batched,
                 topologies::host::Guidance::Sequential => Guidance::Sequential,
             },
-            ..model.default
+            text_tokens: measured.text_tokens.unwrap_or(model.default.text_tokens),
         };
         let workload = Workload::new(model, &request).ok()?;
         Some(Self {

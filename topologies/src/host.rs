@@ -196,6 +196,8 @@ pub struct MeasuredRun {
     pub batch: u32,
     /// How guidance was done.
     pub guidance: Guidance,
+    /// Text tokens, where the run had others than the model's usual number.
+    pub text_tokens: Option<u32>,
     /// GPUs used.
     pub gpus: u32,
     /// Strategy, as in the published tables: `none`, `ring4`, `cfg2+pipefusion4`.

@@ -4,6 +4,7 @@
 //! told in the words of the part that knows better.
 
 use std::path::PathBuf;
+use topologies::Bandwidth;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -98,6 +99,12 @@ pub(super) struct QuestionArguments {
     /// Denoising steps [default: the model's]
     #[arg(long, value_name = "N")]
     pub steps: Option<u32>,
+    /// Text tokens [default: those of the host's own runs of the model, else the model's]
+    #[arg(long, value_name = "N")]
+    pub text_tokens: Option<u32>,
+    /// Another bandwidth for the machine's network links, one way, for instance "0.5 GB/s"
+    #[arg(long, value_name = "RATE")]
+    pub network: Option<Bandwidth>,
     /// Images or videos made together
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub batch: u32,

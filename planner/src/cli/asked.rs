@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use sim::model::{self, Guidance, Model, Request};
 use sim::plan::Plan;
-use topologies::Machine;
 use topologies::host::Compilation;
+use topologies::{LinkKind, Machine, MeasuredRun};
 
 use super::arguments::{EngineArgument, GuidanceArgument, PlanArguments, QuestionArguments};
 use crate::launch::Engine;
@@ -31,8 +31,21 @@ pub(super) fn plan_question(typed: &PlanArguments) -> Result<Question> {
 /// The question about one model on one machine.
 pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Question> {
     let model = model::find(&typed.model)?;
-    let request = request(typed, model)?;
-    let machine = machine(&typed.machine)?;
+    let measured = machine(&typed.machine)?;
+    let mut machine = measured.clone();
+    if let Some(rate) = typed.network {
+        let networked = machine
+            .links
+            .iter()
+            .any(|link| link.kind == LinkKind::Network);
+        ensure!(
+            networked,
+            "--network: {} has no network links to change",
+            machine.name
+        );
+        machine = machine.with_bandwidth(LinkKind::Network, rate)?;
+    }
+    let request = request(typed, model, &machine)?;
     let has = u32::try_from(machine.gpus.len()).expect("a machine has fewer than 2^32 GPUs");
     let gpus = typed.gpus.unwrap_or(has);
     ensure!(
@@ -44,6 +57,7 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         model,
         request,
         machine,
+        measured,
         gpus,
         engine: match typed.engine {
             EngineArgument::Xdit => Engine::Xdit,
@@ -73,8 +87,17 @@ pub(super) fn plan(line: &str, question: &Question) -> Result<Plan> {
 }
 
 /// What is asked of the model; a size or a count that it cannot serve is refused here.
-fn request(typed: &QuestionArguments, model: &Model) -> Result<Request> {
+fn request(typed: &QuestionArguments, model: &Model, machine: &Machine) -> Result<Request> {
     let usual = model.default;
+    let runs = machine.host.runs.iter();
+    let of_model =
+        |run: &&MeasuredRun| model::find(&run.model).is_ok_and(|known| known.name == model.name);
+    let measured = runs.filter(of_model).find_map(|run| run.text_tokens);
+    let text_tokens = typed.text_tokens.or(measured).unwrap_or(usual.text_tokens);
+    ensure!(
+        text_tokens > 0 || usual.text_tokens == 0,
+        "--text-tokens is 0: give at least 1"
+    );
     let resolution = typed.size.as_deref().map(str::parse).transpose()?;
     let request = Request {
         resolution: resolution.unwrap_or(usual.resolution),
@@ -87,7 +110,7 @@ fn request(typed: &QuestionArguments, model: &Model) -> Result<Request> {
             GuidanceArgument::Batched => Guidance::Batched,
             GuidanceArgument::Sequential => Guidance::Sequential,
         },
-        ..usual
+        text_tokens,
     };
     model.grid(&request)?;
     Ok(request)

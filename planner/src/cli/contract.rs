@@ -52,6 +52,7 @@ fn question(asked: &Question) -> Value {
         engine,
         compilation,
         filter,
+        measured: _,
     } = asked;
     json!({
         "model": model.name,

@@ -17,6 +17,7 @@ fn question() -> Question {
         model,
         request: model.default,
         gpus: 4,
+        measured: machine.clone(),
         machine,
         engine: Engine::Xdit,
         compilation: Compilation::Eager,

@@ -52,8 +52,8 @@ impl<'a> Bench<'a> {
         let platform = Platform::of_machine(&question.machine)?;
         let tables = Tables::built_in();
         let calibrated = calibrate::calibrate(
-            &question.machine,
-            &platform,
+            &question.measured,
+            &Platform::of_machine(&question.measured)?,
             &workload,
             question.compilation,
             tables,

@@ -29,6 +29,9 @@ pub struct Question {
     pub request: Request,
     /// Where it runs.
     pub machine: Machine,
+    /// The machine as its host's runs were measured; differs from `machine` where the question asks
+    /// what another interconnect would change.
+    pub measured: Machine,
     /// How many of the machine's GPUs may be used, from the first on.
     pub gpus: u32,
     /// Who executes the plan.

@@ -61,14 +61,14 @@ const fn hop_sync(nvlink: bool) -> SimDuration {
     SimDuration::new(if nvlink { 10_000_000 } else { 50_000_000 })
 }
 
-/// What overlapping saves is 0.8 of the shorter on PCIe: so CompactFusion's breakdown of FLUX on 4
-/// L20 and xDiT's ring runs agree. On NVLink rings gain nothing from it: a hop's copies take the
-/// multiprocessors that attention would use (strategies of equal bytes without overlap were faster
-/// there in a controlled test, vLLM-Omni PR #5520, and in published xDiT runs).
+/// What overlapping saves is three quarters of the shorter on PCIe: so CompactFusion's breakdown of
+/// FLUX on 4 L20, its DistriFusion run there and xDiT's ring runs agree. On NVLink rings gain nothing
+/// from it: a hop's copies take the multiprocessors that attention would use (strategies of equal
+/// bytes without overlap were faster there in vLLM-Omni's controlled test, and in xDiT's runs).
 const fn interference(exchange: Exchange, nvlink: bool) -> f64 {
     match exchange {
         Exchange::Ring(_) if nvlink => 1.0,
-        _ => 0.2,
+        _ => 0.25,
     }
 }
 

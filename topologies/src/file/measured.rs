@@ -79,6 +79,7 @@ fn run(
         steps: section.required_count("steps")?,
         batch: section.count("batch")?.unwrap_or(1),
         guidance: section.word("guidance")?.unwrap_or(Guidance::None),
+        text_tokens: section.count("text_tokens")?,
         gpus,
         strategy: section
             .text("strategy")?
