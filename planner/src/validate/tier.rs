@@ -36,6 +36,8 @@ pub struct Stratum {
     /// Their errors.
     #[serde(flatten)]
     pub score: Score,
+    /// Errors of simpler models on the same rows.
+    pub baselines: BTreeMap<&'static str, Score>,
 }
 
 /// How predictions of a tier were reached.
@@ -84,8 +86,8 @@ impl Tier {
         Self {
             source,
             score: Score::of(n, &outcomes),
-            baselines: baselines(&scored),
-            strata: strata(&scored),
+            baselines: baselines(&scored.iter().collect::<Vec<_>>()),
+            strata: strata(&scored.iter().collect::<Vec<_>>()),
             methods: methods(&scored),
             unmapped,
             points: outcomes
@@ -98,7 +100,7 @@ impl Tier {
 
 /// Errors of every baseline, over the rows that it covers.
 #[must_use]
-pub fn baselines(scored: &[Scored]) -> BTreeMap<&'static str, Score> {
+pub fn baselines(scored: &[&Scored]) -> BTreeMap<&'static str, Score> {
     let mut pairs: BTreeMap<&'static str, Vec<(f64, f64)>> = BTreeMap::new();
     for row in scored {
         for (name, value) in &row.baselines {
@@ -115,16 +117,20 @@ pub fn baselines(scored: &[Scored]) -> BTreeMap<&'static str, Score> {
 
 /// Errors of every stratum, by name.
 #[must_use]
-pub fn strata(scored: &[Scored]) -> Vec<Stratum> {
-    let mut groups: BTreeMap<&str, Vec<Outcome>> = BTreeMap::new();
+pub fn strata(scored: &[&Scored]) -> Vec<Stratum> {
+    let mut groups: BTreeMap<&str, Vec<&Scored>> = BTreeMap::new();
     for row in scored {
         for name in &row.strata {
-            groups.entry(name).or_default().push(row.outcome);
+            groups.entry(name).or_default().push(row);
         }
     }
-    let stratum = |(name, outcomes): (&str, Vec<Outcome>)| Stratum {
-        name: name.to_owned(),
-        score: Score::of(outcomes.len(), &outcomes),
+    let stratum = |(name, rows): (&str, Vec<&Scored>)| {
+        let outcomes: Vec<Outcome> = rows.iter().map(|row| row.outcome).collect();
+        Stratum {
+            name: name.to_owned(),
+            score: Score::of(outcomes.len(), &outcomes),
+            baselines: baselines(&rows),
+        }
     };
     groups.into_iter().map(stratum).collect()
 }

@@ -176,11 +176,11 @@ pub fn part(cases: &[Case], rows: &[&Prediction], n: usize) -> Part {
     let taus: Vec<f64> = decisions.iter().filter_map(|one| one.kendall_tau).collect();
     Part {
         score: Score::of(n, &outcomes),
-        baselines: baselines(&scored),
+        baselines: baselines(&scored.iter().collect::<Vec<_>>()),
         top1_regret_pct: mean(&regrets),
         kendall_tau: mean(&taus),
         groups: decisions.len(),
-        strata: strata(&scored),
+        strata: strata(&scored.iter().collect::<Vec<_>>()),
     }
 }
 
