@@ -36,18 +36,6 @@ pub enum Op {
         /// Bytes read plus bytes written.
         bytes: u64,
     },
-    /// Passes (reads or writes) over one activation: the elementwise work of a transformer block.
-    Elementwise {
-        /// Reads plus writes of the activation.
-        passes: u64,
-        /// Bytes of the activation: what must fit in level 2 to be fast.
-        bytes: u64,
-    },
-    /// Arithmetic without a table, at the GPU's sustained rate: convolutions of a VAE, text encoders.
-    Dense {
-        /// Floating-point operations.
-        flops: u64,
-    },
     /// Encoding an `rows x channels` residual.
     Encode {
         /// The compressor.

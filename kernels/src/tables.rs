@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Op ─┬─ Gemm, Attention ─▶ the GPU's own table │ a relative's, moved by datasheets │ sustained rate
-//!     ├─ MemoryBound, Elementwise, Dense ─▶ bandwidth or sustained rate
+//!     ├─ MemoryBound ─▶ bandwidth
 //!     └─ Encode, Decode ─▶ published per-operation latencies, moved by bandwidth
 //! ```
 //! Guarantees: answers depend on the arguments alone (the memory only saves time); a substitute is
@@ -122,9 +122,7 @@ impl Tables {
                 };
                 self.attention_on(gpu, Mask::Full, None, shape, Exclude::Nothing)?
             }
-            Op::MemoryBound { bytes } => memory::passes(gpu, 1, bytes),
-            Op::Elementwise { passes, bytes } => memory::passes(gpu, passes, bytes),
-            Op::Dense { flops } => memory::dense(gpu, flops),
+            Op::MemoryBound { bytes } => memory::moved(gpu, bytes),
             Op::Encode {
                 compressor,
                 rows,
@@ -238,7 +236,6 @@ mod tests {
             attention(4608, 4608, 128),
             attention(1152, 4608, 72),
             Op::MemoryBound { bytes: 1 << 26 },
-            Op::Dense { flops: 1 << 40 },
             Op::Encode {
                 compressor: Compressor::OneBit,
                 rows: 1088,
