@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `folding` | a folded simulation is the full one |
 //! | `listings` | models, machines and GPUs, for people and as JSON |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
 //! | `plan_table` | what `plan` prints for people |
@@ -10,6 +11,7 @@
 //! | `wrong_input` | every mistake is one sentence on standard error and exit code 2 |
 //! | `streams` | closed pipes, colours, backtraces |
 
+mod folding;
 mod listings;
 mod plan_json;
 mod plan_table;

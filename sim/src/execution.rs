@@ -31,7 +31,7 @@ impl Calibration {
     }
 
     /// The launch factor of a host without a launch-bound run: seen were 0.6 to 1.2 on NVLink
-    /// servers and 0.5 to 0.65 on PCIe hosts (reference/calibration.md section 5 and re-fit).
+    /// servers and 0.5 to 0.65 on PCIe hosts (docs/calibration.md section 3).
     #[must_use]
     pub const fn assumed_launch(nvlink: bool) -> f64 {
         if nvlink { 1.0 } else { 0.5 }
@@ -48,7 +48,7 @@ pub enum Software {
 }
 
 impl Software {
-    /// What the slowest stage does beside its blocks, in blocks (reference/calibration.md section 2).
+    /// What the slowest stage does beside its blocks, in blocks (docs/calibration.md section 5).
     #[must_use]
     pub const fn stage_extra(self) -> f64 {
         match self {

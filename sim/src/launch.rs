@@ -5,8 +5,7 @@
 //! ```
 //! Published eager runs bottom out at 1.2 to 3 ms per block however many GPUs share it. A plain
 //! maximum of G and C is too fast near G = C, a sum too slow; exponents from 1.4 to 2.5 fit
-//! published runs about equally (reference/calibration.md and its re-fit on 467 runs, see
-//! ARCHITECTURE.md).
+//! published runs about equally (docs/calibration.md section 1).
 //!
 //! Not modelled: which kernel of the block waits for which launch.
 
@@ -34,7 +33,7 @@ pub fn gap(gpu: SimDuration, launch: SimDuration) -> SimDuration {
 
 /// Launch time of one block on one GPU, eager, on a host of launch factor 1, in milliseconds.
 ///
-/// Source: floors of published eager runs (reference/calibration.md section 5); Wan and CogVideoX
+/// Source: floors of published eager runs (docs/calibration.md section 3); Wan and CogVideoX
 /// are weakly determined, models without a published floor take their family's.
 #[must_use]
 pub fn base_ms(model: &Model, video: bool) -> f64 {
@@ -54,7 +53,7 @@ pub fn base_ms(model: &Model, video: bool) -> f64 {
 
 /// What compiling leaves of a model's launch time.
 ///
-/// Source: reference/calibration.md section 5; xDiT's compiled PixArt runs are as slow as eager
+/// Source: docs/calibration.md section 3; xDiT's compiled PixArt runs are as slow as eager
 /// ones, and compiled pipelines keep half (SD3 and HunyuanDiT on L40).
 #[must_use]
 pub fn compiled_share(model: &Model, compilation: Compilation, pipelined: bool) -> f64 {
@@ -74,7 +73,7 @@ pub const fn launches(block: &Block) -> bool {
 }
 
 /// Extra launch time of messages, in milliseconds on a host of launch factor 1
-/// (reference/calibration.md section 5).
+/// (docs/calibration.md section 3).
 pub mod message_ms {
     /// The four all-to-alls of a block.
     pub const ULYSSES: f64 = 0.65;

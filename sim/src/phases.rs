@@ -6,7 +6,7 @@
 //! | video | - | 0.28 MP frames e |
 //!
 //! with e = 250 TFLOP/s over the GPU's sustained matrix rate and MP megapixels. Fitted on what
-//! published end-to-end times hold beside their steps (reference/calibration.md section 6). Models
+//! published end-to-end times hold beside their steps (docs/calibration.md section 6). Models
 //! whose published times leave both out (PixArt, Latte) have none, a few have their own.
 //!
 //! Not modelled: loading weights, offloading, image encoders of image-to-video models.

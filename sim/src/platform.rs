@@ -6,7 +6,7 @@
 //! | only the links of a machine file | flows that share the links max-min fairly |
 //!
 //! Source of the first rule: in published runs a group of 2 keeps its rate beside three others, and
-//! Ulysses-4 in each of two guidance branches runs at the rate of 4 ranks (reference/calibration.md).
+//! Ulysses-4 in each of two guidance branches runs at the rate of 4 ranks (docs/calibration.md section 4).
 //!
 //! Not modelled: contention between two collectives of known rate.
 

@@ -100,7 +100,7 @@ const fn default_shape(wiring: Wiring, kind: CollectiveKind) -> &'static [(f64, 
 }
 
 /// What staging through host memory leaves of a PCIe rate: 4090 boxes of the published runs reach
-/// 5 GB/s in an all-to-all of 8 and 8.5 GB/s a ring hop (reference/calibration.md section 4).
+/// 5 GB/s in an all-to-all of 8 and 8.5 GB/s a ring hop (docs/calibration.md section 4).
 const STAGED_SHARE: f64 = 0.4;
 
 impl Wiring {

@@ -302,7 +302,7 @@ impl Setup<'_> {
     }
 
     /// Merging a further partial output into the sum, in fp32: seven passes in eager code
-    /// (reference/calibration.md section 2), three in CompactFusion's fused loop.
+    /// (docs/calibration.md section 2), three in CompactFusion's fused loop.
     fn merge_time(&self, rows: u64, channels: u64, fused: bool) -> Result<SimDuration, LowerError> {
         let passes = if fused { 3 } else { 7 };
         self.codec(Op::MemoryBound {

@@ -20,7 +20,7 @@ use crate::platform::Message;
 use crate::workload::ELEMENT_BYTES;
 
 /// What the first use of a pipeline's shapes costs per stage on PCIe: two rounds of shape exchange
-/// and communicator set-up (reference/calibration.md section 2).
+/// and communicator set-up (docs/calibration.md section 5).
 const FIRST_USE: SimDuration = SimDuration::new(60_000_000_000);
 
 /// What one stage does with one patch (or with everything, in warm-up).

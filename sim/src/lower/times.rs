@@ -12,7 +12,7 @@ use crate::workload::{
 };
 
 /// Passes over a block's activation by norms, activations, rotary embeddings and residual sums.
-/// Source: reference/calibration.md section 2 (fit on published one-GPU runs).
+/// Source: docs/calibration.md section 2 (fit on published one-GPU runs).
 const fn elementwise_passes(compilation: Compilation) -> u64 {
     match compilation {
         Compilation::Eager => 117,

@@ -1,0 +1,51 @@
+//! A folded run is the full run: repeating the last steady step changes no latency.
+
+use kernels::Tables;
+use planner::calibrate::calibrate;
+use sim::execution::{Execution, Software};
+use sim::model;
+use sim::plan::Plan;
+use sim::platform::Platform;
+use sim::simulate::{Detail, simulate};
+use sim::workload::Workload;
+use topologies::Machine;
+use topologies::host::Compilation;
+
+/// Latencies of `line` on `machine`, folded and in full, in picoseconds.
+fn latencies(machine: &str, line: &str) -> [u64; 2] {
+    let machine = Machine::preset(machine).unwrap();
+    let model = model::find("FLUX.1-dev").unwrap();
+    let workload = Workload::new(model, &model.default).unwrap();
+    let platform = Platform::of_machine(&machine).unwrap();
+    let (tables, compilation) = (Tables::built_in(), Compilation::Eager);
+    let calibrated = calibrate(&machine, &platform, &workload, compilation, tables);
+    let execution = Execution {
+        compilation,
+        software: Software::Other,
+        calibration: calibrated.calibration,
+    };
+    let plan: Plan = line.parse().unwrap();
+    [Detail::Folded, Detail::Full].map(|detail| {
+        let run = simulate(&workload, &plan, &platform, &execution, tables, detail);
+        run.unwrap().latency.get()
+    })
+}
+
+#[test]
+fn a_folded_run_takes_as_long_as_the_full_run() {
+    for machine in ["4xl20-pcie", "8xh100-sxm", "4x-emulated-ethernet"] {
+        for line in [
+            "none",
+            "ring4",
+            "ring4/2bit warmup=1",
+            "ulysses2+ring2",
+            "allgather-kv4/1bit warmup=1",
+            "distrifusion4 warmup=1",
+            "pipefusion4 warmup=1",
+            "tp4",
+        ] {
+            let [folded, full] = latencies(machine, line);
+            assert_eq!(folded, full, "{line} on {machine}");
+        }
+    }
+}
