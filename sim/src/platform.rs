@@ -284,7 +284,7 @@ impl Platform {
         for &size in rest {
             let next = links.decompose(message.kind, size).bundle;
             flows.latency += next.latency;
-            flows.bytes = flows.bytes + next.bytes;
+            flows.bytes += next.bytes;
         }
         if message.timing == Timing::Fixed {
             flows.latency = SimDuration::ZERO;

@@ -22,13 +22,16 @@ pub(super) struct Spot {
     pub layer: u32,
 }
 
+/// A distinct message: the ranks that send it, the collective, the size of each.
+type Sent = (Vec<u32>, CollectiveKind, Vec<Bytes>);
+
 /// A graph in the making.
 pub(super) struct Weaver<'a> {
     pub setup: Setup<'a>,
     pub builder: GraphBuilder,
     pub spot: Spot,
     /// What each distinct message moves, by the ranks that send it.
-    carried: BTreeMap<(Vec<u32>, CollectiveKind, Vec<Bytes>), Option<(PathId, Bytes)>>,
+    carried: BTreeMap<Sent, Option<(PathId, Bytes)>>,
 }
 
 /// What a rank waits for: its own span of a message, and the span that stands for the flows.
