@@ -7,6 +7,7 @@
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
 //! | `plan_table` | what `plan` prints for people |
 //! | `readme` | the README's output and commands |
+//! | `theorems` | what must hold for every plan, whatever the numbers are |
 //! | `timeline` | the timeline that `simulate` writes |
 //! | `wrong_input` | every mistake is one sentence on standard error and exit code 2 |
 //! | `streams` | closed pipes, colours, backtraces |
@@ -17,6 +18,7 @@ mod plan_json;
 mod plan_table;
 mod readme;
 mod streams;
+mod theorems;
 mod timeline;
 mod wrong_input;
 

@@ -86,7 +86,7 @@ pub fn bounds(graph: &TaskGraph, capacities: &[Bandwidth]) -> Result<Bounds, Run
 /// The part of a task's time that does not depend on rates: work or latency.
 fn fixed(graph: &TaskGraph, id: TaskId) -> SimDuration {
     match graph.task(id).work {
-        Work::Busy(duration) => duration,
+        Work::Busy(time) | Work::Timed { time, .. } => time,
         Work::Transfer { path, .. } => graph.path(path).latency,
         Work::Join => SimDuration::ZERO,
     }
@@ -96,7 +96,7 @@ fn fixed(graph: &TaskGraph, id: TaskId) -> SimDuration {
 fn ps_of(graph: &TaskGraph, id: TaskId, capacities: &[Bandwidth]) -> f64 {
     match graph.task(id).work {
         Work::Transfer { path, bytes } => ps_alone(graph.path(path), bytes, capacities),
-        Work::Busy(_) | Work::Join => 0.0,
+        Work::Busy(_) | Work::Timed { .. } | Work::Join => 0.0,
     }
 }
 

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!            last predecessor ends                 latency over
-//!  waiting ──────────────────────▶ Busy, Join ─▶ ended
+//!  waiting ────────────────▶ Busy, Timed, Join ─▶ ended
 //!                               └▶ Transfer ──▶ [Enter] ──▶ in the network ──▶ [Leave] ──▶ ended
 //! ```
 //!
-//! Busy tasks share nothing, so their end is known as soon as their start is: only transfers cost
+//! Busy and timed tasks share nothing, so their end is known as soon as their start is: only transfers cost
 //! events. An event is `Enter` (the latency is over) or `Leave` (the last byte has arrived).
 //!
 //! Guarantees:
@@ -183,7 +183,7 @@ impl<'g> Run<'g> {
     fn begin(&mut self, id: TaskId) {
         let start = self.start[id.index()];
         let end = match self.graph.task(id).work {
-            Work::Busy(duration) => start + duration,
+            Work::Busy(time) | Work::Timed { time, .. } => start + time,
             Work::Join => start,
             Work::Transfer { path, bytes } => {
                 let arrival = start + self.graph.path(path).latency;

@@ -43,8 +43,30 @@ pub enum Work {
         /// Bytes of one flow of the bundle.
         bytes: Bytes,
     },
+    /// Occupies its stream for a known time, within which it moves `bytes` over *each* flow of a
+    /// bundle: a message of measured time. It takes nothing from others on those links, for the
+    /// measurement already holds what they cost each other.
+    Timed {
+        /// How long it takes; the path's latency is part of it.
+        time: SimDuration,
+        /// The bundle's path.
+        path: PathId,
+        /// Bytes of one flow of the bundle.
+        bytes: Bytes,
+    },
     /// Takes no time: a meeting point of several predecessors.
     Join,
+}
+
+impl Work {
+    /// The bundle that a message moves, and the bytes of one of its flows.
+    #[must_use]
+    pub const fn carries(self) -> Option<(PathId, Bytes)> {
+        match self {
+            Self::Transfer { path, bytes } | Self::Timed { path, bytes, .. } => Some((path, bytes)),
+            Self::Busy(_) | Self::Join => None,
+        }
+    }
 }
 
 /// One task: where it runs, what it is called in reports, and what it does.
@@ -186,7 +208,7 @@ impl TaskGraph {
                 "{id} comes after tasks that exist already, not after {predecessor}"
             );
         }
-        if let Work::Transfer { path, .. } = task.work {
+        if let Some((path, _)) = task.work.carries() {
             assert!(
                 path.index() < self.paths.len(),
                 "{id} uses {path}, which is not of this graph"

@@ -11,7 +11,7 @@
 //! 2. The tasks of a [`critical_path`] follow each other without a gap from zero to the makespan.
 //!
 //! Not modelled: a transfer's changing rate. [`link_use`] shows its mean over its time in the
-//! network, so areas (bytes) are right and heights are averages.
+//! network (over the whole of a timed message), so areas (bytes) are right and heights averages.
 
 use topologies::{Bandwidth, Bytes, DeviceId, SimDuration, SimTime};
 use traces::timeline::{LinkUse, Message, Source, Span, SpanClass, Stream, Timeline};
@@ -129,7 +129,7 @@ pub fn device_use_within(
 pub fn bytes_per_link(graph: &TaskGraph, links: usize) -> Vec<Bytes> {
     let mut sums = vec![0.0; links];
     for task in graph.tasks() {
-        if let Work::Transfer { path, bytes } = task.work {
+        if let Some((path, bytes)) = task.work.carries() {
             for &(link, weight) in &graph.path(path).shares {
                 sums[link.index()] += weight * bytes.as_f64();
             }
@@ -147,11 +147,15 @@ pub fn bytes_per_link(graph: &TaskGraph, links: usize) -> Vec<Bytes> {
 pub fn link_use(graph: &TaskGraph, outcome: &Outcome, names: &[String]) -> Vec<LinkUse> {
     let mut changes: Vec<Vec<(SimTime, f64, i64)>> = vec![Vec::new(); names.len()];
     for (index, task) in graph.tasks().iter().enumerate() {
-        let Work::Transfer { path, bytes } = task.work else {
+        let Some((path, bytes)) = task.work.carries() else {
             continue;
         };
         let path = graph.path(path);
-        let (entered, left) = (outcome.start[index] + path.latency, outcome.end[index]);
+        let latency = match task.work {
+            Work::Transfer { .. } => path.latency,
+            _ => SimDuration::ZERO,
+        };
+        let (entered, left) = (outcome.start[index] + latency, outcome.end[index]);
         if entered == left {
             continue;
         }
@@ -199,11 +203,10 @@ pub fn timeline(
     let mut spans = Vec::with_capacity(graph.len());
     let mut span_of = vec![None; graph.len()];
     for (index, task) in graph.tasks().iter().enumerate() {
-        let bytes = match task.work {
-            Work::Busy(_) => Bytes::ZERO,
-            Work::Transfer { bytes, .. } => bytes,
-            Work::Join => continue,
-        };
+        if task.work == Work::Join {
+            continue;
+        }
+        let bytes = task.work.carries().map_or(Bytes::ZERO, |(_, bytes)| bytes);
         span_of[index] = Some(spans.len());
         spans.push(Span {
             device: task.device,
@@ -222,16 +225,16 @@ pub fn timeline(
         .expect("the engine's times never run backwards")
 }
 
-/// From each transfer to the tasks of other devices that wait for it, directly or through joins.
+/// From each transfer and timed message to the tasks of other devices that wait for it, directly or through joins.
 fn messages(graph: &TaskGraph, span_of: &[Option<usize>]) -> Vec<Message> {
     let successors = graph.successors();
     let mut messages = Vec::new();
     let mut receivers = Vec::new();
     for id in graph.ids() {
-        if !matches!(graph.task(id).work, Work::Transfer { .. }) {
+        if graph.task(id).work.carries().is_none() {
             continue;
         }
-        let sender = span_of[id.index()].expect("a transfer has a span");
+        let sender = span_of[id.index()].expect("a message has a span");
         receivers.clear();
         receivers_of(graph, &successors, id, &mut receivers);
         let spans = receivers.iter().filter_map(|task| span_of[task.index()]);

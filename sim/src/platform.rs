@@ -8,6 +8,8 @@
 //! Source of the first rule: in published runs a group of 2 keeps its rate beside three others, and
 //! Ulysses-4 in each of two guidance branches runs at the rate of 4 ranks (docs/calibration.md section 4).
 //!
+//! What a message moves over which links is known of both, so that timelines show it.
+//!
 //! Not modelled: contention between two collectives of known rate.
 
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use topologies::{Bandwidth, Bytes, CollectiveKind, DeviceId, Gpu, Machine, SimDu
 use crate::collective::{
     Ask, Bundle, Element, Group, Hop, HopKind, HostRates, NcclTable, System, Wiring,
 };
+use crate::graph::Path;
 
 /// Whether a group of ranks stays within one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,17 +62,45 @@ pub struct Platform {
     machine: Option<Machine>,
 }
 
-/// What one message among a group costs.
+/// Whether what else uses the links changes a message's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// It does not: a measurement, or a rate of the wiring, gave the time.
+    Fixed,
+    /// It does: the flows share the links.
+    Shared,
+}
+
+/// What one message among a group costs: a collective, or several one after another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     /// Time when nothing else uses the links.
     pub time: SimDuration,
-    /// The flows, where the links decide; else the time is fixed.
-    pub flows: Option<Bundle>,
+    /// Whether the links decide.
+    pub timing: Timing,
+    /// The collective.
+    pub kind: CollectiveKind,
+    /// nccl-tests' size of each.
+    pub sizes: Vec<Bytes>,
     /// Where the time came from.
     pub provenance: Provenance,
     /// Whether it leaves the host.
     pub reach: Reach,
+}
+
+impl Message {
+    /// This message, and then `times` others of its kind among its group.
+    #[must_use]
+    pub fn then(&self, other: &Self, times: u32) -> Self {
+        assert_eq!(self.kind, other.kind, "a message has one kind");
+        let mut sizes = self.sizes.clone();
+        sizes.extend((0..times).flat_map(|_| &other.sizes));
+        Self {
+            time: self.time + other.time * u64::from(times),
+            sizes,
+            ..self.clone()
+        }
+    }
 }
 
 /// A 4090's driver refuses peer-to-peer copies: such cards count as consumer PCIe.
@@ -181,7 +212,9 @@ impl Platform {
         let factor = factors.get(&(kind, reach)).copied();
         let fixed = |cost: crate::collective::CollectiveCost, factor: f64| Message {
             time: cost.time.scaled(1.0 / factor),
-            flows: None,
+            timing: Timing::Fixed,
+            kind,
+            sizes: vec![size],
             provenance: cost.provenance,
             reach,
         };
@@ -217,18 +250,56 @@ impl Platform {
         factor: Option<f64>,
         reach: Reach,
     ) -> Message {
-        let machine = self
-            .machine
-            .as_ref()
+        let links = self
+            .links_of(group)
             .expect("a fabric of links has a machine");
-        let hop = |from: usize, to: usize| hop(machine, group[from], group[to]);
-        let links = Group::new(group.len(), &self.effective, hop).decompose(ask.kind, ask.size);
+        let links = links.decompose(ask.kind, ask.size);
         Message {
             time: links.time.scaled(1.0 / factor.unwrap_or(1.0)),
-            flows: factor.is_none().then_some(links.bundle),
+            timing: factor.map_or(Timing::Shared, |_| Timing::Fixed),
+            kind: ask.kind,
+            sizes: vec![ask.size],
             provenance: Provenance::Datasheet,
             reach,
         }
+    }
+
+    /// The ways between the GPUs of a group, where a machine is known.
+    fn links_of(&self, group: &[DeviceId]) -> Option<Group<'_>> {
+        let machine = self.machine.as_ref()?;
+        let hop = |from: usize, to: usize| hop(machine, group[from], group[to]);
+        Some(Group::new(group.len(), &self.effective, hop))
+    }
+
+    /// What `message` moves over the links when `group` sends it; nothing where no machine is known.
+    ///
+    /// Of a shared message these are the bytes on the wire; of a fixed one the payload, for its
+    /// protocol is not known, and no latency, which its time holds.
+    #[must_use]
+    pub fn flows(&self, message: &Message, group: &[DeviceId]) -> Option<Bundle> {
+        let links = self.links_of(group)?;
+        let (&first, rest) = message.sizes.split_first()?;
+        let decomposed = links.decompose(message.kind, first);
+        let mut flows = decomposed.bundle;
+        for &size in rest {
+            let next = links.decompose(message.kind, size).bundle;
+            flows.latency += next.latency;
+            flows.bytes += next.bytes;
+        }
+        if message.timing == Timing::Fixed {
+            flows.latency = SimDuration::ZERO;
+            for (_, weight) in &mut flows.shares {
+                *weight = (*weight / decomposed.protocol.overhead()).round();
+            }
+        }
+        Some(flows)
+    }
+
+    /// The way of one flow between two GPUs, without latency, where a machine is known.
+    #[must_use]
+    pub fn way(&self, from: DeviceId, to: DeviceId) -> Option<Path> {
+        let route = self.machine.as_ref()?.route(from, to);
+        Some(Path::single(SimDuration::ZERO, &route.links))
     }
 }
 

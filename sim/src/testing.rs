@@ -39,6 +39,16 @@ pub fn transfer(device: usize, path: PathId, bytes: u64) -> Task {
     }
 }
 
+/// A message of `count` picoseconds on the communication stream of a device.
+#[must_use]
+pub fn timed(device: usize, count: u64, path: PathId, bytes: u64) -> Task {
+    let (time, bytes) = (ps(count), Bytes::new(bytes));
+    Task {
+        work: Work::Timed { time, path, bytes },
+        ..transfer(device, path, 0)
+    }
+}
+
 /// A join that belongs to a device.
 #[must_use]
 pub fn join(device: usize) -> Task {
@@ -152,7 +162,11 @@ fn random_task(numbers: &mut Numbers, devices: usize, paths: &[PathId]) -> Task 
     let device = numbers.below(devices);
     let task = match numbers.below(8) {
         0 => join(device),
-        1..=4 => busy(device, numbers.below(50_000_000) as u64),
+        1..=3 => busy(device, numbers.below(50_000_000) as u64),
+        4 => {
+            let path = paths[numbers.below(paths.len())];
+            timed(device, numbers.below(50_000_000) as u64, path, 4096)
+        }
         _ => {
             let bytes = [0, 1, 4096, 1_000_003, 5_000_000][numbers.below(5)];
             transfer(device, paths[numbers.below(paths.len())], bytes)

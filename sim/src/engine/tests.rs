@@ -67,7 +67,7 @@ fn a_transfer_without_end_is_an_error_that_says_who_waits_for_what() {
     let error = run(&graph, &[Bandwidth::ZERO]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "task1 (4 KiB from gpu2) waits for link0, whose capacity is zero; 2 tasks cannot end: \
+        "task1 (4.096 kB from gpu2) waits for link0, whose capacity is zero; 2 tasks cannot end: \
          route around the link or give it a capacity"
     );
 }

@@ -31,10 +31,8 @@ fn rebuilt(
     let mut copy = TaskGraph::new();
     for id in graph.ids() {
         let mut task = task(*graph.task(id));
-        if let Work::Transfer { path: old, .. } = graph.task(id).work
-            && let Work::Transfer { path: new, .. } = &mut task.work
-        {
-            *new = copy.intern(path(graph.path(old)));
+        if let Work::Transfer { path: new, .. } | Work::Timed { path: new, .. } = &mut task.work {
+            *new = copy.intern(path(graph.path(*new)));
         }
         copy.push(task, graph.predecessors(id));
     }
@@ -51,7 +49,7 @@ fn without_sharing(case: &Case) -> Case {
     let mut capacities = Vec::new();
     for id in case.graph.ids() {
         let mut task = *case.graph.task(id);
-        if let Work::Transfer { path, .. } = &mut task.work {
+        if let Work::Transfer { path, .. } | Work::Timed { path, .. } = &mut task.work {
             let latency = case.graph.path(*path).latency;
             let link = LinkId::new(capacities.len());
             *path = graph.intern(Path::single(latency, &[link]));
@@ -81,7 +79,7 @@ proptest! {
             prop_assert_eq!(outcome.start[id.index()], ends.max().unwrap_or(SimTime::ZERO));
             let took = outcome.end[id.index()].since(outcome.start[id.index()]);
             match graph.task(id).work {
-                Work::Busy(duration) => prop_assert_eq!(took, duration),
+                Work::Busy(time) | Work::Timed { time, .. } => prop_assert_eq!(took, time),
                 Work::Join => prop_assert_eq!(took, ps(0)),
                 Work::Transfer { path, bytes } => {
                     let alone = crate::network::ps_alone(graph.path(path), bytes, &capacities);
@@ -162,7 +160,7 @@ proptest! {
         let mut new_ids: Vec<TaskId> = Vec::new();
         for id in graph.ids() {
             let mut task = *graph.task(id);
-            if let Work::Transfer { path, .. } = &mut task.work {
+            if let Work::Transfer { path, .. } | Work::Timed { path, .. } = &mut task.work {
                 *path = longer.intern(graph.path(*path).clone());
             }
             let after: Vec<TaskId> = graph.predecessors(id).iter().map(|p| new_ids[p.index()]).collect();

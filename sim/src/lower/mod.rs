@@ -20,6 +20,7 @@ mod pass;
 mod pipeline;
 mod sequence;
 mod times;
+mod weaver;
 
 use kernels::{CostModel, Miss};
 use thiserror::Error;

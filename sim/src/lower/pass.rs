@@ -211,12 +211,7 @@ impl Setup<'_> {
             }
             _ => one.clone(),
         };
-        let inward = Message {
-            time: one.time + kv.time * 2,
-            flows: joined(&one, &kv),
-            ..one.clone()
-        };
-        times.ulysses = Some((inward, one));
+        times.ulysses = Some((one.then(&kv, 2), one));
         Ok(())
     }
 
@@ -309,13 +304,4 @@ impl Setup<'_> {
             bytes: passes * rows * channels * 2 * ELEMENT_BYTES,
         })
     }
-}
-
-/// The flows of one message and two others after it, where links decide.
-fn joined(one: &Message, kv: &Message) -> Option<crate::collective::Bundle> {
-    let (one, kv) = (one.flows.as_ref()?, kv.flows.as_ref()?);
-    let mut bundle = one.clone();
-    bundle.latency = one.latency + kv.latency * 2;
-    bundle.bytes = one.bytes + kv.bytes * 2;
-    Some(bundle)
 }

@@ -11,12 +11,12 @@ use traces::timeline::{SpanClass, Stream};
 
 use super::closed_form::{BlockParts, PassParts};
 use super::pass::{Mode, Pass};
-use super::sequence::{Spot, Weaver};
+use super::weaver::{Spot, Weaver};
 use super::{LowerError, Setup};
 use crate::graph::{TaskGraph, TaskId};
 use crate::launch;
 use crate::plan::Coordinates;
-use crate::platform::Message;
+use crate::platform::{Message, Timing};
 use crate::workload::ELEMENT_BYTES;
 
 /// What the first use of a pipeline's shapes costs per stage on PCIe: two rounds of shape exchange
@@ -190,7 +190,7 @@ fn hop(setup: &Setup<'_>, patches: u64) -> Result<Message, LowerError> {
         .platform
         .message(CollectiveKind::RingPass, &group, bytes, factors)?;
     // Patches pass between two stages at a time: the flows of a whole ring do not run at once.
-    message.flows = None;
+    message.timing = Timing::Fixed;
     Ok(message)
 }
 
@@ -271,12 +271,8 @@ fn weave_patch(
             let done: Vec<TaskId> = done.into_iter().collect();
             weaver.compute(rank, class, SimDuration::ZERO, &done);
         }
-        let after: Vec<TaskId> = weaver.computed(rank).into_iter().collect();
-        let class = SpanClass::Communication;
-        arrived = weaver
-            .busy(rank, Stream::Host, class, hop.time, &after)
-            .into_iter()
-            .collect();
+        let next = ranks[(stage + 1) % ranks.len()];
+        arrived = vec![weaver.send(rank, next, hop)];
     }
     arrived.first().copied()
 }

@@ -1,137 +1,13 @@
 //! Tasks of plans without a pipeline: every rank runs every block, in step with its groups.
 
-use topologies::{DeviceId, SimDuration};
 use traces::timeline::{SpanClass, Stream};
 
 use super::pass::{BlockTimes, Mode, Pass};
+use super::weaver::{Arrival, Spot, Weaver, each_once};
 use super::{LowerError, Setup};
-use crate::graph::{GraphBuilder, Path, Task, TaskGraph, TaskId, Work};
+use crate::graph::{TaskGraph, TaskId};
 use crate::plan::{Coordinates, Exchange};
 use crate::platform::Message;
-
-/// Where a task stands in the run.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Spot {
-    pub step: u32,
-    pub layer: u32,
-}
-
-/// A graph in the making.
-pub(super) struct Weaver<'a> {
-    pub setup: Setup<'a>,
-    pub builder: GraphBuilder,
-    pub spot: Spot,
-}
-
-impl<'a> Weaver<'a> {
-    pub(super) fn new(setup: Setup<'a>) -> Self {
-        Self {
-            setup,
-            builder: GraphBuilder::new(),
-            spot: Spot { step: 0, layer: 0 },
-        }
-    }
-
-    fn device(&self, rank: u32) -> DeviceId {
-        self.setup.plan.placement[rank as usize]
-    }
-
-    /// A task of `rank`, after `after` and all before it on its stream; nothing for no time.
-    pub(super) fn busy(
-        &mut self,
-        rank: u32,
-        stream: Stream,
-        class: SpanClass,
-        time: SimDuration,
-        after: &[TaskId],
-    ) -> Option<TaskId> {
-        if time == SimDuration::ZERO && after.is_empty() {
-            return self.builder.last(self.device(rank), stream);
-        }
-        let task = Task {
-            device: self.device(rank),
-            stream,
-            class,
-            step: self.spot.step,
-            layer: self.spot.layer,
-            work: Work::Busy(time),
-        };
-        Some(self.builder.push(task, after))
-    }
-
-    pub(super) fn compute(
-        &mut self,
-        rank: u32,
-        class: SpanClass,
-        time: SimDuration,
-        after: &[TaskId],
-    ) {
-        self.busy(rank, Stream::Compute, class, time, after);
-    }
-
-    /// The last compute task of a rank.
-    pub(super) fn computed(&self, rank: u32) -> Option<TaskId> {
-        self.builder.last(self.device(rank), Stream::Compute)
-    }
-
-    /// A message among `group` (ranks) that starts when all of `after` are done; returns what each
-    /// rank of the group waits for.
-    pub(super) fn message(
-        &mut self,
-        group: &[u32],
-        message: &Message,
-        after: &[TaskId],
-    ) -> Vec<TaskId> {
-        let first = self.device(group[0]);
-        let task = |device, class, work, spot: Spot| Task {
-            device,
-            stream: Stream::Communication,
-            class,
-            step: spot.step,
-            layer: spot.layer,
-            work,
-        };
-        let spot = self.spot;
-        let join = task(first, SpanClass::Communication, Work::Join, spot);
-        let ready = self.builder.push_unordered(join, after);
-        if let Some(flows) = &message.flows {
-            let path = self.builder.intern(Path {
-                latency: flows.latency,
-                shares: flows.shares.clone(),
-                cap: flows.cap,
-            });
-            let work = Work::Transfer {
-                path,
-                bytes: flows.bytes,
-            };
-            let moved = self
-                .builder
-                .push(task(first, SpanClass::Communication, work, spot), &[ready]);
-            return vec![moved; group.len()];
-        }
-        let each = group.iter().map(|&rank| {
-            let work = Work::Busy(message.time);
-            let device = self.setup.plan.placement[rank as usize];
-            self.builder
-                .push(task(device, SpanClass::Communication, work, spot), &[ready])
-        });
-        each.collect()
-    }
-
-    /// A blocking message among every group of a dimension: nobody computes until it is done.
-    pub(super) fn blocking(&mut self, groups: &[Vec<u32>], message: &Message) {
-        for group in groups {
-            let after: Vec<TaskId> = group
-                .iter()
-                .filter_map(|&rank| self.computed(rank))
-                .collect();
-            let done = self.message(group, message, &after);
-            for (&rank, task) in group.iter().zip(done) {
-                self.compute(rank, SpanClass::Communication, SimDuration::ZERO, &[task]);
-            }
-        }
-    }
-}
 
 /// The ranks of every group of one dimension of a plan.
 pub(super) fn groups(
@@ -157,23 +33,49 @@ pub(super) struct Groups {
     pub all: Vec<u32>,
     ulysses: Vec<Vec<u32>>,
     outer: Vec<Vec<u32>>,
+    /// Of Attention2D: the rows and the columns of the grids.
+    rows: Vec<Vec<u32>>,
+    columns: Vec<Vec<u32>>,
     tensor: Vec<Vec<u32>>,
 }
 
 impl Groups {
     pub(super) fn new(setup: &Setup<'_>) -> Self {
         let plan = setup.plan;
+        let outer = groups(setup, plan.exchange.degree(), |at| &mut at.outer);
+        let across = match plan.exchange {
+            Exchange::Attention2d { columns, .. } => columns as usize,
+            _ => 1,
+        };
+        let row = |grid: &Vec<u32>| grid.chunks(across).map(<[u32]>::to_vec).collect::<Vec<_>>();
+        let column = |grid: &Vec<u32>| {
+            let of = |first: usize| grid[first..].iter().copied().step_by(across).collect();
+            (0..across).map(of).collect::<Vec<Vec<u32>>>()
+        };
         Self {
             all: (0..plan.ranks()).collect(),
             ulysses: groups(setup, plan.ulysses, |at| &mut at.ulysses),
-            outer: groups(setup, plan.exchange.degree(), |at| &mut at.outer),
+            rows: outer.iter().flat_map(row).collect(),
+            columns: outer.iter().flat_map(column).collect(),
+            outer,
             tensor: groups(setup, plan.tensor, |at| &mut at.tensor),
         }
     }
 }
 
+impl Groups {
+    /// The groups of each gather of an exchange, in the order of the gathers.
+    fn gathering(&self, exchange: Exchange) -> Vec<&[Vec<u32>]> {
+        match exchange {
+            Exchange::Attention2d { columns: 1, .. } => vec![&self.columns],
+            Exchange::Attention2d { .. } => vec![&self.rows, &self.columns],
+            _ => vec![&self.outer],
+        }
+    }
+}
+
 /// Gathers under way, by layer: what the next step's attention waits for.
-type Pending = Vec<Vec<TaskId>>;
+type Pending = Vec<Vec<Arrival>>;
 
 /// The tasks of `steps` steps.
 pub(super) fn tasks(setup: &Setup<'_>, steps: u32) -> Result<TaskGraph, LowerError> {
@@ -231,8 +133,8 @@ fn weave_block(
     groups: &Groups,
     block: &BlockTimes,
     mode: Mode,
-    arrived: &[TaskId],
-) -> Vec<TaskId> {
+    arrived: &[Arrival],
+) -> Vec<Arrival> {
     let exchange = weaver.setup.plan.exchange;
     let gap = block.gap(exchange, mode);
     for &rank in &groups.all {
@@ -262,8 +164,8 @@ fn weave_attention(
     groups: &Groups,
     block: &BlockTimes,
     mode: Mode,
-    arrived: &[TaskId],
-) -> Vec<TaskId> {
+    arrived: &[Arrival],
+) -> Vec<Arrival> {
     let attention = block.compute.attention;
     let exchange = weaver.setup.plan.exchange;
     match (exchange, block.exchange.first()) {
@@ -276,15 +178,15 @@ fn weave_attention(
             return weave_displaced(weaver, groups, block, gather, arrived);
         }
         _ => {
-            for gather in &block.exchange {
-                weaver.blocking(&groups.outer, gather);
+            for (gather, members) in block.exchange.iter().zip(groups.gathering(exchange)) {
+                weaver.blocking(members, gather);
             }
             for &rank in &groups.all {
                 weaver.compute(rank, SpanClass::Decode, block.decode, &[]);
                 weaver.compute(rank, SpanClass::Attention, attention, &[]);
             }
             if let Some(merge) = &block.merge {
-                weaver.blocking(&groups.outer, merge);
+                weaver.blocking(&groups.rows, merge);
             }
         }
     }
@@ -301,9 +203,9 @@ fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], block: &BlockTimes, hop: &
             .filter_map(|&rank| weaver.computed(rank))
             .collect();
         let received = weaver.message(group, hop, &ready);
-        for (&rank, message) in group.iter().zip(received) {
+        for (&rank, arrival) in group.iter().zip(&received) {
             weaver.compute(rank, SpanClass::Attention, attention, &[]);
-            let mut after = vec![message];
+            let mut after = each_once(arrival).to_vec();
             after.extend(weaver.computed(rank));
             let class = SpanClass::Communication;
             let synced = weaver.busy(rank, Stream::Communication, class, waiting, &after);
@@ -323,25 +225,25 @@ fn weave_displaced(
     groups: &Groups,
     block: &BlockTimes,
     gather: &Message,
-    arrived: &[TaskId],
-) -> Vec<TaskId> {
+    arrived: &[Arrival],
+) -> Vec<Arrival> {
     let compute = &block.compute;
     let busy =
         compute.before + compute.attention + compute.after + compute.elementwise + block.encode;
     let slowed = block.beside(busy, gather.time);
-    let mut under_way = vec![None; groups.all.len()];
+    let mut under_way: Vec<Option<Arrival>> = vec![None; groups.all.len()];
     for group in &groups.outer {
         let ready: Vec<TaskId> = group
             .iter()
             .filter_map(|&rank| weaver.computed(rank))
             .collect();
-        for (&rank, task) in group.iter().zip(weaver.message(group, gather, &ready)) {
-            under_way[rank as usize] = Some(task);
+        for (&rank, arrival) in group.iter().zip(weaver.message(group, gather, &ready)) {
+            under_way[rank as usize] = Some(arrival);
         }
     }
     for &rank in &groups.all {
-        let stale: Vec<TaskId> = arrived.get(rank as usize).copied().into_iter().collect();
-        weaver.compute(rank, SpanClass::Attention, compute.attention, &stale);
+        let stale = arrived.get(rank as usize).map_or(&[][..], each_once);
+        weaver.compute(rank, SpanClass::Attention, compute.attention, stale);
         weaver.compute(rank, SpanClass::Other, slowed, &[]);
     }
     under_way.into_iter().flatten().collect()

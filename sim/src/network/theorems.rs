@@ -85,6 +85,14 @@ fn run_and_check(case: &Case, numbers: &mut Numbers) {
     let mut network = Network::new(case.graph.paths(), &case.capacities);
     let mut foreseen: Vec<(SimTime, Slot, TaskId)> = Vec::new();
     let mut carried = vec![0.0; case.capacities.len()];
+    // What timed messages carry takes nothing from the network.
+    for task in case.graph.tasks() {
+        if let Work::Timed { path, bytes, .. } = task.work {
+            for &(link, weight) in &case.graph.path(path).shares {
+                carried[link.index()] += weight * bytes.as_f64();
+            }
+        }
+    }
     let (mut now, mut ended) = (SimTime::ZERO, 0);
     while ended < total {
         let entry = waiting.last().map(|&(at, _)| at);

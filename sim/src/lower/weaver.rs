@@ -1,0 +1,192 @@
+//! A graph in the making: tasks of ranks, and messages among groups of them.
+//!
+//! ```text
+//! first rank  [span that stands for the flows: bytes, links] ─┬─▶ what every rank waits for
+//! others      [span of the same time] ────────────────────────┘   (an arrow in the timeline)
+//! ```
+//! Bytes thus count once for each group. A shared message is one transfer that all wait for.
+
+use std::collections::BTreeMap;
+
+use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
+use traces::timeline::{SpanClass, Stream};
+
+use super::Setup;
+use crate::graph::{GraphBuilder, Path, PathId, Task, TaskId, Work};
+use crate::platform::{Message, Timing};
+
+/// Where a task stands in the run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub step: u32,
+    pub layer: u32,
+}
+
+/// A distinct message: the ranks that send it, the collective, the size of each.
+type Sent = (Vec<u32>, CollectiveKind, Vec<Bytes>);
+
+/// A graph in the making.
+pub(super) struct Weaver<'a> {
+    pub setup: Setup<'a>,
+    pub builder: GraphBuilder,
+    pub spot: Spot,
+    /// What each distinct message moves, by the ranks that send it.
+    carried: BTreeMap<Sent, Option<(PathId, Bytes)>>,
+}
+
+/// What a rank waits for: its own span of a message, and the span that stands for the flows.
+pub(super) type Arrival = [TaskId; 2];
+
+/// An arrival's tasks, each once.
+pub(super) fn each_once(arrival: &Arrival) -> &[TaskId] {
+    let distinct = if arrival[0] == arrival[1] { 1 } else { 2 };
+    &arrival[..distinct]
+}
+
+impl<'a> Weaver<'a> {
+    pub(super) fn new(setup: Setup<'a>) -> Self {
+        Self {
+            setup,
+            builder: GraphBuilder::new(),
+            spot: Spot { step: 0, layer: 0 },
+            carried: BTreeMap::new(),
+        }
+    }
+
+    fn device(&self, rank: u32) -> DeviceId {
+        self.setup.plan.placement[rank as usize]
+    }
+
+    /// A task of `rank`, after `after` and all before it on its stream; nothing for no time.
+    pub(super) fn busy(
+        &mut self,
+        rank: u32,
+        stream: Stream,
+        class: SpanClass,
+        time: SimDuration,
+        after: &[TaskId],
+    ) -> Option<TaskId> {
+        if time == SimDuration::ZERO && after.is_empty() {
+            return self.builder.last(self.device(rank), stream);
+        }
+        let task = Task {
+            device: self.device(rank),
+            stream,
+            class,
+            step: self.spot.step,
+            layer: self.spot.layer,
+            work: match time {
+                SimDuration::ZERO => Work::Join,
+                time => Work::Busy(time),
+            },
+        };
+        Some(self.builder.push(task, after))
+    }
+
+    pub(super) fn compute(
+        &mut self,
+        rank: u32,
+        class: SpanClass,
+        time: SimDuration,
+        after: &[TaskId],
+    ) {
+        self.busy(rank, Stream::Compute, class, time, after);
+    }
+
+    /// The last compute task of a rank.
+    pub(super) fn computed(&self, rank: u32) -> Option<TaskId> {
+        self.builder.last(self.device(rank), Stream::Compute)
+    }
+
+    /// A task of this moment on the communication stream of `rank`.
+    fn communication(&self, rank: u32, work: Work) -> Task {
+        Task {
+            device: self.device(rank),
+            stream: Stream::Communication,
+            class: SpanClass::Communication,
+            step: self.spot.step,
+            layer: self.spot.layer,
+            work,
+        }
+    }
+
+    /// What `message` moves when `group` (ranks) sends it; found once for each distinct message.
+    fn carried(&mut self, group: &[u32], message: &Message) -> Option<(PathId, Bytes)> {
+        let key = (group.to_vec(), message.kind, message.sizes.clone());
+        if let Some(&known) = self.carried.get(&key) {
+            return known;
+        }
+        let devices: Vec<DeviceId> = group.iter().map(|&rank| self.device(rank)).collect();
+        let flows = self.setup.platform.flows(message, &devices);
+        let carried = flows.map(|flows| {
+            let path = Path {
+                latency: flows.latency,
+                shares: flows.shares,
+                cap: flows.cap,
+            };
+            (self.builder.intern(path), flows.bytes)
+        });
+        self.carried.insert(key, carried);
+        carried
+    }
+
+    /// A message among `group` (ranks) that starts when all of `after` are done; returns what each
+    /// rank of the group waits for. Its bytes are those of one task, on the first rank's track.
+    pub(super) fn message(
+        &mut self,
+        group: &[u32],
+        message: &Message,
+        after: &[TaskId],
+    ) -> Vec<Arrival> {
+        let join = self.communication(group[0], Work::Join);
+        let ready = self.builder.push_unordered(join, after);
+        let time = message.time;
+        let lead = match (message.timing, self.carried(group, message)) {
+            (Timing::Shared, Some((path, bytes))) => Work::Transfer { path, bytes },
+            (Timing::Shared, None) => unreachable!("only links share, and those a machine has"),
+            (Timing::Fixed, Some((path, bytes))) => Work::Timed { time, path, bytes },
+            (Timing::Fixed, None) => Work::Busy(time),
+        };
+        let lead = self
+            .builder
+            .push(self.communication(group[0], lead), &[ready]);
+        if message.timing == Timing::Shared {
+            return vec![[lead; 2]; group.len()];
+        }
+        let mut arrivals = vec![[lead; 2]];
+        arrivals.extend(group[1..].iter().map(|&rank| {
+            let own = self.communication(rank, Work::Busy(time));
+            [self.builder.push(own, &[ready]), lead]
+        }));
+        arrivals
+    }
+
+    /// A message from one rank, once it has computed, to another.
+    pub(super) fn send(&mut self, from: u32, to: u32, message: &Message) -> TaskId {
+        let time = message.time;
+        let way = self
+            .setup
+            .platform
+            .way(self.device(from), self.device(to))
+            .map(|way| self.builder.intern(way));
+        let bytes = message.sizes.iter().copied().sum();
+        let work = way.map_or(Work::Busy(time), |path| Work::Timed { time, path, bytes });
+        let after: Vec<TaskId> = self.computed(from).into_iter().collect();
+        self.builder.push(self.communication(from, work), &after)
+    }
+
+    /// A blocking message among every group of a dimension: nobody computes until it is done.
+    pub(super) fn blocking(&mut self, groups: &[Vec<u32>], message: &Message) {
+        for group in groups {
+            let after: Vec<TaskId> = group
+                .iter()
+                .filter_map(|&rank| self.computed(rank))
+                .collect();
+            let done = self.message(group, message, &after);
+            for (&rank, arrival) in group.iter().zip(&done) {
+                let class = SpanClass::Communication;
+                self.compute(rank, class, SimDuration::ZERO, each_once(arrival));
+            }
+        }
+    }
+}
