@@ -150,6 +150,7 @@ fn whole_plan(bencher: Bencher, case: &str) {
             model,
             request: model.default,
             machine: machine(name),
+            measured: machine(name),
             gpus: 8,
             engine: Engine::Xdit,
             compilation: Compilation::Eager,
