@@ -2,6 +2,8 @@
 //!
 //! The font is embedded, so that plots are the same on every machine.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::Path;
 use std::sync::Once;
 
@@ -52,8 +54,13 @@ impl Plot<'_> {
         });
         let svg = folder.join(format!("{name}.svg"));
         self.draw(&SVGBackend::new(&svg, SIZE).into_drawing_area())?;
-        let png = folder.join(format!("{name}.png"));
-        self.draw(&BitMapBackend::new(&png, SIZE).into_drawing_area())
+        let mut pixels = vec![0; 3 * SIZE.0 as usize * SIZE.1 as usize];
+        self.draw(&BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area())?;
+        let file = File::create(folder.join(format!("{name}.png")))?;
+        let mut encoder = png::Encoder::new(BufWriter::new(file), SIZE.0, SIZE.1);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header()?.write_image_data(&pixels)?;
+        Ok(())
     }
 
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<(), Failure>
