@@ -1,13 +1,19 @@
 //! Published output quality of stale and compressed plans.
 
 use kernels::Compressor;
-use sim::plan::{Exchange, Fidelity, Plan};
+use sim::plan::{Exchange, Fidelity, Pipeline, Plan};
 
 use super::Quality;
 
 /// FID and LPIPS against the uncompressed output of FLUX.1-dev, 1024x1024, 28 steps, 4 GPUs, warm-up
 /// 1: CompactFusion (NeurIPS 2025), table 1 and author responses.
 const FLUX_SOURCE: &str = "CompactFusion, FLUX.1-dev 1024x1024, 28 steps, 4 GPUs";
+
+/// The published pipeline: as many patches as stages, xDiT's default.
+const FLUX_PIPELINE: Pipeline = Pipeline {
+    stages: 4,
+    patches: 4,
+};
 
 /// The published quality of `plan`, if there is one.
 pub(super) fn published(model: &str, plan: &Plan) -> Quality {
@@ -36,7 +42,9 @@ pub(super) fn published(model: &str, plan: &Plan) -> Quality {
             (8.68, 0.275)
         }
         (Exchange::Displaced(4), None) if pure(4) => (9.91, 0.310),
-        _ if plan.compressor.is_none() && plan.pipeline.stages == 4 && pure(4) => (6.72, 0.250),
+        _ if plan.compressor.is_none() && plan.pipeline == FLUX_PIPELINE && pure(4) => {
+            (6.72, 0.250)
+        }
         _ => return none("no published figure for this layout"),
     };
     Quality {
