@@ -38,6 +38,7 @@ fn a_folded_run_takes_as_long_as_the_full_run() {
             "none",
             "ring4",
             "ring4/2bit warmup=1",
+            "ring4/mixed(1bit=0-56|@10:2bit=0-30;raw=31-56|@12:2bit=0-56) warmup=1",
             "ulysses2+ring2",
             "allgather-kv4/1bit warmup=1",
             "distrifusion4 warmup=1",

@@ -6,7 +6,7 @@ use sim::execution::{Calibration, Execution, Software};
 use sim::graph::TaskGraph;
 use sim::legality;
 use sim::model::{self, Request};
-use sim::plan::{Exchange, Fidelity, Pipeline, Plan};
+use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan};
 use sim::platform::Platform;
 use sim::simulate::{Detail, Simulation, estimate, simulate};
 use sim::workload::Workload;
@@ -89,7 +89,7 @@ impl Bench {
         };
         let compressed = |plan: Plan| {
             let one_bit = Plan {
-                compressor: Some(Compressor::OneBit),
+                compression: Compression::Uniform(Compressor::OneBit),
                 warmup: 1,
                 ..plan.clone()
             };
@@ -327,6 +327,17 @@ fn a_permuted_placement_on_equal_gpus_changes_nothing() {
     }
 }
 
+/// One compressor named layer by layer is that compressor; half the layers of each of two lie between.
+#[test]
+fn an_assignment_lies_between_the_uniform_plans_it_is_made_of() {
+    let bench = Bench::new(preset("4xl20-pcie"), 8);
+    let latency = |line: &str| bench.latency(&plan(line));
+    let [one, two] = ["ring4/1bit", "ring4/2bit"].map(latency);
+    assert_eq!(latency("ring4/mixed(1bit=0-56)"), one);
+    let between = latency("ring4/mixed(1bit=0-18;2bit=19-56)");
+    assert!(one < between && between < two, "{one} {between} {two}");
+}
+
 #[test]
 fn no_compressor_enlarges_a_message() {
     for shards in [1, 2, 4, 8] {
@@ -347,7 +358,7 @@ fn longer_warm_up_never_speeds_up_a_compressed_ring_on_pcie() {
     for compressor in COMPRESSORS {
         let latency = |warmup| {
             bench.latency(&Plan {
-                compressor: Some(compressor),
+                compression: Compression::Uniform(compressor),
                 warmup,
                 ..plan("ring4")
             })

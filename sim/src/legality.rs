@@ -21,7 +21,7 @@ pub use reason::{Illegal, Method};
 use std::collections::BTreeSet;
 
 use crate::model::{Architecture, Guidance, Model, UlyssesRule};
-use crate::plan::{Exchange, Pipeline, Plan};
+use crate::plan::{Compression, Exchange, Pipeline, Plan};
 use crate::workload::Workload;
 
 /// Whether `model` can serve `workload` with `plan` on a machine of `gpus` GPUs.
@@ -58,6 +58,7 @@ pub fn all_reasons(model: &Model, workload: &Workload, plan: &Plan, gpus: usize)
     }
     reasons.extend(displaced(plan));
     reasons.extend(compressor(model, plan));
+    reasons.extend(assignment(workload, plan));
     reasons
 }
 
@@ -319,9 +320,20 @@ fn displaced(plan: &Plan) -> Vec<Illegal> {
     reasons
 }
 
+/// An assignment names every layer.
+fn assignment(workload: &Workload, plan: &Plan) -> Option<Illegal> {
+    let Compression::Mixed(assignment) = &plan.compression else {
+        return None;
+    };
+    let (named, layers) = (assignment.layers(), workload.layers.order.len());
+    (named != layers).then_some(Illegal::Layers { named, layers })
+}
+
 /// A compressor needs messages of keys and values, sent for this step.
 fn compressor(model: &Model, plan: &Plan) -> Option<Illegal> {
-    let compressor = plan.compressor?;
+    if plan.compression.is_raw() {
+        return None;
+    }
     let messages = match plan.exchange {
         Exchange::Displaced(n) if n > 1 => false,
         Exchange::Ring(n) | Exchange::Gather(n) => n > 1 || plan.ulysses > 1,
@@ -333,7 +345,7 @@ fn compressor(model: &Model, plan: &Plan) -> Option<Illegal> {
         Architecture::LinearAttention(_) | Architecture::UNet(_)
     );
     (!messages || !keys || plan.pipeline.stages > 1).then(|| Illegal::NothingToCompress {
-        compressor,
+        compression: plan.compression.clone(),
         strategy: plan.strategy(),
     })
 }

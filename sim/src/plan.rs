@@ -6,11 +6,12 @@
 //! The tensor group is innermost and data parallelism outermost, as xDiT orders its groups
 //! (docs/developer of xdit-project/xDiT); `placement[rank]` is the GPU that rank runs on.
 
+mod compression;
 mod text;
 
+pub use compression::{Assignment, Compression, CompressionError, Phase};
 pub use text::PlanTextError;
 
-use kernels::Compressor;
 use topologies::DeviceId;
 
 /// What the ranks of a sequence group do beyond the Ulysses dimension.
@@ -77,8 +78,8 @@ pub struct Plan {
     pub ulysses: u32,
     /// Tensor parallel degree.
     pub tensor: u32,
-    /// Compressor of the K and V messages; none sends them raw.
-    pub compressor: Option<Compressor>,
+    /// What the K and V messages are sent as.
+    pub compression: Compression,
     /// First steps that run synchronously and uncompressed.
     pub warmup: u32,
     /// Ranks that decode the VAE together; 1 decodes on one rank.
@@ -126,7 +127,7 @@ impl Plan {
             exchange: Exchange::NONE,
             ulysses: 1,
             tensor: 1,
-            compressor: None,
+            compression: Compression::Raw,
             warmup: 0,
             vae: 1,
             placement: vec![device],
@@ -175,7 +176,7 @@ impl Plan {
     /// Exact, stale or lossy; a stale and compressed plan is lossy.
     #[must_use]
     pub const fn fidelity(&self) -> Fidelity {
-        if self.compressor.is_some() {
+        if !self.compression.is_raw() {
             Fidelity::Lossy
         } else if self.is_stale() {
             Fidelity::Stale

@@ -22,7 +22,7 @@ use crate::workload::Workload;
 pub enum Detail {
     /// Every step.
     Full,
-    /// Warm-up and the first steady steps; the rest repeat the last of them.
+    /// Warm-up and the first steps of each phase after it; the rest repeat the last of them.
     Folded,
 }
 
@@ -88,63 +88,81 @@ pub fn simulate(
     detail: Detail,
 ) -> Result<Simulation, SimulationError> {
     let setup = Setup::new(workload, plan, platform, execution, costs)?;
-    let steps = workload.request.steps;
-    let simulated = match detail {
-        Detail::Full => steps,
-        Detail::Folded => steps.min(setup.warmup() + FOLDED_STEPS),
-    };
-    let graph = setup.tasks(simulated)?;
+    let schedule = Schedule::new(&setup, detail);
+    let graph = setup.tasks(&schedule.simulated)?;
     let outcome = engine::run(&graph, &platform.effective)?;
     let gpu = platform.gpu(plan.placement[0]);
     let phases = Phases::new(setup.model, &workload.request, gpu);
-    Ok(summary(
-        graph,
-        outcome,
-        phases,
-        Repeats::new(steps, simulated),
-        plan.vae,
-    ))
+    Ok(summary(graph, outcome, phases, &schedule.repeats, plan.vae))
 }
 
-/// How often the last simulated step stands for one that was not simulated.
-struct Repeats {
-    last: u32,
+/// Which steps are simulated, and which of them stand for others.
+struct Schedule {
+    simulated: Vec<u32>,
+    repeats: Vec<Repeat>,
+}
+
+/// A step that stands for steps of its phase that are not simulated.
+#[derive(Clone, Copy)]
+struct Repeat {
+    step: u32,
     more: u64,
 }
 
-impl Repeats {
-    fn new(steps: u32, simulated: u32) -> Self {
-        Self {
-            last: simulated - 1,
-            more: u64::from(steps - simulated),
+impl Schedule {
+    fn new(setup: &Setup<'_>, detail: Detail) -> Self {
+        let steps = setup.workload.request.steps;
+        let mut simulated: Vec<u32> = (0..setup.warmup().min(steps)).collect();
+        let mut repeats = Vec::new();
+        for (first, count) in setup.steady_phases() {
+            let kept = match detail {
+                Detail::Full => count,
+                Detail::Folded => count.min(FOLDED_STEPS),
+            };
+            simulated.extend(first..first + kept);
+            if count > kept {
+                let (step, more) = (first + kept - 1, u64::from(count - kept));
+                repeats.push(Repeat { step, more });
+            }
         }
+        Self { simulated, repeats }
     }
+}
 
-    /// `whole` plus the last step's part, repeated.
-    fn extend(&self, whole: SimDuration, before_last: SimDuration) -> SimDuration {
-        whole + whole.saturating_sub(before_last) * self.more
-    }
+/// When the first tasks of later steps may start and the last of earlier ones end: a step's window.
+fn window(graph: &TaskGraph, outcome: &Outcome, step: u32) -> (SimTime, SimTime) {
+    let until = |last: u32| {
+        let ids = graph.ids().filter(|id| graph.task(*id).step < last);
+        let ends = ids.map(|id| outcome.end[id.index()]);
+        ends.max().unwrap_or(SimTime::ZERO)
+    };
+    (until(step), until(step + 1))
 }
 
 fn summary(
     graph: TaskGraph,
     outcome: Outcome,
     phases: Phases,
-    repeats: Repeats,
+    repeats: &[Repeat],
     vae: u32,
 ) -> Simulation {
-    let end = outcome.makespan();
-    let before = graph.ids().filter(|id| graph.task(*id).step < repeats.last);
-    let before = before
-        .map(|id| outcome.end[id.index()])
-        .max()
-        .unwrap_or(SimTime::ZERO);
-    let denoise = repeats.extend(end, before.since(SimTime::ZERO));
     let whole = outcome::device_use(&graph, &outcome);
-    let last = outcome::device_use_within(&graph, &outcome, before, SimTime::ZERO + end);
+    let mut denoise = outcome.makespan();
+    let mut repeated = Vec::new();
+    for repeat in repeats {
+        let (from, until) = window(&graph, &outcome, repeat.step);
+        denoise += until.since(from) * repeat.more;
+        let within = outcome::device_use_within(&graph, &outcome, from, until);
+        repeated.push((within, repeat.more));
+    }
     let most = |of: &dyn Fn(&DeviceUse) -> SimDuration| {
-        let pairs = whole.iter().zip(&last);
-        let times = pairs.map(|(all, last)| of(all) + of(last) * repeats.more);
+        let device = |(index, all): (usize, &DeviceUse)| {
+            let more = repeated
+                .iter()
+                .map(|(within, more)| of(&within[index]) * *more);
+            of(all) + more.sum::<SimDuration>()
+        };
+        let times = whole.iter().enumerate().map(device);
         times.max().unwrap_or_default()
     };
     let by_class = SpanClass::ALL
@@ -152,7 +170,7 @@ fn summary(
         .map(|&class| (class, most(&|device| device.busy(class))))
         .collect();
     let exposed = most(&|device| device.waiting);
-    let critical = critical(&graph, &outcome, &repeats);
+    let critical = critical(&graph, &outcome, repeats);
     Simulation {
         latency: phases.encode + denoise + phases.shared_decode(vae),
         denoise,
@@ -165,22 +183,19 @@ fn summary(
     }
 }
 
-/// The critical path's time by class, longest first; its part in the last step counts for the steps
-/// that repeat it.
+/// The critical path's time by class, longest first; its part in a step that stands for others counts
+/// for them too.
 fn critical(
     graph: &TaskGraph,
     outcome: &Outcome,
-    repeats: &Repeats,
+    repeats: &[Repeat],
 ) -> Vec<(SpanClass, SimDuration)> {
     let mut by_class = BTreeMap::new();
     for id in outcome::critical_path(graph, outcome) {
         let task = graph.task(id);
         let time = outcome.end[id.index()].since(outcome.start[id.index()]);
-        let times = if task.step == repeats.last {
-            1 + repeats.more
-        } else {
-            1
-        };
+        let repeat = repeats.iter().find(|repeat| repeat.step == task.step);
+        let times = 1 + repeat.map_or(0, |repeat| repeat.more);
         *by_class.entry(task.class).or_insert(SimDuration::ZERO) += time * times;
     }
     let mut by_class: Vec<_> = by_class.into_iter().collect();

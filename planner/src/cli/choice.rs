@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use comfy_table::Table;
-use sim::plan::{Fidelity, Plan};
+use sim::plan::{Compression, Fidelity, Plan};
 use traces::timeline::SpanClass;
 
 use super::arguments::PlanArguments;
@@ -70,9 +70,18 @@ fn distinct(plans: &[Candidate]) -> impl Iterator<Item = &Candidate> {
 
 /// A plan's name in lists: strategy and compressor.
 fn label(plan: &Plan) -> String {
-    match plan.compressor {
-        Some(compressor) => format!("{}/{compressor}", plan.strategy()),
-        None => plan.strategy(),
+    match plan.compression {
+        Compression::Raw => plan.strategy(),
+        _ => format!("{}/{}", plan.strategy(), compression(plan)),
+    }
+}
+
+/// What messages are sent as, in a word or two.
+fn compression(plan: &Plan) -> String {
+    match &plan.compression {
+        Compression::Raw => "-".to_owned(),
+        Compression::Uniform(compressor) => compressor.to_string(),
+        Compression::Mixed(_) => "per layer".to_owned(),
     }
 }
 
@@ -158,7 +167,6 @@ pub(super) fn row(
     found: &Candidate,
     single: &Candidate,
 ) {
-    let compressor = found.plan.compressor;
     let speedup = single.latency.as_secs_f64() / found.latency.as_secs_f64();
     let memory = gigabytes(found.peak_memory);
     let place = place.map(|place| match place {
@@ -167,7 +175,7 @@ pub(super) fn row(
     });
     let figures = [
         name.to_owned(),
-        compressor.map_or_else(|| "-".to_owned(), |compressor| compressor.to_string()),
+        compression(&found.plan),
         interval(found),
         format!("{speedup:.2}x"),
         duration(found.exposed),
@@ -204,6 +212,22 @@ fn output(found: &Candidate) -> String {
     }
 }
 
+/// How far the simulated schedule is from the least time of its plan.
+pub(super) fn bound(candidate: &Candidate) -> String {
+    let least = format!(
+        "No schedule of this plan is faster than {} s",
+        seconds(candidate.lower_bound)
+    );
+    // Less than the printed digits show.
+    if candidate.gap < 5e-4 {
+        return least + ", and the simulated one takes no longer.";
+    }
+    format!(
+        "{least}: the simulated one takes {} more.",
+        percent(candidate.gap)
+    )
+}
+
 /// The choice with its certificate.
 fn proof(answer: &Answer) -> String {
     let Answer {
@@ -219,11 +243,7 @@ fn proof(answer: &Answer) -> String {
         choice.plan,
         seconds(choice.latency)
     ));
-    let bound = format!(
-        "No schedule of this plan is faster than {} s: the simulated one is within {} of that bound.",
-        seconds(choice.lower_bound),
-        percent(choice.gap)
-    );
+    let bound = bound(choice);
     let counts = format!(
         "{considered} legal plans considered, {simulated} simulated, {pruned} dropped because their lower \
          bounds exceed it; {}.",

@@ -80,7 +80,7 @@ fn plan(candidate: &Candidate, single: f64) -> Value {
         "plan": candidate.plan.to_string(),
         "strategy": candidate.plan.strategy(),
         "degrees": degrees(&candidate.plan),
-        "compressor": candidate.plan.compressor.map(|compressor| compressor.to_string()),
+        "compressor": (!candidate.plan.compression.is_raw()).then(|| candidate.plan.compression.to_string()),
         "warmup": candidate.plan.warmup,
         "placement": candidate.plan.placement.iter().map(|gpu| gpu.index()).collect::<Vec<_>>(),
         "latency_s": latency,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use traces::timeline::{self, Timeline};
 
 use super::arguments::SimulateArguments;
-use super::text::{self, bulleted, heading, percent, seconds, wrapped};
+use super::text::{self, bulleted, heading, wrapped};
 use super::{asked, choice, contract, listing};
 use crate::search::{self, Evaluation, Filter, Question};
 
@@ -54,13 +54,8 @@ fn report(question: &Question, found: &Evaluation, timeline: Option<&Path>) -> S
     }
     let mut page = choice::title(question) + "\n" + &text::rendered(&mut table) + "\n";
     page.push_str(&heading(&candidate.plan.to_string()));
-    let bound = format!(
-        "No schedule of this plan is faster than {} s: the simulated one is within {} of that bound.",
-        seconds(candidate.lower_bound),
-        percent(candidate.gap)
-    );
     for (name, text) in [
-        ("proof", bound),
+        ("proof", choice::bound(candidate)),
         ("time", choice::breakdown(candidate)),
         ("output", choice::quality(candidate)),
     ] {

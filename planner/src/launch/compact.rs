@@ -3,7 +3,7 @@
 //! Its settings stand in `examples/configs.py` under a name, taken from the environment.
 
 use kernels::Compressor;
-use sim::plan::Exchange;
+use sim::plan::{Compression, Exchange};
 
 use super::{PROMPT, Run, shell, weights};
 
@@ -13,7 +13,7 @@ const WARMUP: u32 = 1;
 /// The command, or why there is none.
 pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
     let plan = run.plan;
-    let method = method(plan.exchange, plan.compressor, plan.ulysses)?;
+    let method = method(plan.exchange, &plan.compression, plan.ulysses)?;
     if plan.cfg * plan.data * plan.tensor > 1 || plan.pipeline.stages > 1 || plan.ulysses > 1 {
         return Err(format!(
             "CompactFusion runs such an exchange alone, not as part of {}",
@@ -58,10 +58,17 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
 /// Its name for an exchange with a compressor.
 fn method(
     exchange: Exchange,
-    compressor: Option<Compressor>,
+    compression: &Compression,
     ulysses: u32,
 ) -> Result<&'static str, String> {
-    match (exchange, compressor) {
+    if let Compression::Mixed(_) = compression {
+        return Err(
+            "CompactFusion has one compressor for all layers: export the assignment with --emit assignment and run \
+             it with ditplan_capture's hook"
+                .to_owned(),
+        );
+    }
+    match (exchange, compression.uniform()) {
         (Exchange::Ring(1), Some(_)) if ulysses > 1 => Err(
             "no engine compresses Ulysses messages yet: CompactFusion compresses Ring and all-gather".to_owned(),
         ),

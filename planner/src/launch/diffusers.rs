@@ -15,7 +15,7 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
             is_split && !weights.diffusers,
             "has no context parallelism for this model",
         ),
-        (plan.compressor.is_some(), "sends K and V uncompressed"),
+        (!plan.compression.is_raw(), "sends K and V uncompressed"),
         (plan.is_stale(), "runs synchronous plans only"),
         (
             matches!(plan.exchange, Exchange::Ring(n) if n > 1),

@@ -11,7 +11,7 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
     let weights = weights::of(run.model.name)?;
     let refused = [
         (!weights.sglang, "has no pipeline of its own for this model"),
-        (plan.compressor.is_some(), "sends K and V uncompressed"),
+        (!plan.compression.is_raw(), "sends K and V uncompressed"),
         (plan.pipeline.stages > 1, "has no PipeFusion"),
         (
             !matches!(plan.exchange, Exchange::Ring(_)),

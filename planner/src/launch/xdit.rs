@@ -9,7 +9,7 @@ use super::{PROMPT, Run, compact, shell};
 /// The command, or why there is none.
 pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
     let plan = run.plan;
-    if plan.compressor.is_some()
+    if !plan.compression.is_raw()
         || matches!(plan.exchange, Exchange::Displaced(n) | Exchange::Gather(n) if n > 1)
     {
         return compact::command(run);

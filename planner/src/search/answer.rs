@@ -241,7 +241,7 @@ fn findings(
 ) -> Vec<String> {
     let best = |wanted: &dyn Fn(&Candidate) -> bool| plans.iter().find(|plan| wanted(plan));
     let say = |plan: &Candidate| format!("{} ({:.2} s)", plan.plan, plan.latency.as_secs_f64());
-    let raw = best(&|plan| plan.plan.compressor.is_none());
+    let raw = best(&|plan| plan.plan.compression.is_raw());
     let exact = best(&|plan| plan.fidelity == Fidelity::Exact);
     let lossy = best(&|plan| plan.fidelity == Fidelity::Lossy);
     let stale = best(&|plan| plan.fidelity == Fidelity::Stale);

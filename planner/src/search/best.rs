@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use rayon::prelude::*;
-use sim::plan::{Exchange, Fidelity, Plan};
+use sim::plan::{Compression, Exchange, Fidelity, Plan};
 use sim::simulate::{Detail, Simulation};
 use topologies::SimDuration;
 
@@ -55,17 +55,7 @@ pub(super) fn passes(filter: &Filter, model: &str, plan: &Plan) -> bool {
 }
 
 /// What a plan is called in a listing that shows one of each kind: its dimensions and compressor.
-fn kind(
-    plan: &Plan,
-) -> (
-    u8,
-    bool,
-    bool,
-    bool,
-    bool,
-    bool,
-    Option<kernels::Compressor>,
-) {
+fn kind(plan: &Plan) -> (u8, bool, bool, bool, bool, bool, Compression) {
     let exchange = match plan.exchange {
         Exchange::Ring(1) => 0,
         Exchange::Ring(_) => 1,
@@ -87,7 +77,7 @@ fn kind(
         pipelined,
         ulysses,
         tensor,
-        plan.compressor,
+        plan.compression.clone(),
     )
 }
 

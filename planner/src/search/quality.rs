@@ -34,15 +34,15 @@ pub(super) fn published(model: &str, plan: &Plan) -> Quality {
         return none("no published figure for this model");
     }
     let pure = |degree: u32| plan.ranks() == degree;
-    let figures = match (plan.exchange, plan.compressor) {
+    let figures = match (plan.exchange, plan.compression.uniform()) {
         // A rank attends to its own exact K and V, so fewer ranks are no worse than the published four.
         (Exchange::Ring(n), Some(Compressor::OneBit)) if n <= 4 && pure(n) => (7.08, 0.260),
         (Exchange::Ring(n), Some(Compressor::TwoBit)) if n <= 4 && pure(n) => (3.26, 0.114),
         (Exchange::Ring(n), Some(Compressor::LowRankInt4(32))) if n <= 4 && pure(n) => {
             (8.68, 0.275)
         }
-        (Exchange::Displaced(4), None) if pure(4) => (9.91, 0.310),
-        _ if plan.compressor.is_none() && plan.pipeline == FLUX_PIPELINE && pure(4) => {
+        (Exchange::Displaced(4), None) if plan.compression.is_raw() && pure(4) => (9.91, 0.310),
+        _ if plan.compression.is_raw() && plan.pipeline == FLUX_PIPELINE && pure(4) => {
             (6.72, 0.250)
         }
         _ => return none("no published figure for this layout"),

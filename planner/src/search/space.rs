@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kernels::Compressor;
 use sim::legality;
 use sim::model::Model;
-use sim::plan::{Exchange, Fidelity, Pipeline, Plan};
+use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan};
 use sim::workload::Workload;
 use topologies::{DeviceId, Machine};
 
@@ -59,7 +59,7 @@ impl Space {
             let placed = plan.clone().placed(placement);
             let compressed = COMPRESSORS.iter().map(|&compressor| {
                 let plan = Plan {
-                    compressor: Some(compressor),
+                    compression: Compression::Uniform(compressor),
                     ..placed.clone()
                 };
                 finished(plan, workload)

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use kernels::Compressor;
 use thiserror::Error;
 use topologies::DeviceId;
 
-use crate::plan::Exchange;
+use crate::plan::{Compression, Exchange};
 
 /// A part of a plan, as messages name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,13 +224,23 @@ pub enum Illegal {
     },
     /// A compressor without messages to compress.
     #[error(
-        "{strategy} sends no K and V messages that {compressor} could compress: drop it, or use ring, allgather-kv or ulysses"
+        "{strategy} sends no K and V messages that {compression} could compress: drop it, or use ring, allgather-kv or ulysses"
     )]
     NothingToCompress {
         /// The compressor.
-        compressor: Compressor,
+        compression: Compression,
         /// The strategy's line.
         strategy: String,
+    },
+    /// An assignment of compressors for another number of layers.
+    #[error(
+        "the plan names compressors for {named} layers, but the model has {layers}: name layers 0 to {} (raw=... for those that send uncompressed)", layers - 1
+    )]
+    Layers {
+        /// Layers of the assignment.
+        named: usize,
+        /// Layers of the model.
+        layers: usize,
     },
 }
 

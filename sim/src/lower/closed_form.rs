@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use topologies::{CollectiveKind, SimDuration};
 
-use super::pass::{BlockTimes, Mode, Pass};
+use super::pass::{BlockTimes, Mode, Pass, Passes};
 use super::pipeline::Stages;
 use super::{LowerError, Setup};
 use crate::launch;
@@ -26,7 +26,7 @@ pub struct Parts {
     pub total: SimDuration,
     /// Phases outside the denoising loop.
     pub fixed: SimDuration,
-    /// GPU time of a steady forward pass, exposed messages included, launch gaps not.
+    /// GPU time of a steady forward pass (of the last phase), exposed messages included, launch gaps not.
     pub gpu: SimDuration,
     /// Launch time of a steady forward pass.
     pub launch: SimDuration,
@@ -73,7 +73,7 @@ impl BlockTimes {
             launch: self.launch,
             ..BlockParts::default()
         };
-        parts.gpu = compute.before + self.encode + compute.after + compute.elementwise;
+        parts.gpu = compute.before + self.encode + self.skew + compute.after + compute.elementwise;
         if let Some((inward, outward)) = &self.ulysses {
             parts.expose(CollectiveKind::AllToAll, inward, inward.time);
             parts.expose(CollectiveKind::AllToAll, outward, outward.time);
@@ -136,11 +136,18 @@ impl Pass {
             .chain(kinds)
             .chain(std::iter::once(&self.tail))
     }
+}
 
-    pub(super) fn parts(&self, order: &[usize], exchange: Exchange, mode: Mode) -> PassParts {
-        let mut sum = PassParts::default();
+impl PassParts {
+    /// The terms of the pass that these blocks make.
+    pub(super) fn of<'a>(
+        blocks: impl Iterator<Item = &'a BlockTimes>,
+        exchange: Exchange,
+        mode: Mode,
+    ) -> Self {
+        let mut sum = Self::default();
         let mut hidden = SimDuration::ZERO;
-        for block in self.in_order(order) {
+        for block in blocks {
             let parts = block.parts(exchange, mode);
             sum.gpu += parts.gpu;
             sum.launch += parts.launch;
@@ -165,25 +172,50 @@ pub(super) fn parts(setup: &Setup<'_>) -> Result<Parts, LowerError> {
     );
     let fixed = phases.encode + phases.shared_decode(setup.plan.vae);
     let exchange = setup.plan.exchange;
-    let order = &setup.workload.layers.order;
-    let first = setup.pass(0, 1, Mode::Synchronous)?;
-    let warm = first.parts(order, exchange, Mode::Synchronous);
     let forwards = u64::from(setup.forwards());
-    let warmup = u64::from(setup.warmup().min(request.steps));
-    let steady = u64::from(request.steps) - warmup;
-    let (steady_parts, warm_time) = if setup.plan.pipeline.stages > 1 {
+    let warmup = setup.warmup().min(request.steps);
+    let mut denoise = SimDuration::ZERO;
+    let last = if setup.plan.pipeline.stages > 1 {
         let stages = Stages::new(setup)?;
-        (stages.steady_parts(), stages.warm_time())
+        let steady = stages.steady_parts();
+        denoise += stages.warm_time() * (forwards * u64::from(warmup));
+        denoise += steady.time * (forwards * u64::from(request.steps - warmup));
+        steady
     } else {
-        let pass = setup.pass(0, 1, Mode::Steady)?;
-        (pass.parts(order, exchange, Mode::Steady), warm.time)
+        let passes = Passes::new(setup)?;
+        let parts = |step, mode| PassParts::of(passes.blocks(setup, step, mode), exchange, mode);
+        denoise += parts(0, Mode::Synchronous).time * (forwards * u64::from(warmup));
+        let mut last = PassParts::default();
+        for (first, steps) in steady_phases(setup) {
+            last = parts(first, Mode::Steady);
+            denoise += last.time * (forwards * u64::from(steps));
+        }
+        last
     };
-    let denoise = warm_time * (forwards * warmup) + steady_parts.time * (forwards * steady);
     Ok(Parts {
         total: fixed + denoise,
         fixed,
-        gpu: steady_parts.gpu,
-        launch: steady_parts.launch,
-        exposed: steady_parts.exposed,
+        gpu: last.gpu,
+        launch: last.launch,
+        exposed: last.exposed,
     })
+}
+
+/// The phases that steady steps fall in: a step of each, and how many there are. One phase at least,
+/// of no steps where all are warm-up.
+pub(super) fn steady_phases(setup: &Setup<'_>) -> Vec<(u32, u32)> {
+    let steps = setup.workload.request.steps;
+    let warmup = setup.warmup().min(steps);
+    let starts = setup.plan.compression.phase_starts();
+    let ends = starts.iter().skip(1).copied().chain([u32::MAX]);
+    let within = starts.iter().zip(ends).map(|(&start, end)| {
+        let (first, end) = (start.max(warmup), end.min(steps));
+        (first, end.saturating_sub(first))
+    });
+    let phases: Vec<_> = within.filter(|&(_, steps)| steps > 0).collect();
+    if phases.is_empty() {
+        vec![(warmup, 0)]
+    } else {
+        phases
+    }
 }

@@ -109,16 +109,23 @@ impl<'a> Setup<'a> {
         closed_form::parts(self)
     }
 
-    /// The tasks of `steps` steps of every rank.
+    /// The tasks of these steps of every rank, in this order.
     ///
     /// # Errors
     /// [`LowerError::Miss`] when something has no cost.
-    pub fn tasks(&self, steps: u32) -> Result<TaskGraph, LowerError> {
+    pub fn tasks(&self, steps: &[u32]) -> Result<TaskGraph, LowerError> {
         if self.plan.pipeline.stages > 1 {
-            pipeline::tasks(self, steps)
+            // No pipeline is compressed: its steps are the first ones of the run.
+            let count = u32::try_from(steps.len()).expect("a run has few steps");
+            pipeline::tasks(self, count)
         } else {
             sequence::tasks(self, steps)
         }
+    }
+
+    /// The phases that steady steps fall in: the first step and the number of steps of each.
+    pub(crate) fn steady_phases(&self) -> Vec<(u32, u32)> {
+        closed_form::steady_phases(self)
     }
 
     /// Rows of one rank's forward pass.

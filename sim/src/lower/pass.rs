@@ -1,5 +1,7 @@
 //! What one forward pass does on one rank: times and messages by distinct block.
 
+use std::collections::BTreeMap;
+
 use kernels::{Compressor, Op};
 use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
 
@@ -16,6 +18,63 @@ pub enum Mode {
     Synchronous,
     /// After warm-up: stale or compressed, where the plan is.
     Steady,
+}
+
+/// The forward passes of one rank: of warm-up, and of every compressor that the plan uses after it.
+#[derive(Clone, Debug)]
+pub(super) struct Passes {
+    synchronous: Pass,
+    steady: BTreeMap<Option<Compressor>, Pass>,
+}
+
+impl Passes {
+    pub(super) fn new(setup: &Setup<'_>) -> Result<Self, LowerError> {
+        let compression = &setup.plan.compression;
+        let layers = setup.workload.layers.order.len();
+        let mut steady = BTreeMap::new();
+        for start in compression.phase_starts() {
+            for layer in 0..layers {
+                let compressor = compression.at(start, layer);
+                if !steady.contains_key(&compressor) {
+                    let pass = setup.pass(0, 1, Mode::Steady, compressor)?;
+                    steady.insert(compressor, pass);
+                }
+            }
+        }
+        Ok(Self {
+            synchronous: setup.pass(0, 1, Mode::Synchronous, None)?,
+            steady,
+        })
+    }
+
+    /// The blocks of a step in execution order: head, layers, tail. The head and the tail, which have
+    /// no layer to be named by, send raw.
+    pub(super) fn blocks<'a>(
+        &'a self,
+        setup: &'a Setup<'_>,
+        step: u32,
+        mode: Mode,
+    ) -> impl Iterator<Item = &'a BlockTimes> {
+        let ends = match mode {
+            Mode::Synchronous => &self.synchronous,
+            Mode::Steady => self
+                .steady
+                .values()
+                .next()
+                .expect("a plan has a first phase"),
+        };
+        let layer = move |(layer, kind): (usize, &usize)| {
+            let pass = match mode {
+                Mode::Synchronous => &self.synchronous,
+                Mode::Steady => &self.steady[&setup.plan.compression.at(step, layer)],
+            };
+            &pass.kinds[*kind]
+        };
+        let layers = setup.workload.layers.order.iter().enumerate().map(layer);
+        std::iter::once(&ends.head)
+            .chain(layers)
+            .chain(std::iter::once(&ends.tail))
+    }
 }
 
 /// What one rank does for one block.
@@ -42,6 +101,8 @@ pub struct BlockTimes {
     pub(super) merge_time: SimDuration,
     /// Waiting of one hop beside the transfer: posting, synchronising.
     pub(super) sync: SimDuration,
+    /// Waiting before a blocking message for the rank whose encode takes longest.
+    pub(super) skew: SimDuration,
     /// The all-reduces.
     pub(super) reduce: Vec<Message>,
 }
@@ -61,6 +122,11 @@ const fn hop_sync(nvlink: bool) -> SimDuration {
     SimDuration::new(if nvlink { 10_000_000 } else { 50_000_000 })
 }
 
+/// How much longer the slowest rank of a group encodes than the others, who wait for it: a part of
+/// the encode. CompactFusion's low-rank rings on 4 L20 wait 0.18 s more than its 1-bit rings, which
+/// send more bytes, over 2.96 s of encoding (three latency-bound QRs each).
+const ENCODE_SKEW: f64 = 0.08;
+
 /// What overlapping saves is three quarters of the shorter on PCIe: so CompactFusion's breakdown of
 /// FLUX on 4 L20, its DistriFusion run there and xDiT's ring runs agree. On NVLink rings gain nothing
 /// from it: a hop's copies take the multiprocessors that attention would use (strategies of equal
@@ -74,14 +140,20 @@ const fn interference(exchange: Exchange, nvlink: bool) -> f64 {
 
 impl Setup<'_> {
     /// One forward pass of `rank`, of one patch of `patches`.
-    pub(super) fn pass(&self, rank: u32, patches: u64, mode: Mode) -> Result<Pass, LowerError> {
+    pub(super) fn pass(
+        &self,
+        rank: u32,
+        patches: u64,
+        mode: Mode,
+        compressor: Option<Compressor>,
+    ) -> Result<Pass, LowerError> {
         let slice = Slice {
             rows: self.rows(),
             sequence: u64::from(self.plan.sequence()),
             patches,
         };
         let layers = &self.workload.layers;
-        let block = |block: &Block| self.block_times(rank, block, slice, mode);
+        let block = |block: &Block| self.block_times(rank, block, slice, mode, compressor);
         Ok(Pass {
             head: block(&layers.head)?,
             kinds: layers.kinds.iter().map(block).collect::<Result<_, _>>()?,
@@ -95,15 +167,14 @@ impl Setup<'_> {
         block: &Block,
         slice: Slice,
         mode: Mode,
+        compressor: Option<Compressor>,
     ) -> Result<BlockTimes, LowerError> {
         let plan = self.plan;
         let exchanged = block
             .attention
             .iter()
             .find(|call| call.crosses_shards() && call.kind != AttentionKind::Spatial);
-        let compressor = plan
-            .compressor
-            .filter(|_| mode == Mode::Steady && exchanged.is_some());
+        let compressor = compressor.filter(|_| mode == Mode::Steady && exchanged.is_some());
         let reduces = if plan.tensor > 1 {
             block.all_reduces(&self.shard(slice))
         } else {
@@ -123,6 +194,7 @@ impl Setup<'_> {
             interference: interference(plan.exchange, self.platform.is_nvlink()),
             merge_time: SimDuration::ZERO,
             sync: SimDuration::ZERO,
+            skew: SimDuration::ZERO,
             reduce: reduces.iter().map(reduce).collect::<Result<_, _>>()?,
         };
         if let Some(call) = exchanged {
@@ -178,6 +250,13 @@ impl Setup<'_> {
             rows,
             channels,
         })? * (2 * messages);
+        match self.plan.exchange {
+            // A ring's ranks wait hop by hop.
+            Exchange::Ring(n) if n > 1 => {
+                times.sync += times.encode.scaled(ENCODE_SKEW / f64::from(n - 1));
+            }
+            _ => times.skew = times.encode.scaled(ENCODE_SKEW),
+        }
         Ok(())
     }
 
@@ -243,7 +322,7 @@ impl Setup<'_> {
                 times.chunks = degree;
                 times.exchange = vec![self.message(CollectiveKind::RingPass, &outer, own)?];
                 times.sync = hop_sync(self.platform.is_nvlink());
-                times.merge_time = self.merge_time(rows, channels, compressor.is_some())?;
+                times.merge_time = self.merge_time(rows, channels)?;
                 if let Some(compressor) = compressor {
                     self.add_codec(times, compressor, (rows, channels), 1)?;
                 }
@@ -298,8 +377,8 @@ impl Setup<'_> {
 
     /// Merging a further partial output into the sum, in fp32: seven passes in eager code
     /// (docs/calibration.md section 2), three in CompactFusion's fused loop.
-    fn merge_time(&self, rows: u64, channels: u64, fused: bool) -> Result<SimDuration, LowerError> {
-        let passes = if fused { 3 } else { 7 };
+    fn merge_time(&self, rows: u64, channels: u64) -> Result<SimDuration, LowerError> {
+        let passes = if self.plan.compression.is_raw() { 7 } else { 3 };
         self.codec(Op::MemoryBound {
             bytes: passes * rows * channels * 2 * ELEMENT_BYTES,
         })

@@ -88,8 +88,8 @@ fn blocks_by_stage(blocks: usize, stages: usize) -> Vec<usize> {
 impl Stages {
     pub(super) fn new(setup: &Setup<'_>) -> Result<Self, LowerError> {
         let patches = setup.plan.pipeline.patches;
-        let steady = setup.pass(0, u64::from(patches), Mode::Steady)?;
-        let warm = setup.pass(0, 1, Mode::Synchronous)?;
+        let steady = setup.pass(0, u64::from(patches), Mode::Steady, None)?;
+        let warm = setup.pass(0, 1, Mode::Synchronous, None)?;
         let per_micro = SimDuration::from_us_f64(
             1000.0 * launch::message_ms::MICRO_STEP * setup.launch_factor(),
         );
@@ -100,7 +100,7 @@ impl Stages {
             patches,
             hop: hop(setup, u64::from(patches))?,
             warm_hop: hop(setup, 1)?,
-            exposed: steady.parts(order, setup.plan.exchange, Mode::Steady),
+            exposed: PassParts::of(steady.in_order(order), setup.plan.exchange, Mode::Steady),
         })
     }
 

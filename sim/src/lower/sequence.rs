@@ -2,7 +2,7 @@
 
 use traces::timeline::{SpanClass, Stream};
 
-use super::pass::{BlockTimes, Mode, Pass};
+use super::pass::{BlockTimes, Mode, Passes};
 use super::weaver::{Arrival, Spot, Weaver, each_once};
 use super::{LowerError, Setup};
 use crate::graph::{TaskGraph, TaskId};
@@ -78,46 +78,35 @@ impl Groups {
 type Pending = Vec<Vec<Arrival>>;
 
 /// The tasks of `steps` steps.
-pub(super) fn tasks(setup: &Setup<'_>, steps: u32) -> Result<TaskGraph, LowerError> {
-    let warm = setup.pass(0, 1, Mode::Synchronous)?;
-    let steady = setup.pass(0, 1, Mode::Steady)?;
+pub(super) fn tasks(setup: &Setup<'_>, steps: &[u32]) -> Result<TaskGraph, LowerError> {
+    let passes = Passes::new(setup)?;
     let groups = Groups::new(setup);
     let mut weaver = Weaver::new(*setup);
     let mut pending = Pending::new();
-    for step in 0..steps {
-        let (pass, mode) = if step < setup.warmup() {
-            (&warm, Mode::Synchronous)
+    for &step in steps {
+        let mode = if step < setup.warmup() {
+            Mode::Synchronous
         } else {
-            (&steady, Mode::Steady)
+            Mode::Steady
         };
-        for forward in 0..setup.forwards() {
-            let mut next = Pending::new();
-            weave_pass(
-                &mut weaver,
-                &groups,
-                pass,
-                mode,
-                (step, forward),
-                &mut pending,
-                &mut next,
-            );
-            pending = next;
+        for _forward in 0..setup.forwards() {
+            let blocks = passes.blocks(setup, step, mode);
+            pending = weave_pass(&mut weaver, &groups, blocks, (step, mode), &pending);
         }
     }
     Ok(weaver.builder.finish())
 }
 
-fn weave_pass(
+/// The tasks of one forward pass; returns the gathers it leaves under way.
+fn weave_pass<'a>(
     weaver: &mut Weaver<'_>,
     groups: &Groups,
-    pass: &Pass,
-    mode: Mode,
-    (step, _forward): (u32, u32),
-    pending: &mut Pending,
-    next: &mut Pending,
-) {
-    let order = weaver.setup.workload.layers.order.clone();
-    for (layer, block) in pass.in_order(&order).enumerate() {
+    blocks: impl Iterator<Item = &'a BlockTimes>,
+    (step, mode): (u32, Mode),
+    pending: &Pending,
+) -> Pending {
+    let mut next = Pending::new();
+    for (layer, block) in blocks.enumerate() {
         weaver.spot = Spot {
             step,
             layer: u32::try_from(layer).expect("a model has few layers"),
@@ -125,6 +114,7 @@ fn weave_pass(
         let arrived = pending.get(layer).cloned().unwrap_or_default();
         next.push(weave_block(weaver, groups, block, mode, &arrived));
     }
+    next
 }
 
 /// The tasks of one block on every rank; returns the gathers it leaves under way.
@@ -141,6 +131,7 @@ fn weave_block(
         weaver.compute(rank, SpanClass::Launch, gap, &[]);
         weaver.compute(rank, SpanClass::Linear, block.compute.before, &[]);
         weaver.compute(rank, SpanClass::Encode, block.encode, &[]);
+        weaver.compute(rank, SpanClass::Communication, block.skew, &[]);
     }
     if let Some((inward, _)) = &block.ulysses {
         weaver.blocking(&groups.ulysses, inward);

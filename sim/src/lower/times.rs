@@ -207,7 +207,7 @@ impl Setup<'_> {
             };
             ms += match plan.exchange {
                 Exchange::Ring(1) => 0.0,
-                Exchange::Ring(n) if plan.compressor.is_some() => {
+                Exchange::Ring(n) if !plan.compression.is_raw() => {
                     extra::COMPRESSED_HOP * f64::from(n - 1)
                 }
                 Exchange::Ring(n) => extra::RING + extra::HOP * f64::from(n - 1),

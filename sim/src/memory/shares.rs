@@ -292,11 +292,9 @@ impl<'a> Share<'a> {
 
     /// One reconstruction of K and V of every layer and shard (compressors keep it on every rank).
     fn bases(&self) -> Bytes {
-        match self.plan.compressor {
-            Some(_) => {
-                Bytes::new(self.blocks.iter().map(|block| self.kv(block)).sum::<f64>() as u64)
-            }
-            None => Bytes::ZERO,
+        match self.plan.compression.is_raw() {
+            false => Bytes::new(self.blocks.iter().map(|block| self.kv(block)).sum::<f64>() as u64),
+            true => Bytes::ZERO,
         }
     }
 

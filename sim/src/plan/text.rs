@@ -6,7 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 use topologies::DeviceId;
 
-use super::{Exchange, Fidelity, Pipeline, Plan};
+use super::{Compression, CompressionError, Exchange, Fidelity, Pipeline, Plan};
 
 /// A plan that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -29,9 +29,9 @@ pub enum PlanTextError {
         /// The second of them.
         part: String,
     },
-    /// An unknown compressor.
-    #[error("{0}")]
-    Compressor(String),
+    /// What stands after the slash.
+    #[error(transparent)]
+    Compression(#[from] CompressionError),
     /// A setting after the plan that is not known.
     #[error("\"{text}\" is not a setting of a plan: write warmup=N")]
     Setting {
@@ -87,8 +87,8 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.strategy())?;
-        if let Some(compressor) = self.compressor {
-            write!(f, "/{compressor}")?;
+        if !self.compression.is_raw() {
+            write!(f, "/{}", self.compression)?;
         }
         if self.fidelity() != Fidelity::Exact {
             write!(f, " warmup={}", self.warmup)?;
@@ -104,20 +104,15 @@ impl FromStr for Plan {
     fn from_str(text: &str) -> Result<Self, PlanTextError> {
         let mut words = text.split_whitespace();
         let layout = words.next().unwrap_or_default();
-        let (strategy, compressor) = match layout.split_once('/') {
-            Some((strategy, compressor)) => (strategy, Some(compressor)),
-            None => (layout, None),
+        let (strategy, compression) = match layout.split_once('/') {
+            Some((strategy, compression)) => (strategy, compression.parse()?),
+            None => (layout, Compression::Raw),
         };
         let mut plan = Self::single(DeviceId::new(0));
         for part in strategy.split('+') {
             read_part(&mut plan, part)?;
         }
-        plan.compressor = compressor
-            .map(|name| {
-                name.parse()
-                    .map_err(|error| PlanTextError::Compressor(format!("{error}")))
-            })
-            .transpose()?;
+        plan.compression = compression;
         plan.warmup = u32::from(plan.fidelity() != Fidelity::Exact);
         for word in words {
             let count = word
@@ -206,6 +201,7 @@ mod tests {
             "distrifusion4 warmup=4",
             "attention2d2x4",
             "allgather-kv4/2bit warmup=1",
+            "ring4/mixed(1bit=0-18,20;2bit=19) warmup=1",
             "dp2+ulysses4+tp2+vae-p8",
         ] {
             let plan: Plan = line.parse().unwrap();
@@ -235,7 +231,7 @@ mod tests {
         ));
         assert!(matches!(
             "ring2/3bit".parse::<Plan>(),
-            Err(PlanTextError::Compressor(_))
+            Err(PlanTextError::Compression(_))
         ));
         assert!(matches!(
             "ring2 cold=1".parse::<Plan>(),

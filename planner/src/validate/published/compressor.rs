@@ -2,6 +2,7 @@
 
 use kernels::Compressor;
 use sim::model::Model;
+use sim::plan::Compression;
 
 use super::row::{Row, first_count};
 use super::strategy::Strategy;
@@ -25,7 +26,7 @@ pub fn add(strategy: &mut Strategy, row: &Row, model: &Model) -> Result<(), Stri
         1
     };
     for plan in &mut strategy.plans {
-        plan.compressor = Some(compressor);
+        plan.compression = Compression::Uniform(compressor);
         plan.warmup = first_count(&row.warmup).unwrap_or(default);
     }
     if !row.compressor.is_empty() {
