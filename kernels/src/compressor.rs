@@ -4,11 +4,17 @@
 //! |---|---|
 //! | `1bit` | N ceil(C/8) + 2N + 2C |
 //! | `2bit` | N ceil(C/4) + 2N + 2C |
+//! | `2bit-fitted` | those of `2bit` + 4 |
+//! | `int8` | N C + 2N ceil(C/64) |
+//! | `int4` | N ceil(C/2) + 2N ceil(C/64) |
+//! | `fp8` | N C + 2N |
 //! | `lowrank(r)` | 2r (N + C) |
 //! | `lowrank-int4(r)` | ceil(r (N + C) / 2) + 8r |
 //! | `sparse(1:M)` | 2 a block and 4 bits of position, blocks = N ceil(C/M) |
 //!
-//! Sizes are those of CompactFusion (arXiv 2507.17511), the raw message has 2 N C bytes.
+//! A factor's rank r is at most min(N, C). The raw message has 2 N C bytes. The sizes of `1bit`,
+//! `2bit`, low rank and sparse are those of CompactFusion (arXiv 2507.17511); the other four are
+//! ours. [`crate::wire`] encodes and decodes them; docs/wire-formats.md has the bytes.
 //!
 //! Not modelled here: the error on real activations (replay measures it), entropy coding.
 
@@ -25,6 +31,14 @@ pub enum Compressor {
     OneBit,
     /// Sign and one magnitude bit, with a scale per token and channel.
     TwoBit,
+    /// As [`Self::TwoBit`], with the two magnitudes fitted to each message (Lloyd-Max).
+    TwoBitFitted,
+    /// 8-bit integers, with a scale for every 64 channels of a row.
+    Int8,
+    /// 4-bit integers, with a scale for every 64 channels of a row.
+    Int4,
+    /// 8-bit floats (e4m3), with a scale a row.
+    Fp8,
     /// Rank-`r` factors by subspace iteration, fp16.
     LowRank(u16),
     /// Rank-`r` factors by subspace iteration, INT4.
@@ -36,25 +50,47 @@ pub enum Compressor {
 /// A compressor name that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "unknown compressor \"{name}\": use 1bit, 2bit, lowrank(r), lowrank-int4(r) with r from 1, or sparse(1:M) with M of 2, 4, 8 or 16"
+    "unknown compressor \"{name}\": use 1bit, 2bit, 2bit-fitted, int8, int4, fp8, lowrank(r), lowrank-int4(r) with r from 1, or sparse(1:M) with M of 2, 4, 8 or 16"
 )]
 pub struct UnknownCompressor {
     /// What was written.
     pub name: String,
 }
 
+/// Channels that share a scale in `int8` and `int4`.
+pub(crate) const GROUP: usize = 64;
+
 impl Compressor {
+    /// The compressors that replay and the planner try: with raw, twelve options a layer.
+    pub const PALETTE: [Self; 11] = [
+        Self::OneBit,
+        Self::TwoBit,
+        Self::TwoBitFitted,
+        Self::Int8,
+        Self::Int4,
+        Self::Fp8,
+        Self::LowRank(8),
+        Self::LowRank(32),
+        Self::LowRankInt4(32),
+        Self::Sparse(4),
+        Self::Sparse(8),
+    ];
+
     /// Bytes of a compressed `rows x channels` message.
     #[must_use]
     pub fn message_bytes(self, rows: u64, channels: u64) -> Bytes {
         let scales = 2 * (rows + channels);
+        let group_scales = 2 * rows * channels.div_ceil(GROUP as u64);
+        let rank = |r: u16| u64::from(r).min(rows).min(channels);
         Bytes::new(match self {
             Self::OneBit => rows * channels.div_ceil(8) + scales,
             Self::TwoBit => rows * channels.div_ceil(4) + scales,
-            Self::LowRank(r) => 2 * u64::from(r) * (rows + channels),
-            Self::LowRankInt4(r) => {
-                (u64::from(r) * (rows + channels)).div_ceil(2) + 8 * u64::from(r)
-            }
+            Self::TwoBitFitted => rows * channels.div_ceil(4) + scales + 4,
+            Self::Int8 => rows * channels + group_scales,
+            Self::Int4 => rows * channels.div_ceil(2) + group_scales,
+            Self::Fp8 => rows * channels + 2 * rows,
+            Self::LowRank(r) => 2 * rank(r) * (rows + channels),
+            Self::LowRankInt4(r) => (rank(r) * (rows + channels)).div_ceil(2) + 8 * rank(r),
             Self::Sparse(m) => {
                 let blocks = rows * channels.div_ceil(u64::from(m));
                 2 * blocks + blocks.div_ceil(2)
@@ -86,7 +122,13 @@ impl Compressor {
             Self::OneBit => Some(0.58),
             Self::TwoBit => Some(0.80),
             Self::LowRankInt4(32) => Some(0.26),
-            Self::LowRank(_) | Self::LowRankInt4(_) | Self::Sparse(_) => None,
+            Self::TwoBitFitted
+            | Self::Int8
+            | Self::Int4
+            | Self::Fp8
+            | Self::LowRank(_)
+            | Self::LowRankInt4(_)
+            | Self::Sparse(_) => None,
         }
     }
 }
@@ -96,6 +138,10 @@ impl fmt::Display for Compressor {
         match self {
             Self::OneBit => write!(f, "1bit"),
             Self::TwoBit => write!(f, "2bit"),
+            Self::TwoBitFitted => write!(f, "2bit-fitted"),
+            Self::Int8 => write!(f, "int8"),
+            Self::Int4 => write!(f, "int4"),
+            Self::Fp8 => write!(f, "fp8"),
             Self::LowRank(r) => write!(f, "lowrank({r})"),
             Self::LowRankInt4(r) => write!(f, "lowrank-int4({r})"),
             Self::Sparse(m) => write!(f, "sparse(1:{m})"),
@@ -127,6 +173,10 @@ impl FromStr for Compressor {
         match name {
             "1bit" => Ok(Self::OneBit),
             "2bit" => Ok(Self::TwoBit),
+            "2bit-fitted" => Ok(Self::TwoBitFitted),
+            "int8" => Ok(Self::Int8),
+            "int4" => Ok(Self::Int4),
+            "fp8" => Ok(Self::Fp8),
             _ => argument("lowrank-int4")
                 .map(Self::LowRankInt4)
                 .or_else(|| argument("lowrank").map(Self::LowRank))
@@ -170,6 +220,26 @@ mod tests {
     }
 
     #[test]
+    fn sizes_of_our_own_formats() {
+        // N = 1088, C = 3072 = 48 groups of 64; N C = 3,342,336; 2 x 48 N = 104,448; 2N = 2,176.
+        let own = [
+            ("2bit-fitted", 843_908),
+            ("int8", 3_446_784),
+            ("int4", 1_775_616),
+            ("fp8", 3_344_512),
+        ];
+        for (name, bytes) in own {
+            let compressor: Compressor = name.parse().unwrap();
+            assert_eq!(compressor.message_bytes(1088, 3072).get(), bytes, "{name}");
+        }
+        // A last group may be short: 3 rows of 65 channels have 2 groups each.
+        assert_eq!(Compressor::Int8.message_bytes(3, 65).get(), 195 + 12);
+        assert_eq!(Compressor::Int4.message_bytes(3, 65).get(), 99 + 12);
+        // A rank above min(N, C) would only add zero columns: it is capped.
+        assert_eq!(Compressor::LowRank(32).message_bytes(3, 65).get(), 6 * 68);
+    }
+
+    #[test]
     fn a_raw_warm_up_step_caps_any_compressor() {
         // 28 steps, 1 raw: at most 28.
         assert!(Compressor::LowRankInt4(1).run_ratio(1088, 3072, 28, 1) < 28.0);
@@ -179,6 +249,9 @@ mod tests {
     fn names_read_back_and_short_forms_are_read() {
         for (name, ..) in VECTORS {
             assert_eq!(name.parse::<Compressor>().unwrap().to_string(), name);
+        }
+        for compressor in Compressor::PALETTE {
+            assert_eq!(compressor.to_string().parse(), Ok(compressor));
         }
         assert_eq!("lowrank8".parse(), Ok(Compressor::LowRank(8)));
         assert_eq!("lowrank-int4(32)".parse(), Ok(Compressor::LowRankInt4(32)));
@@ -194,12 +267,11 @@ mod tests {
 
     #[test]
     fn more_channels_never_shrink_a_message() {
-        for (name, ..) in VECTORS {
-            let compressor: Compressor = name.parse().unwrap();
+        for compressor in Compressor::PALETTE {
             let sizes: Vec<_> = (1..200)
                 .map(|c| compressor.message_bytes(7, c).get())
                 .collect();
-            assert!(sizes.is_sorted(), "{name}");
+            assert!(sizes.is_sorted(), "{compressor}");
         }
     }
 }
