@@ -47,6 +47,7 @@ pub fn base_ms(model: &Model, video: bool) -> f64 {
         Architecture::Joint(joint) if joint.single == 0 && video => 2.2,
         Architecture::Joint(joint) if joint.single == 0 && model.hidden < 2500 => 0.52,
         Architecture::Asymmetric(_) => 2.2,
+        Architecture::ClassJoint(_) => 0.52,
         Architecture::Joint(_) | Architecture::SingleStream(_) | Architecture::Mixture(_) => 1.23,
     }
 }

@@ -58,7 +58,8 @@ impl Phases {
                 (1.0, 0.0)
             }
             Architecture::Cross(_) if model.name.starts_with("PixArt") => (0.0, 0.0),
-            Architecture::Factorised(_) => (0.0, 0.0),
+            // A class needs no encoder, pixels no decoder.
+            Architecture::Factorised(_) | Architecture::ClassJoint(_) => (0.0, 0.0),
             Architecture::LinearAttention(_) => (1.3, 0.0),
             _ if model.name == "SD3-medium" => (0.36, 0.0),
             // Whole-video VAEs without temporal caching take longer.

@@ -1,6 +1,7 @@
 //! The families of diffusion transformers: one variant each, with its widths and counts.
 
 use super::Model;
+use super::families::class_joint::ClassJoint;
 use super::families::cross::{Conditioning, Cross};
 use super::families::dual_stream::DualStream;
 use super::families::factorised::Factorised;
@@ -35,6 +36,8 @@ pub enum Architecture {
     Mixture(Mixture),
     /// Video and audio streams: LTX-2.
     DualStream(DualStream),
+    /// One stream of condition and image tokens, modulated by class: dit-digits.
+    ClassJoint(ClassJoint),
     /// Convolutions and transformers at three resolutions: SDXL.
     UNet(UNet),
 }
@@ -52,6 +55,7 @@ impl Architecture {
             Self::SingleStream(single) => single.layers(model, tokens),
             Self::Mixture(mixture) => mixture.layers(model, tokens),
             Self::DualStream(dual) => dual.layers(model, tokens),
+            Self::ClassJoint(joint) => joint.layers(model, tokens),
             Self::UNet(unet) => unet.layers(model, tokens),
         }
     }
@@ -82,6 +86,7 @@ impl Architecture {
             Self::SingleStream(_) => "DiT, single stream",
             Self::Mixture(_) => "MMDiT, mixture of experts",
             Self::DualStream(_) => "DiT, video and audio",
+            Self::ClassJoint(_) => "DiT, class, joint attention",
             Self::UNet(_) => "U-Net",
         }
     }

@@ -18,6 +18,7 @@ use thiserror::Error;
 
 pub use architecture::Architecture;
 pub use encoder::Encoder;
+pub use families::class_joint::ClassJoint;
 pub use families::cross::{Conditioning, Cross, CrossSplit, Reference, SizeEmbedding};
 pub use families::dual_stream::DualStream;
 pub use families::factorised::Factorised;

@@ -292,9 +292,23 @@ fn ulysses_degrees_match_the_published_ones() {
     }
 }
 
+/// Weight matrices and tables of `DigitsDiT`, biases and norm scales left out:
+/// 8 (6 + 4 + 2 x 3) 128^2 + (4 + 2 x 128 + 11 x 9) 128 + 2 x 128^2 + 4 x 128.
+#[test]
+fn the_recorded_model_has_its_parameters() {
+    let model = find("dit-digits").unwrap();
+    let work = model.workload(&model.default).unwrap();
+    assert_eq!((work.tokens.image, work.tokens.text), (256, 8));
+    let square = 128 * 128;
+    assert_eq!(
+        work.parameters(),
+        8 * 16 * square + (4 + 256 + 99) * 128 + 2 * square + 4 * 128
+    );
+}
+
 #[test]
 fn every_model_serves_its_default_and_answers_to_its_names() {
-    assert_eq!(known().len(), 35);
+    assert_eq!(known().len(), 36);
     for model in known() {
         let summary = model.summary();
         assert!(summary.blocks > 0 && !model.source.is_empty());

@@ -170,6 +170,14 @@ pub(super) const KL_16: Vae = image("AutoencoderKL, 16 channels", 83_819_683, 9_
 /// The same with 32 latent channels (FLUX.2).
 pub(super) const KL_32: Vae = image("AutoencoderKL, 32 channels", 84_046_115, 9_465_120);
 
+/// No VAE: the model works on pixels.
+pub(super) const NONE: Vae = Vae {
+    attention: MiddleAttention::None,
+    spatial: 1,
+    widest: 1,
+    ..image("none, pixels", 0, 0)
+};
+
 /// Deep-compression autoencoder, 32 x (SANA); its linear attention is in `first`.
 pub(super) const DC_AE: Vae = Vae {
     attention: MiddleAttention::None,

@@ -2,6 +2,7 @@
 
 use crate::workload::{AttentionCall, AttentionKind, CONDITION, Linear, Role, Split, Tokens};
 
+pub(crate) mod class_joint;
 pub(crate) mod cross;
 pub(crate) mod dual_stream;
 pub(crate) mod factorised;

@@ -2,8 +2,8 @@
 
 use super::super::encoder::{CLIP_G, CLIP_L, llama_8b, mistral_24b, qwen_vl_7b, qwen3_4b, t5_xxl};
 use super::super::{
-    Activation, Architecture, Guidance, GuidanceEmbedding, Joint, LastText, Latent, Mixture, Model,
-    Modulation, PatchEmbedder, SingleStream, TextStem, vae,
+    Activation, Architecture, ClassJoint, Guidance, GuidanceEmbedding, Joint, LastText, Latent,
+    Mixture, Model, Modulation, PatchEmbedder, SingleStream, TextStem, vae,
 };
 use super::{BASE, square};
 
@@ -157,5 +157,27 @@ pub(super) const Z_IMAGE: Model = Model {
     encoders: &[qwen3_4b(256)],
     default: square(1024, 9, Guidance::None, 256),
     source: "huggingface/diffusers@58eb52c models/transformers/transformer_z_image.py; Tongyi-MAI/Z-Image",
+    ..BASE
+};
+
+/// The small model whose trace comes with the repository: digits in pixel space, 32 x 32.
+pub(super) const DIT_DIGITS: Model = Model {
+    name: "dit-digits",
+    hidden: 128,
+    heads: 4,
+    head_dim: 32,
+    architecture: Architecture::ClassJoint(ClassJoint {
+        layers: 8,
+        feed_forward: 384,
+        classes: 11,
+    }),
+    latent: Latent {
+        spatial: 1,
+        ..Latent::image(1, 2)
+    },
+    encoders: &[],
+    vae: vae::NONE,
+    default: square(32, 28, Guidance::None, 8),
+    source: "traces/capture/ditplan_capture/dit.py",
     ..BASE
 };

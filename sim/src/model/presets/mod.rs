@@ -48,6 +48,7 @@ pub(super) const MODELS: &[Model] = &[
     cross::LTX_13B,
     video::LTX_2,
     cross::STEP_VIDEO,
+    image::DIT_DIGITS,
 ];
 
 /// What most models share; every model states its own name, shape, request, encoders and source.
