@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! x_t = b + swing(t) * d        b, d uniform in [-1, 1) for each element
-//! swing(t) = 0.4 * (1 - 2 t / T)^2        so that residuals are large at both ends, as a model's are
+//! swing(t) = 0.4 * (1 - 1.9 t / T)^2      so that residuals are large at both ends, as a model's are
 //! ```
 //! Guarantees: equal manifests give equal traces on every machine (the generator is SplitMix64, Steele,
 //! Lea and Flood, OOPSLA 2014).
@@ -14,7 +14,7 @@ use half::{bf16, f16};
 
 use crate::trace::{
     Capture, Device, DeviceKind, Dtype, Element, Format, Label, Manifest, ModelInfo, Recorded,
-    Sample, Sampler, State, Tensor, TokenOrder, Trace, TraceError, TraceWriter,
+    Sample, Sampler, State, Statistic, Tensor, TokenOrder, Trace, TraceError, TraceWriter, measure,
 };
 
 /// A manifest of `samples` samples, `layers` layers and `steps` steps; 4 text and 12 image tokens, 2
@@ -97,7 +97,7 @@ pub fn synthetic(directory: impl AsRef<Path>, manifest: &Manifest) -> Result<Tra
 #[must_use]
 pub fn values(manifest: &Manifest, step: u32, layer: u32, tensor: Tensor) -> Vec<f32> {
     let (model, recorded) = (&manifest.model, manifest.recorded_tokens());
-    let phase = 1.0 - 2.0 * f64::from(step) / f64::from(manifest.sampler.steps);
+    let phase = 1.0 - 1.9 * f64::from(step) / f64::from(manifest.sampler.steps);
     let swing = 0.4 * phase * phase;
     let mut values = Vec::with_capacity(manifest.shape().elements());
     for sample in manifest.recorded_samples() {
@@ -114,6 +114,26 @@ pub fn values(manifest: &Manifest, step: u32, layer: u32, tensor: Tensor) -> Vec
         }
     }
     values
+}
+
+/// The statistics of everything a trace holds, as a recorder writes them: by sample, step, layer, tensor.
+///
+/// # Errors
+/// Those of [`measure`].
+pub fn statistics(trace: &Trace) -> Result<Vec<Statistic>, TraceError> {
+    let mut rows = Vec::new();
+    let mut before = None;
+    for step in trace.steps() {
+        let view = trace.step(step)?;
+        for &layer in &trace.manifest().recorded.layers {
+            for tensor in Tensor::ALL {
+                rows.extend(measure(&view, before.as_ref(), layer, tensor)?);
+            }
+        }
+        before = Some(view);
+    }
+    rows.sort_by_key(|row| (row.sample, row.step, row.layer, row.tensor));
+    Ok(rows)
 }
 
 /// f32 values as little-endian bytes of another type.

@@ -32,7 +32,13 @@ mod file;
 mod manifest;
 mod mapping;
 mod open;
+mod quality;
+mod replay;
+mod rows;
+mod runs;
+mod selection;
 mod shard;
+mod statistics;
 mod validate;
 mod view;
 mod writer;
@@ -48,6 +54,12 @@ pub use manifest::{
     Sampler, State, TokenOrder,
 };
 pub use open::Trace;
+pub use quality::{Confidence, Family, QualityFile, Sensitivity, TensorWeight};
+pub use replay::{ErrorKind, ErrorRow, Phase};
+pub use rows::Row;
+pub use runs::{Purpose, Run, RunStrategy, Split};
+pub use selection::{Selection, convert, slice};
+pub use statistics::{Statistic, measure};
 pub use view::{NonFinite, Rows, Shape, StepView, Tensor, TensorView};
 pub use writer::TraceWriter;
 

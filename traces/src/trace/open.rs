@@ -130,6 +130,7 @@ impl Trace {
         Ok(StepView {
             path,
             step,
+            samples: self.manifest.recorded_samples(),
             shape: self.manifest.shape(),
             dtype: self.manifest.dtype,
             mapping,

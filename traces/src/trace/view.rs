@@ -100,6 +100,7 @@ impl fmt::Display for Shape {
 pub struct StepView {
     pub(super) path: PathBuf,
     pub(super) step: u32,
+    pub(super) samples: Vec<u32>,
     pub(super) shape: Shape,
     pub(super) dtype: Dtype,
     pub(super) mapping: Mapping,
@@ -111,6 +112,12 @@ impl StepView {
     #[must_use]
     pub fn step(&self) -> u32 {
         self.step
+    }
+
+    /// The samples of its tensors, as the manifest counts them.
+    #[must_use]
+    pub fn samples(&self) -> &[u32] {
+        &self.samples
     }
 
     /// The shard.
@@ -232,6 +239,16 @@ impl Rows<'_> {
         element::read(self.dtype, self.bytes, out);
     }
 
+    /// As [`read`](Self::read), from element `start` on, as many as `out` holds.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn block<E: Element>(&self, start: usize, out: &mut [E]) {
+        let size = self.dtype.size();
+        let bytes = &self.bytes[start * size..(start + out.len()) * size];
+        element::read(self.dtype, bytes, out);
+    }
+
     /// All elements in a vector of their own.
     #[must_use]
     pub fn to_vec<E: Element>(&self) -> Vec<E> {
@@ -245,13 +262,12 @@ impl Rows<'_> {
     pub fn non_finite(&self) -> Option<NonFinite> {
         const BLOCK: usize = 4096;
         let mut block = [0.0_f32; BLOCK];
-        let chunks = self.bytes.chunks(BLOCK * self.dtype.size());
-        for (place, bytes) in chunks.enumerate() {
-            let block = &mut block[..bytes.len() / self.dtype.size()];
-            element::read(self.dtype, bytes, block);
+        for start in (0..self.elements()).step_by(BLOCK) {
+            let block = &mut block[..BLOCK.min(self.elements() - start)];
+            self.block(start, block);
             if let Some(at) = block.iter().position(|value| !value.is_finite()) {
                 return Some(NonFinite {
-                    index: place * BLOCK + at,
+                    index: start + at,
                     value: block[at],
                 });
             }
