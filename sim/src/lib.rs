@@ -15,6 +15,8 @@ pub mod outcome;
 pub mod phases;
 pub mod plan;
 pub mod platform;
+pub mod quality;
+pub mod replay;
 pub mod simulate;
 pub mod testing;
 pub mod workload;

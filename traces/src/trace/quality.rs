@@ -123,6 +123,10 @@ pub struct QualityFile {
     /// Standard deviation of ln D over prompts, where measured.
     #[serde(default)]
     pub sigma_ln_prompt: Option<f64>,
+    /// PSNR of an output whose deviation is 1, in dB: 20 log10(peak / root mean square of the outputs),
+    /// mean over samples. An output of deviation D has 20 log10(D) less.
+    #[serde(default)]
+    pub psnr_at_unit_db: Option<f64>,
     /// Which runs, of which trace, fitted by what.
     pub source: String,
 }
@@ -206,6 +210,9 @@ impl QualityFile {
     fn check_spread(&self) -> Result<(), (&'static str, String)> {
         if let Some(spread) = self.sigma_ln_prompt {
             not_negative("it", spread).map_err(|what| ("sigma_ln_prompt", what))?;
+        }
+        if let Some(db) = self.psnr_at_unit_db {
+            not_negative("it", db).map_err(|what| ("psnr_at_unit_db", what))?;
         }
         if let Some(confidence) = &self.confidence {
             not_negative("sd_ln", confidence.sd_ln).map_err(|what| ("confidence.sd_ln", what))?;
