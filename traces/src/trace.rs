@@ -26,6 +26,7 @@
 //! Not modelled: attention's queries, more than one request at a time, compressed shards.
 
 mod checksum;
+mod curve;
 mod element;
 mod error;
 mod file;
@@ -47,6 +48,7 @@ mod writer;
 mod tests;
 
 pub use checksum::Checksum;
+pub use curve::{FLUX_STEPS, Grouping, Point, PublishedStep, curve, flux, flux_at};
 pub use element::{Dtype, Element};
 pub use error::TraceError;
 pub use manifest::{
