@@ -27,6 +27,18 @@ pub trait Figure {
         B::ErrorType: 'static;
 }
 
+/// Writes a figure as SVG or PNG, as the name ends.
+///
+/// # Errors
+/// What the backend says, or which endings there are.
+pub fn write(figure: &impl Figure, path: &Path) -> Result<(), Failure> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("svg") => write_svg(figure, path),
+        Some("png") => write_png(figure, path),
+        _ => Err("give a name that ends in .svg or .png".into()),
+    }
+}
+
 /// Writes a figure as SVG.
 ///
 /// # Errors

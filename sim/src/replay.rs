@@ -29,7 +29,7 @@ use topologies::Bytes;
 use traces::trace::{Dtype, StepView, Tensor, Trace, TraceError};
 
 pub use slot::{Measured, Slot, StepError};
-pub use table::{Replayed, Summary};
+pub use table::{Replayed, Step, Summary};
 
 /// What is replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]

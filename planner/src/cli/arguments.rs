@@ -8,6 +8,7 @@ use topologies::Bandwidth;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::replayed::ReplayArguments;
 use super::trace::TraceArguments;
 use crate::validate::Inputs;
 
@@ -29,6 +30,8 @@ pub(super) enum Command {
     Simulate(SimulateArguments),
     /// Compare predictions with measured kernels, collectives and published runs
     Validate(ValidateArguments),
+    /// Run the compressors over a recorded trace: rate and error of every layer and step
+    Replay(ReplayArguments),
     /// Inspect, check, slice and convert recorded activations
     Trace(TraceArguments),
     /// List the known models

@@ -10,6 +10,7 @@ mod asked;
 mod choice;
 mod contract;
 mod listing;
+mod replayed;
 #[cfg(test)]
 mod sample;
 mod simulated;
@@ -31,6 +32,7 @@ pub fn answer(arguments: &Arguments) -> Result<String> {
         Command::Plan(wanted) => choice::answer(wanted),
         Command::Simulate(wanted) => simulated::answer(wanted),
         Command::Validate(wanted) => validated::answer(wanted),
+        Command::Replay(typed) => replayed::answer(typed),
         Command::Trace(wanted) => trace::answer(wanted),
         Command::Models(format) => Ok(listing::models(*format)),
         Command::Machines(format) => Ok(listing::machines(*format)),

@@ -6,7 +6,7 @@ use kernels::Compressor;
 use topologies::Bytes;
 use traces::trace::{ErrorKind, ErrorRow, Phase, Tensor};
 
-use super::{Method, PHASES, Replay, Setting, Slot};
+use super::{Method, PHASES, Replay, Setting, Slot, StepError};
 
 /// A replayed trace: every slot, in the order of [`Replay::slots`].
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +60,62 @@ impl Replay {
     }
 }
 
+/// One method at one step of a layer's K or V: energies summed over samples and shards.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// The method.
+    pub method: Method,
+    /// The layer.
+    pub layer: u32,
+    /// K or V.
+    pub tensor: Tensor,
+    /// The step.
+    pub step: u32,
+    /// Bytes of one rank's message.
+    pub bytes: Bytes,
+    /// Squared norms.
+    pub energy: StepError,
+}
+
+impl Step {
+    /// ||x - prediction|| / ||x||.
+    #[must_use]
+    pub fn relative_residual(&self) -> f64 {
+        (self.energy.residual / self.energy.activation).sqrt()
+    }
+
+    /// ||e|| / ||x||.
+    #[must_use]
+    pub fn relative_error(&self) -> f64 {
+        (self.energy.error / self.energy.activation).sqrt()
+    }
+}
+
 impl Replayed {
+    /// Every method at every step of every layer's K and V.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Step> {
+        let mut all = Vec::new();
+        for ((layer, tensor), slots) in self.groups() {
+            for (index, method) in self.methods().into_iter().enumerate() {
+                for step in 0..self.squared_weights.len() {
+                    let mut energy = StepError::default();
+                    for slot in &slots {
+                        let one = slot.methods[index].steps[step];
+                        energy.activation += one.activation;
+                        energy.residual += one.residual;
+                        energy.error += one.error;
+                    }
+                    let warm = step < self.setting.protocol.warmup as usize;
+                    let bytes = if warm { self.raw } else { slots[0].methods[index].bytes };
+                    let step = step as u32;
+                    all.push(Step { method, layer, tensor, step, bytes, energy });
+                }
+            }
+        }
+        all
+    }
+
     /// The methods, in the order of the slots' results.
     #[must_use]
     pub fn methods(&self) -> Vec<Method> {

@@ -48,7 +48,7 @@ impl Source {
 }
 
 /// A bar on standard error; invisible where that is not a terminal.
-fn progress(length: u64, what: &'static str) -> ProgressBar {
+pub(super) fn progress(length: u64, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:24} {wide_bar} {percent:>3} %");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length)

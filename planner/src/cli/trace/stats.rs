@@ -96,20 +96,7 @@ fn statistics(trace: &Trace) -> Result<Vec<Statistic>, TraceError> {
 
 /// Writes the picture; the name's ending says how.
 fn draw(curves: &Curves, path: &Path) -> Result<()> {
-    let written = match path.extension().and_then(|ending| ending.to_str()) {
-        Some("svg") => figure::write_svg(curves, path),
-        Some("png") => figure::write_png(curves, path),
-        _ => bail!(
-            "--plot {}: give a name that ends in .svg or .png",
-            path.display()
-        ),
-    };
-    written.map_err(|error| {
-        anyhow!(
-            "{} cannot be written ({error}): choose a folder that you may write to",
-            path.display()
-        )
-    })
+    figure::write(curves, path).map_err(|error| anyhow!("--plot {}: {error}", path.display()))
 }
 
 /// The point of a tensor, or of both, at a step.

@@ -1,0 +1,88 @@
+//! Relative error over the steps, a line for each compressor: K left, V right.
+
+use std::collections::BTreeMap;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use sim::replay::Replayed;
+use traces::trace::Tensor;
+
+use crate::figure::{Failure, Figure};
+
+/// A compressor's relative error by step.
+type Line = (String, Vec<(f64, f64)>);
+
+/// The picture.
+pub(super) struct Errors {
+    title: String,
+    panels: [Vec<Line>; 2],
+}
+
+impl Errors {
+    /// The errors of a replayed trace, over all layers and samples.
+    pub(super) fn new(title: String, replayed: &Replayed) -> Self {
+        let panel = |tensor: Tensor| -> Vec<Line> {
+            let mut lines = Vec::new();
+            for method in replayed.methods() {
+                let mut sums: BTreeMap<u32, (f64, u32)> = BTreeMap::new();
+                for step in replayed.steps() {
+                    if step.method == method && step.tensor == tensor && step.energy.error > 0.0 {
+                        let sum = sums.entry(step.step).or_default();
+                        sum.0 += step.relative_error().powi(2);
+                        sum.1 += 1;
+                    }
+                }
+                let rms = |(step, (sum, count)): (u32, (f64, u32))| (f64::from(step), (sum / f64::from(count)).sqrt());
+                lines.push((method.to_string(), sums.into_iter().map(rms).collect()));
+            }
+            lines
+        };
+        Self { title, panels: Tensor::ALL.map(panel) }
+    }
+}
+
+impl Figure for Errors {
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<(), Failure>
+    where
+        B::ErrorType: 'static,
+    {
+        let area = area.titled(&self.title, ("sans-serif", 22))?;
+        let values = || self.panels.iter().flatten().flat_map(|line| &line.1);
+        let last = values().map(|at| at.0).fold(1.0, f64::max);
+        let low = values().map(|at| at.1).fold(f64::INFINITY, f64::min);
+        let high = values().map(|at| at.1).fold(0.0, f64::max);
+        let (low, high) = if low < high { (low * 0.7, high * 1.5) } else { (1e-4, 1.0) };
+        for (panel, (lines, name)) in area.split_evenly((1, 2)).iter().zip(self.panels.iter().zip(["K", "V"])) {
+            let mut chart = ChartBuilder::on(panel)
+                .caption(name, ("sans-serif", 18))
+                .margin(10)
+                .x_label_area_size(40)
+                .y_label_area_size(60)
+                .build_cartesian_2d(0.0..last, (low..high).log_scale())?;
+            chart
+                .configure_mesh()
+                .x_desc("step")
+                .y_desc("||e|| / ||x||")
+                .y_label_formatter(&|value| format!("{:.2} %", 100.0 * value))
+                .label_style(("sans-serif", 13))
+                .light_line_style(WHITE)
+                .draw()?;
+            for (index, (label, points)) in lines.iter().enumerate() {
+                let style = Palette99::pick(index).stroke_width(2);
+                chart
+                    .draw_series(LineSeries::new(points.iter().copied(), style))?
+                    .label(label)
+                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
+            }
+            if name == "V" {
+                chart
+                    .configure_series_labels()
+                    .position(SeriesLabelPosition::UpperRight)
+                    .label_font(("sans-serif", 12))
+                    .background_style(WHITE.mix(0.8))
+                    .draw()?;
+            }
+        }
+        Ok(())
+    }
+}
