@@ -1,0 +1,344 @@
+//! `1bit`, `2bit` and `2bit-fitted`: signs, one magnitude bit, and a scale u_n v_c of rank one.
+//!
+//! ```text
+//! v_c = mean_n |R|    t_n = mean_c |R|    g = mean_n t_n    u_n = t_n / g (0 where g = 0)
+//! s = u_n v_c of the fp16 values;  1bit: +-s;  2bit: +-a0 s or +-a1 s, the larger where |R| > t s
+//! ```
+//! `2bit` has a = (.5, 2) and t = 1; `2bit-fitted` sends a and has t = (a0 + a1) / 2.
+//!
+//! A message is the codes of all rows, u, v, and for `2bit-fitted` a0 and a1.
+
+use super::float16::{narrow_f16, vectorised, widen_f16};
+use super::histogram;
+use super::rows::{Residual, read_f16, write_f16};
+use super::shape::{Rows, STRIP_ROWS, Shape, in_order};
+use crate::compressor::Compressor;
+
+/// Lanes of the running sums: fixed, so that sums do not depend on the processor.
+const LANES: usize = 16;
+/// Flags turned to codes at a time.
+const FLAGS: usize = 512;
+
+/// The two magnitudes in units of s, and where the larger begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Levels {
+    pub low: f32,
+    pub high: f32,
+    pub threshold: f32,
+}
+
+const FIXED: Levels = Levels {
+    low: 0.5,
+    high: 2.0,
+    threshold: 1.0,
+};
+
+impl Levels {
+    /// The level of a code whose two bits stand at the top.
+    #[inline(always)]
+    fn of(self, code: u32) -> f32 {
+        if code & 0x4000_0000 == 0 {
+            self.low
+        } else {
+            self.high
+        }
+    }
+
+    /// From the two fp16 of a fitted message.
+    fn fitted(low: u16, high: u16) -> Self {
+        let (low, high) = (widen_f16(low), widen_f16(high));
+        Self {
+            low,
+            high,
+            threshold: 0.5 * (low + high),
+        }
+    }
+}
+
+/// u and v, as the receiver reads them.
+pub(crate) struct Scales {
+    pub rows: Vec<f32>,
+    pub channels: Vec<f32>,
+}
+
+vectorised! {
+    /// Adds the magnitudes of a row to the channels' sums; the row's own sum.
+    fn add_magnitudes(row: &[f32], channels: &mut [f32]) -> f64 {
+        let mut lanes = [0.0f32; LANES];
+        let mut values = row.chunks_exact(LANES);
+        let mut sums = channels.chunks_exact_mut(LANES);
+        for (values, sums) in (&mut values).zip(&mut sums) {
+            for lane in 0..LANES {
+                let magnitude = values[lane].abs();
+                lanes[lane] += magnitude;
+                sums[lane] += magnitude;
+            }
+        }
+        let rest = values.remainder().iter().zip(sums.into_remainder());
+        for (lane, (value, sum)) in rest.enumerate() {
+            lanes[lane] += value.abs();
+            *sum += value.abs();
+        }
+        lanes.iter().map(|&lane| f64::from(lane)).sum()
+    }
+
+    fn add_to_totals(partial: &[f32], totals: &mut [f64]) {
+        for (total, &partial) in totals.iter_mut().zip(partial) {
+            *total += f64::from(partial);
+        }
+    }
+
+    /// Bits R >= 0, eight channels a byte, the first lowest.
+    fn pack_signs(row: &[f32], out: &mut [u8]) {
+        let mut flags = [0u8; FLAGS];
+        for (row, out) in row.chunks(FLAGS).zip(out.chunks_mut(FLAGS / 8)) {
+            for (flag, &value) in flags.iter_mut().zip(row) {
+                *flag = u8::from(value >= 0.0);
+            }
+            flags[row.len()..].fill(0);
+            for (byte, eight) in out.iter_mut().zip(flags.chunks_exact(8)) {
+                let eight: [u8; 8] = eight.try_into().expect("chunks of eight");
+                // Byte i, shifted left by 56 - 7i, has its lowest bit at 56 + i.
+                let spread = u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080);
+                *byte = (spread >> 56) as u8;
+            }
+        }
+    }
+
+    /// Codes (R >= 0) << 1 | (|R| > t s), four channels a byte, the first lowest.
+    fn pack_pairs(row: &[f32], u: f32, v: &[f32], threshold: f32, out: &mut [u8]) {
+        let mut flags = [0u8; FLAGS];
+        let rows = row.chunks(FLAGS).zip(v.chunks(FLAGS));
+        for ((row, v), out) in rows.zip(out.chunks_mut(FLAGS / 4)) {
+            for ((flag, &value), &v) in flags.iter_mut().zip(row).zip(v) {
+                let large = value.abs() > threshold * (u * v);
+                *flag = (u8::from(value >= 0.0) << 1) | u8::from(large);
+            }
+            flags[row.len()..].fill(0);
+            for (byte, four) in out.iter_mut().zip(flags.chunks_exact(4)) {
+                let four: [u8; 4] = four.try_into().expect("chunks of four");
+                // Byte i, shifted left by 24 - 6i, has its lowest bit at 24 + 2i.
+                let spread = u32::from_le_bytes(four).wrapping_mul(0x0104_1040);
+                *byte = (spread >> 24) as u8;
+            }
+        }
+    }
+
+    fn unpack_signs(bytes: &[u8], u: f32, v: &[f32], out: &mut [f32]) {
+        let (whole, bytes) = bytes.split_at(out.len() / LANES * 2);
+        let mut outs = out.chunks_exact_mut(LANES);
+        let mut scales = v.chunks_exact(LANES);
+        for ((pair, out), v) in whole.chunks_exact(2).zip(&mut outs).zip(&mut scales) {
+            let codes = u32::from(u16::from_le_bytes([pair[0], pair[1]]));
+            for lane in 0..LANES {
+                out[lane] = signed(u * v[lane], codes << (31 - lane));
+            }
+        }
+        let rest = outs.into_remainder().iter_mut().zip(scales.remainder());
+        for (lane, (out, &v)) in rest.enumerate() {
+            *out = signed(u * v, u32::from(bytes[lane / 8]) << (31 - lane % 8));
+        }
+    }
+
+    fn unpack_pairs(bytes: &[u8], u: f32, v: &[f32], levels: Levels, out: &mut [f32]) {
+        let (whole, bytes) = bytes.split_at(out.len() / LANES * 4);
+        let mut outs = out.chunks_exact_mut(LANES);
+        let mut scales = v.chunks_exact(LANES);
+        for ((four, out), v) in whole.chunks_exact(4).zip(&mut outs).zip(&mut scales) {
+            let codes = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+            for lane in 0..LANES {
+                let code = codes << (30 - 2 * lane);
+                out[lane] = signed(levels.of(code) * (u * v[lane]), code);
+            }
+        }
+        let rest = outs.into_remainder().iter_mut().zip(scales.remainder());
+        for (lane, (out, &v)) in rest.enumerate() {
+            let code = u32::from(bytes[lane / 4]) << (30 - 2 * (lane % 4));
+            *out = signed(levels.of(code) * (u * v), code);
+        }
+    }
+}
+
+/// A positive scale, negative where the top bit is 0.
+#[inline(always)]
+fn signed(scale: f32, top_bit: u32) -> f32 {
+    f32::from_bits(scale.to_bits() | (!top_bit & 0x8000_0000))
+}
+
+/// Sums of magnitudes, and what `coded` does with each strip meanwhile.
+fn measure(
+    source: &impl Residual,
+    shape: Shape,
+    codes: &mut [u8],
+    coded: impl Fn(&[f32], &mut [u8]) + Sync + Send,
+) -> Result<Scales, usize> {
+    let channels = shape.channels();
+    let width = codes.len() / shape.rows();
+    let mut row_sums = vec![0.0f64; shape.rows()];
+    let sums = row_sums.chunks_mut(shape.chunk_rows());
+    let codes = codes.chunks_mut(shape.chunk_rows() * width);
+    let tasks = shape.chunks().zip(sums).zip(codes);
+    let partials: Vec<Result<Vec<f32>, usize>> = in_order(tasks, |((rows, row_sums), codes)| {
+        let mut buffer = shape.strip_buffer();
+        let mut partial = vec![0.0f32; channels];
+        let mut next = row_sums.iter_mut().zip(codes.chunks_mut(width));
+        for strip in rows.strips() {
+            let residual = &mut buffer[..strip.count * channels];
+            source.strip(strip, residual)?;
+            for (row, (sum, codes)) in residual.chunks(channels).zip(&mut next) {
+                *sum = add_magnitudes(row, &mut partial);
+                coded(row, codes);
+            }
+        }
+        Ok(partial)
+    });
+    let mut totals = vec![0.0f64; channels];
+    for partial in partials {
+        add_to_totals(&partial?, &mut totals);
+    }
+    Ok(scales(&row_sums, &totals, shape))
+}
+
+/// u and v, rounded to fp16.
+fn scales(row_sums: &[f64], channel_sums: &[f64], shape: Shape) -> Scales {
+    let (rows, channels) = (shape.rows() as f64, shape.channels() as f64);
+    let means: Vec<f64> = row_sums.iter().map(|sum| sum / channels).collect();
+    let mean = means.iter().sum::<f64>() / rows;
+    let fp16 = |value: f64| widen_f16(narrow_f16(value as f32));
+    let u = |t: &f64| if mean > 0.0 { fp16(t / mean) } else { 0.0 };
+    Scales {
+        rows: means.iter().map(u).collect(),
+        channels: channel_sums.iter().map(|sum| fp16(sum / rows)).collect(),
+    }
+}
+
+fn write_scales(scales: &Scales, out: &mut [u8]) {
+    let (u, v) = out.split_at_mut(2 * scales.rows.len());
+    write_f16(&scales.rows, u);
+    write_f16(&scales.channels, v);
+}
+
+/// Writes a `1bit` message: the signs are packed while the sums are made.
+pub(crate) fn encode_one_bit(
+    source: &impl Residual,
+    shape: Shape,
+    message: &mut [u8],
+) -> Result<(), usize> {
+    let (codes, side) = message.split_at_mut(shape.rows() * shape.channels().div_ceil(8));
+    let scales = measure(source, shape, codes, pack_signs)?;
+    write_scales(&scales, side);
+    Ok(())
+}
+
+/// Writes a `2bit` message.
+pub(crate) fn encode_two_bit(
+    source: &impl Residual,
+    shape: Shape,
+    message: &mut [u8],
+) -> Result<(), usize> {
+    let (codes, side) = message.split_at_mut(shape.rows() * shape.channels().div_ceil(4));
+    let scales = measure(source, shape, codes, |_, _| ())?;
+    write_scales(&scales, side);
+    pack(source, shape, &scales, FIXED, codes)
+}
+
+/// Writes a `2bit-fitted` message.
+pub(crate) fn encode_fitted(
+    source: &impl Residual,
+    shape: Shape,
+    message: &mut [u8],
+) -> Result<(), usize> {
+    let (codes, side) = message.split_at_mut(shape.rows() * shape.channels().div_ceil(4));
+    let (side, magnitudes) = side.split_at_mut(side.len() - 4);
+    let scales = measure(source, shape, codes, |_, _| ())?;
+    write_scales(&scales, side);
+    let fitted =
+        histogram::measure(source, shape, &scales)?.fit([FIXED.low, FIXED.high].map(f64::from));
+    let [low, high] = fitted.map(|level| narrow_f16(level as f32));
+    magnitudes[..2].copy_from_slice(&low.to_le_bytes());
+    magnitudes[2..].copy_from_slice(&high.to_le_bytes());
+    pack(source, shape, &scales, Levels::fitted(low, high), codes)
+}
+
+/// Writes 2-bit codes.
+fn pack(
+    source: &impl Residual,
+    shape: Shape,
+    scales: &Scales,
+    levels: Levels,
+    codes: &mut [u8],
+) -> Result<(), usize> {
+    let channels = shape.channels();
+    let width = channels.div_ceil(4);
+    let tasks = shape
+        .chunks()
+        .zip(codes.chunks_mut(shape.chunk_rows() * width));
+    let done = in_order(tasks, |(rows, codes)| {
+        let mut buffer = shape.strip_buffer();
+        for (strip, codes) in rows.strips().zip(codes.chunks_mut(STRIP_ROWS * width)) {
+            let residual = &mut buffer[..strip.count * channels];
+            source.strip(strip, residual)?;
+            let row_scales = &scales.rows[strip.first..];
+            let lines = residual.chunks(channels).zip(codes.chunks_mut(width));
+            for ((row, codes), &u) in lines.zip(row_scales) {
+                pack_pairs(row, u, &scales.channels, levels.threshold, codes);
+            }
+        }
+        Ok(())
+    });
+    done.into_iter().collect()
+}
+
+/// A message of the family.
+pub(crate) struct Decoder<'a> {
+    codes: &'a [u8],
+    width: usize,
+    scales: Scales,
+    /// None where there are signs alone.
+    levels: Option<Levels>,
+}
+
+impl<'a> Decoder<'a> {
+    /// Reads the scales of a message of the right length.
+    pub(crate) fn new(compressor: Compressor, message: &'a [u8], shape: Shape) -> Self {
+        let per_byte = if compressor == Compressor::OneBit {
+            8
+        } else {
+            4
+        };
+        let width = shape.channels().div_ceil(per_byte);
+        let (codes, side) = message.split_at(shape.rows() * width);
+        let (u, v) = side.split_at(2 * shape.rows());
+        let (v, magnitudes) = v.split_at(2 * shape.channels());
+        let levels = match magnitudes {
+            [a, b, c, d] => Some(Levels::fitted(
+                u16::from_le_bytes([*a, *b]),
+                u16::from_le_bytes([*c, *d]),
+            )),
+            _ if compressor == Compressor::OneBit => None,
+            _ => Some(FIXED),
+        };
+        Self {
+            codes,
+            width,
+            scales: Scales {
+                rows: read_f16(u),
+                channels: read_f16(v),
+            },
+            levels,
+        }
+    }
+
+    /// Decodes a strip.
+    pub(crate) fn strip(&self, rows: Rows, out: &mut [f32]) {
+        let v = &self.scales.channels;
+        let codes = self.codes[rows.first * self.width..].chunks(self.width);
+        let scales = &self.scales.rows[rows.first..];
+        for ((out, codes), &u) in out.chunks_mut(v.len()).zip(codes).zip(scales) {
+            match self.levels {
+                None => unpack_signs(codes, u, v, out),
+                Some(levels) => unpack_pairs(codes, u, v, levels, out),
+            }
+        }
+    }
+}
