@@ -29,6 +29,7 @@ mod solve;
 pub mod store;
 mod table;
 mod tables;
+pub mod wire;
 
 pub use compressor::{Compressor, UnknownCompressor};
 pub use cost::{Cost, CostModel, Miss, Provenance};

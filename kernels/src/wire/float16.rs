@@ -50,12 +50,12 @@ fn least(a: f32, b: f32) -> f32 {
 impl Bits16 for F16 {
     const NOT_FINITE: u16 = 0x7C00;
 
-    /// Shifting the exponent field leaves a bias of 15 where 127 is due: times 2^112.
+    /// Shifting sign, exponent and fraction to their places leaves a bias of 15 where 127 is due:
+    /// times 2^112.
     #[inline(always)]
     fn widen(bits: u16) -> f32 {
-        let magnitude = f32::from_bits(u32::from(bits & 0x7FFF) << 13);
-        let scaled = magnitude * f32::from_bits((112 + 127) << 23);
-        f32::from_bits(scaled.to_bits() | (u32::from(bits & 0x8000) << 16))
+        let extended = i32::from(bits.cast_signed()).cast_unsigned();
+        f32::from_bits((extended << 13) & 0x8FFF_E000) * f32::from_bits((112 + 127) << 23)
     }
 
     #[inline(always)]
@@ -64,7 +64,8 @@ impl Bits16 for F16 {
         let magnitude = least(value.abs(), 65504.0);
         let bits = magnitude.to_bits();
         let odd = (bits >> 13) & 1;
-        let normal = ((bits + 0xFFF + odd) >> 13).wrapping_sub(112 << 10);
+        let rounding = 0xFFFu32.wrapping_sub(112 << 23);
+        let normal = bits.wrapping_add(rounding).wrapping_add(odd) >> 13;
         // Below 2^-14 the spacing is 2^-24, which is that of numbers from 0.5 to 1.
         let subnormal = (magnitude + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
         let below = magnitude < f32::from_bits((127 - 14) << 23);

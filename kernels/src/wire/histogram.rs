@@ -2,7 +2,8 @@
 //!
 //! 1024 bins over [0, 8), the last open. A bin keeps the sums of |R| s and of s^2 of its members;
 //! the level that minimises sum (|R| - a s)^2 over some bins is the quotient of their sums. A bin
-//! belongs to the lower level if its middle is below the threshold (a0 + a1) / 2. Elements with
+//! belongs to the lower level if its middle is below the threshold (a0 + a1) / 2, the open one always
+//! to the upper. Elements with
 //! s = 0 decode to 0 whatever the levels are, so they are left out.
 
 use super::float16::vectorised;
@@ -75,7 +76,7 @@ impl Histogram {
         for _ in 0..ROUNDS {
             let threshold = f64::midpoint(levels[0], levels[1]);
             let below = |bin: usize| (bin as f64 + 0.5) / f64::from(BINS_PER_UNIT) < threshold;
-            let split = (0..BINS).find(|&bin| !below(bin)).unwrap_or(BINS);
+            let split = (0..BINS - 1).find(|&bin| !below(bin)).unwrap_or(BINS - 1);
             for (level, members) in levels.iter_mut().zip([0..split, split..BINS]) {
                 let squares: f64 = self.squares[members.clone()].iter().sum();
                 if squares > 0.0 {

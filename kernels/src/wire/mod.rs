@@ -33,12 +33,12 @@ mod sparse;
 pub use base::BaseFormat;
 pub use error::{Place, Tensor, WireError};
 pub use float16::Half;
-pub use protocol::{Exchanged, Feedback, Loopback, Order, Protocol, Receiver, Sender};
+pub use protocol::{Exchanged, Feedback, Loopback, Order, Protocol, Receiver, Sender, Subspace};
 pub use protocol::{receive_pair, send_pair};
 pub use shape::{Matrix, Shape};
 
 use crate::compressor::Compressor;
-use low_rank::Subspace;
+use low_rank::Subspace as Factors;
 use rows::{Decoder, Given, Residual};
 
 /// The bytes of one message, without header.
@@ -118,7 +118,7 @@ fn encode_into(
     compressor: Compressor,
     source: &impl Residual,
     shape: Shape,
-    subspace: &mut Option<Subspace>,
+    subspace: &mut Option<Factors>,
     message: &mut Vec<u8>,
 ) -> Result<(), usize> {
     message.resize(compressor.wire_bytes(shape), 0);
@@ -147,3 +147,6 @@ fn encode_into(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

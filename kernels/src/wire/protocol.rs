@@ -22,7 +22,7 @@ use topologies::Bytes;
 
 use super::rows::{Decoder, check_length, first_non_finite_bytes, read_bits, write_bits};
 use super::{
-    BaseFormat, Half, Matrix, Message, Place, Shape, Subspace, Tensor, WireError, encode_into,
+    BaseFormat, Factors, Half, Matrix, Message, Place, Shape, Tensor, WireError, encode_into,
 };
 use crate::compressor::Compressor;
 
@@ -48,6 +48,17 @@ pub enum Feedback {
     Off,
 }
 
+/// What the subspace iteration of a low-rank encoder starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subspace {
+    /// The fixed signs, with two rounds: residuals of later steps need not resemble each other. On the
+    /// repository's trace this carries more of the residual than a warm start.
+    #[default]
+    Fresh,
+    /// The factors of the last message, with one round: half the work.
+    Warm,
+}
+
 /// What sender and receiver agree on besides the compressor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Protocol {
@@ -59,6 +70,8 @@ pub struct Protocol {
     pub warmup: u32,
     /// How a base is stored.
     pub base: BaseFormat,
+    /// What low-rank encoders start from; receivers need not know.
+    pub subspace: Subspace,
 }
 
 impl Default for Protocol {
@@ -69,6 +82,7 @@ impl Default for Protocol {
             feedback: Feedback::On,
             warmup: 1,
             base: BaseFormat::F16,
+            subspace: Subspace::Fresh,
         }
     }
 }
@@ -91,7 +105,7 @@ impl Protocol {
 pub struct Sender {
     compressor: Compressor,
     state: State,
-    subspace: Option<Subspace>,
+    subspace: Option<Factors>,
 }
 
 /// The side that reconstructs it.
@@ -140,6 +154,9 @@ impl Sender {
             self.state.store(x.bits());
             return Ok(());
         }
+        if self.state.protocol().subspace == Subspace::Fresh {
+            self.subspace = None;
+        }
         let shape = x.shape();
         let source = self.state.residual(x);
         encode_into(
@@ -173,6 +190,11 @@ impl Sender {
     pub fn restart(&mut self) {
         self.state.restart();
         self.subspace = None;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &State {
+        &self.state
     }
 
     fn check_format(&self, x: Matrix<'_>, place: Place) -> Result<(), WireError> {
@@ -247,6 +269,11 @@ impl Receiver {
     /// Forgets everything, as [`Sender::restart`].
     pub fn restart(&mut self) {
         self.state.restart();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &State {
+        &self.state
     }
 
     fn check(&self, message: &[u8]) -> Result<(), WireError> {

@@ -34,6 +34,16 @@ const FIXED: Levels = Levels {
 };
 
 impl Levels {
+    /// The level of a code whose two bits stand at the top.
+    #[inline(always)]
+    fn of(self, code: u32) -> f32 {
+        if code & 0x4000_0000 == 0 {
+            self.low
+        } else {
+            self.high
+        }
+    }
+
     /// From the two fp16 of a fitted message.
     fn fitted(low: u16, high: u16) -> Self {
         let (low, high) = (widen_f16(low), widen_f16(high));
@@ -115,48 +125,44 @@ vectorised! {
     }
 
     fn unpack_signs(bytes: &[u8], u: f32, v: &[f32], out: &mut [f32]) {
-        let mut outs = out.chunks_exact_mut(8);
-        let mut scales = v.chunks_exact(8);
-        for ((&byte, out), v) in bytes.iter().zip(&mut outs).zip(&mut scales) {
-            let minus = u32::from(!byte);
-            for lane in 0..8 {
-                let sign = ((minus >> lane) & 1) << 31;
-                out[lane] = f32::from_bits((u * v[lane]).to_bits() | sign);
+        let (whole, bytes) = bytes.split_at(out.len() / LANES * 2);
+        let mut outs = out.chunks_exact_mut(LANES);
+        let mut scales = v.chunks_exact(LANES);
+        for ((pair, out), v) in whole.chunks_exact(2).zip(&mut outs).zip(&mut scales) {
+            let codes = u32::from(u16::from_le_bytes([pair[0], pair[1]]));
+            for lane in 0..LANES {
+                out[lane] = signed(u * v[lane], codes << (31 - lane));
             }
         }
         let rest = outs.into_remainder().iter_mut().zip(scales.remainder());
         for (lane, (out, &v)) in rest.enumerate() {
-            let sign = (u32::from(!bytes[bytes.len() - 1] >> lane) & 1) << 31;
-            *out = f32::from_bits((u * v).to_bits() | sign);
+            *out = signed(u * v, u32::from(bytes[lane / 8]) << (31 - lane % 8));
         }
     }
 
     fn unpack_pairs(bytes: &[u8], u: f32, v: &[f32], levels: Levels, out: &mut [f32]) {
-        let value = |code: u32, v: f32| {
-            let level = if code & 1 == 0 { levels.low } else { levels.high };
-            let sign = (!code & 2) << 30;
-            f32::from_bits((level * (u * v)).to_bits() | sign)
-        };
-        let mut outs = out.chunks_exact_mut(8);
-        let mut scales = v.chunks_exact(8);
-        let mut pairs = bytes.chunks_exact(2);
-        for ((pair, out), v) in (&mut pairs).zip(&mut outs).zip(&mut scales) {
-            let codes = u32::from(u16::from_le_bytes([pair[0], pair[1]]));
-            for lane in 0..8 {
-                out[lane] = value(codes >> (2 * lane), v[lane]);
+        let (whole, bytes) = bytes.split_at(out.len() / LANES * 4);
+        let mut outs = out.chunks_exact_mut(LANES);
+        let mut scales = v.chunks_exact(LANES);
+        for ((four, out), v) in whole.chunks_exact(4).zip(&mut outs).zip(&mut scales) {
+            let codes = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+            for lane in 0..LANES {
+                let code = codes << (30 - 2 * lane);
+                out[lane] = signed(levels.of(code) * (u * v[lane]), code);
             }
         }
-        let done = out_len_done(v.len());
         let rest = outs.into_remainder().iter_mut().zip(scales.remainder());
         for (lane, (out, &v)) in rest.enumerate() {
-            *out = value(u32::from(bytes[(done + lane) / 4]) >> (2 * (lane % 4)), v);
+            let code = u32::from(bytes[lane / 4]) << (30 - 2 * (lane % 4));
+            *out = signed(levels.of(code) * (u * v), code);
         }
     }
 }
 
-/// Channels that whole groups of eight cover.
-fn out_len_done(channels: usize) -> usize {
-    channels / 8 * 8
+/// A positive scale, negative where the top bit is 0.
+#[inline(always)]
+fn signed(scale: f32, top_bit: u32) -> f32 {
+    f32::from_bits(scale.to_bits() | (!top_bit & 0x8000_0000))
 }
 
 /// Sums of magnitudes, and what `coded` does with each strip meanwhile.

@@ -103,7 +103,11 @@ pub(super) fn answer(typed: &ReplayArguments) -> Result<String> {
         write_steps(&replayed, path)?;
     }
     if let Some(path) = &typed.plot {
-        let title = format!("{}, {steps} steps, {} ranks", trace.manifest().model.name, typed.ranks);
+        let title = format!(
+            "{}, {steps} steps, {} ranks",
+            trace.manifest().model.name,
+            typed.ranks
+        );
         let drawn = figure::write(&picture::Errors::new(title, &replayed), path);
         drawn.map_err(|error| anyhow!("--plot {}: {error}", path.display()))?;
     }
@@ -114,18 +118,29 @@ pub(super) fn answer(typed: &ReplayArguments) -> Result<String> {
 }
 
 fn setting(typed: &ReplayArguments) -> Result<Setting> {
-    let named = typed.compressors.iter().map(|name| Ok(name.parse::<Compressor>()?));
+    let named = typed
+        .compressors
+        .iter()
+        .map(|name| Ok(name.parse::<Compressor>()?));
     let named = named.collect::<Result<Vec<_>>>()?;
     Ok(Setting {
         ranks: typed.ranks,
-        compressors: if named.is_empty() { PALETTE.to_vec() } else { named },
+        compressors: if named.is_empty() {
+            PALETTE.to_vec()
+        } else {
+            named
+        },
         protocol: Protocol {
             order: match typed.order {
                 0 => Order::Zero,
                 1 => Order::First,
                 _ => Order::Second,
             },
-            feedback: if typed.no_feedback { Feedback::Off } else { Feedback::On },
+            feedback: if typed.no_feedback {
+                Feedback::Off
+            } else {
+                Feedback::On
+            },
             warmup: typed.warmup,
             base: match typed.base {
                 BaseArgument::Fp16 => BaseFormat::F16,
@@ -151,7 +166,9 @@ fn run(replay: &Replay) -> Result<Replayed> {
     for batch in slots.chunks(at_once.min(slots.len().max(1))) {
         let one = |id: &sim::replay::SlotId| {
             let slot = replay.slot(*id);
-            bar.lock().expect("no thread panics with the bar in hand").inc(1);
+            bar.lock()
+                .expect("no thread panics with the bar in hand")
+                .inc(1);
             slot
         };
         let batch: Vec<_> = batch.par_iter().map(one).collect();
@@ -159,7 +176,9 @@ fn run(replay: &Replay) -> Result<Replayed> {
             done.push(slot?);
         }
     }
-    bar.into_inner().expect("all threads are done").finish_and_clear();
+    bar.into_inner()
+        .expect("all threads are done")
+        .finish_and_clear();
     Ok(replay.collect(done))
 }
 
@@ -180,8 +199,17 @@ fn save(trace: &mut Trace, replayed: &Replayed) -> Result<()> {
 
 /// One line a layer, step, tensor and method: energies summed over samples and shards.
 fn write_steps(replayed: &Replayed, path: &Path) -> Result<()> {
-    let mut writer = csv::Writer::from_path(path).with_context(|| format!("--csv {} cannot be written", path.display()))?;
-    writer.write_record(["compressor", "layer", "tensor", "step", "message_bytes", "relative_residual", "relative_error"])?;
+    let mut writer = csv::Writer::from_path(path)
+        .with_context(|| format!("--csv {} cannot be written", path.display()))?;
+    writer.write_record([
+        "compressor",
+        "layer",
+        "tensor",
+        "step",
+        "message_bytes",
+        "relative_residual",
+        "relative_error",
+    ])?;
     for step in replayed.steps() {
         writer.write_record([
             step.method.to_string(),
@@ -193,7 +221,9 @@ fn write_steps(replayed: &Replayed, path: &Path) -> Result<()> {
             format!("{:.6e}", step.relative_error()),
         ])?;
     }
-    writer.flush().with_context(|| format!("--csv {} cannot be written", path.display()))
+    writer
+        .flush()
+        .with_context(|| format!("--csv {} cannot be written", path.display()))
 }
 
 fn cells(summary: &Summary, raw_persistence: bool) -> Vec<String> {
@@ -209,12 +239,23 @@ fn cells(summary: &Summary, raw_persistence: bool) -> Vec<String> {
         published.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.2}")),
         format!("{:.2} %", 100.0 * summary.error),
         format!("{:.3} %", 100.0 * summary.coherent),
-        if raw_persistence { format!("{:.1}", summary.persistence) } else { String::new() },
+        if raw_persistence {
+            format!("{:.1}", summary.persistence)
+        } else {
+            String::new()
+        },
     ]
 }
 
 const HEADER: [&str; 8] = [
-    "compressor", "tensor", "ratio", "contraction", "published", "error a step", "error of the sum", "persistence",
+    "compressor",
+    "tensor",
+    "ratio",
+    "contraction",
+    "published",
+    "error a step",
+    "error of the sum",
+    "persistence",
 ];
 
 fn page(trace: &Trace, replayed: &Replayed, by_layer: bool) -> String {
@@ -222,13 +263,19 @@ fn page(trace: &Trace, replayed: &Replayed, by_layer: bool) -> String {
     let setting = &replayed.setting;
     let mut page = format!(
         "{}, {} steps, {} ranks, {} samples ({})\n\n",
-        manifest.model.name, manifest.sampler.steps, setting.ranks, manifest.recorded_samples().len(), manifest.device.name
+        manifest.model.name,
+        manifest.sampler.steps,
+        setting.ranks,
+        manifest.recorded_samples().len(),
+        manifest.device.name
     );
     let mut header = HEADER.to_vec();
     if by_layer {
         header.insert(0, "layer");
     }
-    let numbers: Vec<usize> = (0..header.len()).filter(|column| header[*column] != "compressor" && header[*column] != "tensor").collect();
+    let numbers: Vec<usize> = (0..header.len())
+        .filter(|column| header[*column] != "compressor" && header[*column] != "tensor")
+        .collect();
     let mut table = text::table(&header, &numbers);
     if by_layer {
         for &layer in &manifest.recorded.layers {
@@ -259,7 +306,10 @@ fn page(trace: &Trace, replayed: &Replayed, by_layer: bool) -> String {
 
 /// Stale strategies: what part of K and V they read from the step before.
 fn stale_note(replayed: &Replayed) -> String {
-    let stale = replayed.summaries(|_| true).into_iter().filter(|one| one.method == Method::Stale);
+    let stale = replayed
+        .summaries(|_| true)
+        .into_iter()
+        .filter(|one| one.method == Method::Stale);
     let error = |tensor: Tensor, share: f64| {
         let one = stale.clone().find(|one| one.tensor == tensor);
         one.map_or(0.0, |one| 100.0 * one.coherent * share.sqrt())
@@ -270,7 +320,10 @@ fn stale_note(replayed: &Replayed) -> String {
     format!(
         "stale: K and V of the step before, everywhere. DistriFusion reads (N-1)/N of them so (error of the sum K {:.3} %, \
          V {:.3} %), PipeFusion with N patches (N-1)/2N (K {:.3} %, V {:.3} %).",
-        error(Tensor::K, displaced), error(Tensor::V, displaced), error(Tensor::K, pipeline), error(Tensor::V, pipeline)
+        error(Tensor::K, displaced),
+        error(Tensor::V, displaced),
+        error(Tensor::K, pipeline),
+        error(Tensor::V, pipeline)
     )
 }
 

@@ -107,9 +107,20 @@ impl Replayed {
                         energy.error += one.error;
                     }
                     let warm = step < self.setting.protocol.warmup as usize;
-                    let bytes = if warm { self.raw } else { slots[0].methods[index].bytes };
+                    let bytes = if warm {
+                        self.raw
+                    } else {
+                        slots[0].methods[index].bytes
+                    };
                     let step = step as u32;
-                    all.push(Step { method, layer, tensor, step, bytes, energy });
+                    all.push(Step {
+                        method,
+                        layer,
+                        tensor,
+                        step,
+                        bytes,
+                        energy,
+                    });
                 }
             }
         }

@@ -32,12 +32,17 @@ impl Errors {
                         sum.1 += 1;
                     }
                 }
-                let rms = |(step, (sum, count)): (u32, (f64, u32))| (f64::from(step), (sum / f64::from(count)).sqrt());
+                let rms = |(step, (sum, count)): (u32, (f64, u32))| {
+                    (f64::from(step), (sum / f64::from(count)).sqrt())
+                };
                 lines.push((method.to_string(), sums.into_iter().map(rms).collect()));
             }
             lines
         };
-        Self { title, panels: Tensor::ALL.map(panel) }
+        Self {
+            title,
+            panels: Tensor::ALL.map(panel),
+        }
     }
 }
 
@@ -51,8 +56,16 @@ impl Figure for Errors {
         let last = values().map(|at| at.0).fold(1.0, f64::max);
         let low = values().map(|at| at.1).fold(f64::INFINITY, f64::min);
         let high = values().map(|at| at.1).fold(0.0, f64::max);
-        let (low, high) = if low < high { (low * 0.7, high * 1.5) } else { (1e-4, 1.0) };
-        for (panel, (lines, name)) in area.split_evenly((1, 2)).iter().zip(self.panels.iter().zip(["K", "V"])) {
+        let (low, high) = if low < high {
+            (low * 0.7, high * 1.5)
+        } else {
+            (1e-4, 1.0)
+        };
+        for (panel, (lines, name)) in area
+            .split_evenly((1, 2))
+            .iter()
+            .zip(self.panels.iter().zip(["K", "V"]))
+        {
             let mut chart = ChartBuilder::on(panel)
                 .caption(name, ("sans-serif", 18))
                 .margin(10)
