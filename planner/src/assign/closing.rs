@@ -19,13 +19,11 @@
 //! (Pisinger's expanding core, European J. of Operational Research 83, 1995, with the two lists of
 //! Horowitz and Sahni.)
 
-use std::ops::Range;
-
 use super::relaxation::Relaxation;
 use super::{Proof, TOLERANCE};
 
 /// Labels that [`super::solve`] looks at before it gives up.
-pub(super) const LABELS: usize = 1 << 23;
+pub(super) const LABELS: usize = 1 << 24;
 
 /// No link: the label is the base.
 const BASE: u32 = u32::MAX;
@@ -40,11 +38,15 @@ pub(super) struct Found {
 
 /// A choice for each class of a side, as the difference from the base.
 #[derive(Clone, Copy)]
-struct Label {
-    weight: f64,
-    cost: f64,
+pub(super) struct Label {
+    pub weight: f64,
+    pub cost: f64,
+    /// No assignment with these choices costs less.
+    pub bound: f64,
+    /// The multiplier of that bound.
+    pub multiplier: f64,
     /// The last link, or [`BASE`].
-    trail: u32,
+    pub trail: u32,
     /// The place that the class just entered has.
     place: u32,
 }
@@ -58,42 +60,26 @@ struct Link {
 
 /// Who decides a class.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owner {
+pub(super) enum Owner {
     Rest,
     Left,
     Right,
 }
 
 /// Labels of one side, weights rising and costs falling.
-struct Side {
-    owner: Owner,
-    labels: Vec<Label>,
+pub(super) struct Side {
+    pub owner: Owner,
+    pub labels: Vec<Label>,
     /// No assignment that improves the best costs less.
-    floor: f64,
+    pub floor: f64,
 }
 
-/// The assignment nearest to a label's bound.
-struct Rounded {
-    cost: f64,
-    /// Its place in the side.
-    label: usize,
-    moves: Moves,
-}
-
-/// Moves that lead to it from the base, on classes that the label's side does not own.
-enum Moves {
-    /// These are made.
-    Made(Range<usize>),
-    /// These are taken back.
-    Undone(Range<usize>),
-}
-
-struct Search<'a> {
-    relaxed: &'a Relaxation,
-    owners: Vec<Owner>,
+pub(super) struct Search<'a> {
+    pub relaxed: &'a Relaxation,
+    pub owners: Vec<Owner>,
     links: Vec<Link>,
     best: Vec<usize>,
-    best_cost: f64,
+    pub best_cost: f64,
     /// Labels looked at.
     count: usize,
     limit: usize,
@@ -119,6 +105,8 @@ pub(super) fn close(relaxed: &Relaxation, limit: usize) -> Found {
         labels: vec![Label {
             weight: 0.0,
             cost: 0.0,
+            bound: relaxed.bound,
+            multiplier: relaxed.multiplier,
             trail: BASE,
             place: 0,
         }],
@@ -150,7 +138,7 @@ impl Search<'_> {
     }
 
     /// A bound of this is as good as the best.
-    fn cutoff(&self) -> f64 {
+    pub(super) fn cutoff(&self) -> f64 {
         self.best_cost * (1.0 - TOLERANCE / 2.0)
     }
 
@@ -159,22 +147,21 @@ impl Search<'_> {
         self.cutoff() - self.relaxed.bound
     }
 
-    /// What a choice costs over its class's base when weight is paid with the multiplier.
-    fn penalty(&self, class: usize, place: usize) -> f64 {
-        let label = self.difference(class, place);
-        label.penalty(self.relaxed.multiplier)
-    }
-
     /// A choice as the difference from its class's base.
-    fn difference(&self, class: usize, place: usize) -> Label {
+    fn difference(&self, class: usize, place: usize) -> Difference {
         let choices = &self.relaxed.classes[class];
         let (one, base) = (choices[place], choices[self.relaxed.base[class]]);
-        Label {
+        Difference {
             weight: one.weight - base.weight,
             cost: one.cost - base.cost,
-            trail: BASE,
             place: u32::try_from(place).expect("a class has fewer than 2^32 options"),
         }
+    }
+
+    /// What a choice costs over its class's base when weight is paid with the multiplier.
+    fn penalty(&self, class: usize, place: usize) -> f64 {
+        self.difference(class, place)
+            .priced(self.relaxed.multiplier)
     }
 
     /// Classes by the least penalty of leaving their base, those that may leave it at all. Where
@@ -216,9 +203,9 @@ impl Search<'_> {
 
     /// Gives a class to a side; false if that exceeds the limit.
     fn enter(&mut self, side: &mut Side, class: usize) -> bool {
-        let (allowed, multiplier) = (self.allowed(), self.relaxed.multiplier);
+        let allowed = self.allowed();
         let places = 0..self.relaxed.classes[class].len();
-        let kept: Vec<Label> = places
+        let kept: Vec<Difference> = places
             .filter(|&place| self.penalty(class, place) < allowed)
             .map(|place| self.difference(class, place))
             .collect();
@@ -227,16 +214,7 @@ impl Search<'_> {
             return false;
         }
         self.count += more;
-        let mut labels = Vec::with_capacity(side.labels.len() * kept.len());
-        for one in kept {
-            let moved = side.labels.iter().map(|label| Label {
-                weight: label.weight + one.weight,
-                cost: label.cost + one.cost,
-                trail: label.trail,
-                place: one.place,
-            });
-            labels.extend(moved.filter(|label| label.penalty(multiplier) < allowed));
-        }
+        let mut labels = extended(&side.labels, &kept, self.cutoff());
         self.owners[class] = side.owner;
         self.drop_beaten(&mut labels);
         self.link(&mut labels, class);
@@ -281,118 +259,6 @@ impl Search<'_> {
         }
     }
 
-    /// Rounds every label to an assignment, and drops those whose bound is no better than the best.
-    fn cut(&mut self, side: &mut Side) {
-        let mut bounds = vec![f64::INFINITY; side.labels.len()];
-        let light = side
-            .labels
-            .partition_point(|label| label.weight <= self.relaxed.spare);
-        let filled = self.fill(side, light, &mut bounds);
-        let relieved = self.relieve(side, light, &mut bounds);
-        for rounded in [filled, relieved].into_iter().flatten() {
-            if rounded.cost < self.best_cost {
-                let mut places = self.relaxed.base.clone();
-                self.round(side.owner, rounded.moves, &mut places);
-                self.walk(side.labels[rounded.label].trail, &mut places);
-                self.improve(places);
-            }
-        }
-        let cutoff = self.cutoff();
-        let mut bound = bounds.iter();
-        side.labels
-            .retain(|_| *bound.next().expect("a bound for each label") < cutoff);
-        side.floor = bounds.iter().copied().fold(f64::INFINITY, f64::min);
-    }
-
-    /// Bounds of the labels that leave some of the budget: the others make their next moves.
-    /// Returns the cheapest rounding.
-    fn fill(&self, side: &Side, light: usize, bounds: &mut [f64]) -> Option<Rounded> {
-        let (relaxed, moves) = (self.relaxed, &self.relaxed.moves);
-        let (mut next, mut saved, mut used) = (relaxed.critical, 0.0, 0.0);
-        let mut best: Option<Rounded> = None;
-        for (index, label) in side.labels[..light].iter().enumerate().rev() {
-            let spare = relaxed.spare - label.weight;
-            while next < moves.len() {
-                if self.owners[moves[next].class] != side.owner {
-                    if used + moves[next].weight > spare {
-                        break;
-                    }
-                    used += moves[next].weight;
-                    saved += moves[next].saving;
-                }
-                next += 1;
-            }
-            let cost = relaxed.cost + label.cost - saved;
-            let slope = moves.get(next).map_or(0.0, |one| one.slope);
-            bounds[index] = cost - (spare - used) * slope;
-            if best.as_ref().is_none_or(|best| cost < best.cost) {
-                let moves = Moves::Made(relaxed.critical..next);
-                best = Some(Rounded {
-                    cost,
-                    label: index,
-                    moves,
-                });
-            }
-        }
-        best
-    }
-
-    /// Bounds of the labels that exceed the budget: the others take their last moves back; infinite
-    /// if that is not enough. Returns the cheapest rounding.
-    fn relieve(&self, side: &Side, light: usize, bounds: &mut [f64]) -> Option<Rounded> {
-        let (relaxed, moves) = (self.relaxed, &self.relaxed.moves);
-        let (mut next, mut lost, mut freed) = (relaxed.critical, 0.0, 0.0);
-        let mut best: Option<Rounded> = None;
-        for (index, label) in side.labels.iter().enumerate().skip(light) {
-            let excess = label.weight - relaxed.spare;
-            while next > 0 {
-                let one = &moves[next - 1];
-                if self.owners[one.class] != side.owner {
-                    if freed + one.weight > excess {
-                        break;
-                    }
-                    freed += one.weight;
-                    lost += one.saving;
-                }
-                next -= 1;
-            }
-            let (part, whole, end) = match next.checked_sub(1).map(|last| &moves[last]) {
-                Some(one) => ((excess - freed) * one.slope, one.saving, next - 1),
-                None if freed >= excess => (0.0, 0.0, 0),
-                None => break,
-            };
-            bounds[index] = relaxed.cost + label.cost + lost + part;
-            let cost = relaxed.cost + label.cost + lost + whole;
-            if best.as_ref().is_none_or(|best| cost < best.cost) {
-                let moves = Moves::Undone(end..relaxed.critical);
-                best = Some(Rounded {
-                    cost,
-                    label: index,
-                    moves,
-                });
-            }
-        }
-        best
-    }
-
-    /// Makes or takes back moves of classes that `owner` does not own.
-    fn round(&self, owner: Owner, moves: Moves, places: &mut [usize]) {
-        let free = |class: usize| self.owners[class] != owner;
-        match moves {
-            Moves::Made(range) => {
-                for one in self.relaxed.moves[range].iter().filter(|m| free(m.class)) {
-                    places[one.class] = one.to;
-                }
-            }
-            Moves::Undone(range) => {
-                let last_first = self.relaxed.moves[range].iter().rev();
-                for one in last_first.filter(|m| free(m.class)) {
-                    places[one.class] = one.from;
-                }
-            }
-        }
-    }
-
     /// The cheapest pair of a left and a right label that keeps the budget.
     fn meet(&mut self, sides: &[Side; 2]) {
         let [left, right] = sides;
@@ -420,14 +286,14 @@ impl Search<'_> {
     }
 
     /// Puts the classes that a label moved at their places.
-    fn walk(&self, mut trail: u32, places: &mut [usize]) {
+    pub(super) fn walk(&self, mut trail: u32, places: &mut [usize]) {
         while let Some(link) = self.links.get(trail as usize) {
             places[link.class as usize] = link.place as usize;
             trail = link.before;
         }
     }
 
-    fn improve(&mut self, places: Vec<usize>) {
+    pub(super) fn improve(&mut self, places: Vec<usize>) {
         let cost = self.relaxed.cost_of(&places);
         if cost < self.best_cost {
             (self.best, self.best_cost) = (places, cost);
@@ -435,9 +301,42 @@ impl Search<'_> {
     }
 }
 
-impl Label {
-    /// The cost over the base when weight is paid with the multiplier.
-    fn penalty(&self, multiplier: f64) -> f64 {
+/// A choice as the difference from its class's base.
+#[derive(Clone, Copy)]
+struct Difference {
+    weight: f64,
+    cost: f64,
+    place: u32,
+}
+
+impl Difference {
+    /// The cost when weight is paid with a multiplier.
+    fn priced(self, multiplier: f64) -> f64 {
         self.cost + multiplier * self.weight
     }
+}
+
+/// Every label with every choice of a class, one run of rising weights per choice, but those whose
+/// bound is no better than `cutoff`: in a label's bound the class has its cheapest choice at the
+/// label's multiplier, so another choice adds what it is dearer.
+fn extended(labels: &[Label], kept: &[Difference], cutoff: f64) -> Vec<Label> {
+    let without = |label: &Label| {
+        let priced = kept.iter().map(|one| one.priced(label.multiplier));
+        label.bound - priced.fold(f64::INFINITY, f64::min)
+    };
+    let without: Vec<f64> = labels.iter().map(without).collect();
+    let mut all = Vec::with_capacity(2 * labels.len());
+    for one in kept {
+        for (label, without) in labels.iter().zip(&without) {
+            if without + one.priced(label.multiplier) < cutoff {
+                all.push(Label {
+                    weight: label.weight + one.weight,
+                    cost: label.cost + one.cost,
+                    place: one.place,
+                    ..*label
+                });
+            }
+        }
+    }
+    all
 }

@@ -271,7 +271,7 @@ mod tests {
             let blind = solve(&own).expect("the start keeps it");
             missed += usize::from(toy.latency(&blind.chosen) > least);
         }
-        assert!(missed > 10, "{missed} of 40");
+        assert!(missed >= 5, "{missed} of 40");
     }
 
     #[test]

@@ -25,6 +25,7 @@
 //! budget. Sums are of 64-bit floats, and a weight may exceed the budget by 1e-12 of it, so that
 //! `0.1 + 0.2` keeps a budget of `0.3`.
 
+mod bounds;
 mod closing;
 mod coupled;
 
@@ -34,6 +35,8 @@ mod relaxation;
 
 #[cfg(test)]
 mod theorems;
+
+use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
@@ -46,16 +49,19 @@ const SLACK: f64 = 1e-12;
 /// An optimum is proved to this part of its cost.
 pub const TOLERANCE: f64 = 1e-9;
 
+/// Numbers that are not zero lie in here, so that no slope and no product of two is infinite.
+const RANGE: RangeInclusive<f64> = 1e-80..=1e80;
+
 /// An option of a class.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Item {
-    /// What is to be small, in the unit of all costs; finite, not negative.
+    /// What is to be small, in the unit of all costs; 0 or from 1e-80 to 1e80.
     pub cost: f64,
-    /// What the budget limits, in the unit of the budget; finite, not negative.
+    /// What the budget limits, in the unit of the budget; 0 or from 1e-80 to 1e80.
     pub weight: f64,
 }
 
-/// Classes of options and a budget; every number is finite and not negative, no class is empty.
+/// Classes of options and a budget; every number is 0 or from 1e-80 to 1e80, no class is empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
     classes: Vec<Vec<Item>>,
@@ -71,8 +77,8 @@ pub enum Fault {
         /// Which class.
         class: usize,
     },
-    /// A cost or weight that is negative, infinite or not a number.
-    #[error("class {class}, option {option}: cost {} and weight {} must be finite and not negative", .item.cost, .item.weight)]
+    /// A cost or weight that is negative, not a number or out of range.
+    #[error("class {class}, option {option}: cost {} and weight {} must each be 0 or between 1e-80 and 1e80", .item.cost, .item.weight)]
     Item {
         /// Which class.
         class: usize,
@@ -81,8 +87,8 @@ pub enum Fault {
         /// The option.
         item: Item,
     },
-    /// A budget that is negative, infinite or not a number.
-    #[error("the budget {0} must be finite and not negative")]
+    /// A budget that is negative, not a number or out of range.
+    #[error("the budget {0} must each be 0 or between 1e-80 and 1e80")]
     Budget(f64),
     /// Even the lightest options exceed the budget.
     #[error(transparent)]
@@ -105,9 +111,9 @@ impl Instance {
     /// Checks every number.
     ///
     /// # Errors
-    /// An empty class; a number that is negative, infinite or not a number.
+    /// An empty class; a number that is negative, not a number or out of range.
     pub fn new(classes: Vec<Vec<Item>>, budget: f64) -> Result<Self, Fault> {
-        let sound = |x: f64| x.is_finite() && x >= 0.0;
+        let sound = |x: f64| x == 0.0 || RANGE.contains(&x);
         if !sound(budget) {
             return Err(Fault::Budget(budget));
         }
@@ -143,7 +149,7 @@ impl Instance {
     /// The same classes under another budget.
     ///
     /// # Errors
-    /// A budget that is negative, infinite or not a number.
+    /// A budget that is negative, not a number or out of range.
     pub fn with_budget(&self, budget: f64) -> Result<Self, Fault> {
         Self::new(self.classes.clone(), budget)
     }
@@ -229,7 +235,7 @@ pub fn solve(instance: &Instance) -> Result<Solution, Infeasible> {
     solve_within(instance, closing::LABELS)
 }
 
-/// As [`solve`], but looks at `labels` partial assignments at most (about 24 bytes each).
+/// As [`solve`], but looks at `labels` partial assignments at most (40 bytes each at most).
 ///
 /// # Errors
 /// If even the lightest options exceed the budget.

@@ -104,7 +104,9 @@ pub(super) fn relax(instance: &Instance) -> Result<Relaxation, Infeasible> {
         base[one.class] = one.to;
         critical += 1;
     }
-    let multiplier = moves.get(critical).map_or(0.0, |one| one.slope);
+    let partial = moves.get(critical);
+    let multiplier = partial.map_or(0.0, |one| one.slope);
+    let part = partial.map_or(0.0, |one| one.saving * (spare / one.weight));
     let mut relaxed = Relaxation {
         classes,
         moves,
@@ -116,7 +118,7 @@ pub(super) fn relax(instance: &Instance) -> Result<Relaxation, Infeasible> {
         bound: 0.0,
     };
     relaxed.cost = relaxed.cost_of(&relaxed.base);
-    relaxed.bound = (relaxed.cost - multiplier * spare).max(0.0);
+    relaxed.bound = (relaxed.cost - part).max(0.0);
     Ok(relaxed)
 }
 
