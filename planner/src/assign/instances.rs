@@ -82,7 +82,12 @@ fn item(
         }
         Kind::Realistic => {
             let bits = 16.0 - 15.0 * option as f64 / options.max(2) as f64;
-            let bytes = if class % 3 == 0 { 18.9e6 } else { 14.2e6 } * bits / 16.0;
+            let whole = if class.is_multiple_of(3) {
+                18.9e6
+            } else {
+                14.2e6
+            };
+            let bytes = whole * bits / 16.0;
             // Microseconds: a link of 20 GB/s, and a codec of 30 us for all but 16 bits.
             let codec = if option == 0 { 0.0 } else { 30.0 };
             let error = if option == 0 { 0.0 } else { 4_f64.powf(-bits) };

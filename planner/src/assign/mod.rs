@@ -21,6 +21,11 @@
 //!    `sum_i min_j (cost + m weight) - m budget`, which anyone can add up.
 //! 3. The same instance gives the same answer, to the bit. Of equal options the first is taken.
 //!
+//! Measured: every random kind of 57 classes x 12 options is proved, as are all but two of 1,596
+//! classes. [`instances::Kind::Ties`], sums on a grid coarser than the gap, and
+//! [`instances::Kind::Wide`], a few classes that outweigh a thousand others, can meet the limit after
+//! a second with a gap of 1e-4 and 2e-2.
+//!
 //! Not modelled: costs that depend on the choice of another class (see [`coupled`]), a second
 //! budget. Sums are of 64-bit floats, and a weight may exceed the budget by 1e-12 of it, so that
 //! `0.1 + 0.2` keeps a budget of `0.3`.

@@ -177,7 +177,7 @@ pub fn frontier(instance: &Instance) -> Frontier {
     let mut points = vec![point];
     let mut changes = Vec::with_capacity(moves.len());
     for (k, one) in moves.iter().enumerate() {
-        point.cost -= one.saving;
+        point.cost = (point.cost - one.saving).max(0.0);
         point.weight += one.weight;
         point.multiplier = moves.get(k + 1).map_or(0.0, |next| next.slope);
         points.push(point);
