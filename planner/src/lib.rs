@@ -1,5 +1,6 @@
 //! From a question to an answer: which plan, how fast, and how sure.
 
+pub mod assign;
 pub mod calibrate;
 pub mod cli;
 pub mod figure;

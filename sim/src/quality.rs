@@ -25,7 +25,7 @@ use traces::trace::{ErrorKind, ErrorRow, Family, Phase, QualityFile, Tensor};
 
 use crate::replay::{Method, PHASES};
 
-pub use schedule::{Entry, Schedule, ScheduleError};
+pub use schedule::{Entry, Schedule, ScheduleError, phase_starts};
 
 /// Whether a rank's own K and V are exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

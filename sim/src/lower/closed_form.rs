@@ -219,3 +219,21 @@ pub(super) fn steady_phases(setup: &Setup<'_>) -> Vec<(u32, u32)> {
         phases
     }
 }
+
+/// Time of one steady forward pass by layer and option.
+pub(super) fn layer_times(
+    setup: &Setup<'_>,
+    options: &[Option<kernels::Compressor>],
+) -> Result<Vec<Vec<SimDuration>>, LowerError> {
+    let exchange = setup.plan.exchange;
+    let order = &setup.workload.layers.order;
+    let mut times = vec![Vec::with_capacity(options.len()); order.len()];
+    for &option in options {
+        let pass = setup.pass(0, 1, Mode::Steady, option)?;
+        for (layer, kind) in order.iter().enumerate() {
+            let parts = pass.kinds[*kind].parts(exchange, Mode::Steady);
+            times[layer].push(parts.time);
+        }
+    }
+    Ok(times)
+}

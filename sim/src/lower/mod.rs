@@ -22,9 +22,9 @@ mod sequence;
 mod times;
 mod weaver;
 
-use kernels::{CostModel, Miss};
+use kernels::{Compressor, CostModel, Miss};
 use thiserror::Error;
-use topologies::DeviceId;
+use topologies::{DeviceId, SimDuration};
 
 use crate::execution::Execution;
 use crate::graph::TaskGraph;
@@ -107,6 +107,18 @@ impl<'a> Setup<'a> {
     /// [`LowerError::Miss`] when something has no cost.
     pub fn parts(&self) -> Result<Parts, LowerError> {
         closed_form::parts(self)
+    }
+
+    /// Time of one steady forward pass of each layer, had it each of `options`: the closed form of its
+    /// block. None where plans have no messages to compress (pipelines).
+    ///
+    /// # Errors
+    /// [`LowerError::Miss`] when something has no cost.
+    pub fn layer_times(
+        &self,
+        options: &[Option<Compressor>],
+    ) -> Result<Vec<Vec<SimDuration>>, LowerError> {
+        closed_form::layer_times(self, options)
     }
 
     /// The tasks of these steps of every rank, in this order.

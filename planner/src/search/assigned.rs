@@ -1,0 +1,177 @@
+//! A compressor per layer for one layout: the inner choice.
+//!
+//! ```text
+//! class = layer     option = what its K and V go as (in each third of the steps, if asked)
+//! cost = time of its block, closed form      weight = energy of its error, quality model
+//! budget = (limit / confidence factor)^2
+//! ```
+
+use kernels::{Compressor, Tables};
+use sim::lower::Setup;
+use sim::plan::{Assignment, Compression, Phase, Plan};
+use sim::quality::{Entry, phase_starts};
+use sim::replay::Method;
+
+use super::bench::Bench;
+use super::budget::{CONFIDENCE, TraceQuality, own_shard, shards};
+use super::{Granularity, PlanningError};
+use crate::assign::{self, Certificate, Instance, Item};
+
+/// The best assignment of a layout, and its proof.
+#[derive(Clone, Debug)]
+pub struct Assigned {
+    /// The plan with the assignment.
+    pub plan: Plan,
+    /// How far from the cheapest assignment it can be, in the closed form's time.
+    pub certificate: Certificate,
+    /// Time and error of other budgets, on the same layout.
+    pub frontier: Vec<FrontierPoint>,
+}
+
+/// An assignment of the frontier.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FrontierPoint {
+    /// Latency in the closed form, seconds.
+    pub latency_s: f64,
+    /// Predicted deviation of the output.
+    pub deviation: f64,
+}
+
+/// What the classes of a layout are made of.
+struct Classes {
+    options: Vec<[Option<Compressor>; 3]>,
+    instance: Instance,
+    /// Seconds that no choice changes.
+    rest_s: f64,
+    starts: Vec<u32>,
+}
+
+/// Steps after warm-up in each third.
+fn phase_steps(steps: u32, warmup: u32) -> [f64; 3] {
+    let starts = phase_starts(steps);
+    let mut counts = [0.0; 3];
+    for step in warmup..steps {
+        counts[starts.partition_point(|start| *start <= step) - 1] += 1.0;
+    }
+    counts
+}
+
+impl Bench<'_> {
+    /// The fastest assignment of `layout` (a plan with any compressor) whose predicted error keeps
+    /// `limit` with the usual confidence; none where even raw messages do not.
+    ///
+    /// # Errors
+    /// [`PlanningError`] when the trace does not know this layout, or something has no cost.
+    pub(super) fn assign(
+        &self,
+        layout: &Plan,
+        quality: &TraceQuality,
+        limit: f64,
+        granularity: Granularity,
+    ) -> Result<Option<Assigned>, PlanningError> {
+        let factor = quality.model.factor(CONFIDENCE)?;
+        let budget = (limit / factor).powi(2);
+        let classes = self.classes(layout, quality, budget, granularity)?;
+        let Ok(solution) = assign::solve(&classes.instance) else {
+            return Ok(None);
+        };
+        let frontier = assign::frontier(&classes.instance).points.into_iter();
+        let point = |point: assign::Point| FrontierPoint {
+            latency_s: classes.rest_s + point.cost,
+            deviation: point.weight.sqrt(),
+        };
+        Ok(Some(Assigned {
+            plan: classes.plan(layout, &solution.chosen),
+            certificate: solution.certificate,
+            frontier: frontier.map(point).collect(),
+        }))
+    }
+
+    fn classes(
+        &self,
+        layout: &Plan,
+        quality: &TraceQuality,
+        budget: f64,
+        granularity: Granularity,
+    ) -> Result<Classes, PlanningError> {
+        let (workload, steps) = (&self.workload, self.workload.request.steps);
+        let mut palette: Vec<Option<Compressor>> = vec![None];
+        palette.extend(quality.model.compressors().into_iter().map(Some));
+        let setup = Setup::new(workload, layout, &self.platform, &self.execution, Tables::built_in())?;
+        let times = setup.layer_times(&palette)?;
+        let counts = phase_steps(steps, layout.warmup);
+        let forwards = f64::from(workload.forwards_per_step.div_ceil(u64::from(layout.cfg)) as u32);
+        let options = granularity.options(palette.len());
+        let (ranks, own) = (shards(layout), own_shard(layout));
+        let mut classes = Vec::with_capacity(times.len());
+        for (layer, times) in times.iter().enumerate() {
+            let layer = u32::try_from(layer).expect("a model has few layers");
+            let item = |option: &[usize; 3]| -> Result<Item, PlanningError> {
+                let entry: Entry = option.map(|at| palette[at].map(Method::Compressed));
+                let seconds = option.iter().zip(counts);
+                let seconds = seconds.map(|(&at, count)| times[at].as_secs_f64() * count);
+                Ok(Item {
+                    cost: forwards * seconds.sum::<f64>(),
+                    weight: quality.model.energy(layer, ranks, own, [entry; 2])?,
+                })
+            };
+            classes.push(options.iter().map(item).collect::<Result<Vec<_>, _>>()?);
+        }
+        let instance = Instance::new(classes, budget).map_err(|fault| PlanningError::NoPlan {
+            reason: format!("the quality model gives no sound energies: {fault}"),
+        })?;
+        let raw = vec![0; instance.classes().len()];
+        let plain = Plan { compression: classes_raw(layout, raw.len()), ..layout.clone() };
+        let whole = self.parts(&plain)?.total.as_secs_f64();
+        Ok(Classes {
+            rest_s: whole - instance.total(&raw).cost,
+            options: options.iter().map(|option| option.map(|at| palette[at])).collect(),
+            instance,
+            starts: phase_starts(steps),
+        })
+    }
+}
+
+/// A compressed plan that sends every layer raw: what the assignment's raw option is.
+fn classes_raw(_layout: &Plan, layers: usize) -> Compression {
+    let phase = Phase { start: 0, layers: vec![None; layers] };
+    Compression::Mixed(Assignment::new(vec![phase]).expect("one phase from step 0 is an assignment"))
+}
+
+impl Classes {
+    /// The layout with the chosen options; uniform or raw where they are alike.
+    fn plan(&self, layout: &Plan, chosen: &[usize]) -> Plan {
+        let phase = |(index, &start): (usize, &u32)| Phase {
+            start,
+            layers: chosen.iter().map(|&option| self.options[option][index]).collect(),
+        };
+        let phases = self.starts.iter().enumerate().map(phase).collect();
+        let assignment = Assignment::new(phases).expect("thirds start at step 0 and rise");
+        let compression = match assignment.phases() {
+            [Phase { layers, .. }] if layers.iter().all(|of| *of == layers[0]) => {
+                layers[0].map_or(Compression::Raw, Compression::Uniform)
+            }
+            _ => Compression::Mixed(assignment),
+        };
+        let warmup = if compression.is_raw() && !layout.is_stale() { 0 } else { layout.warmup };
+        Plan { compression, warmup, ..layout.clone() }
+    }
+}
+
+impl Granularity {
+    /// Options of a layer, as positions in a palette of this size, for each third of the steps.
+    fn options(self, palette: usize) -> Vec<[usize; 3]> {
+        match self {
+            Self::Layer => (0..palette).map(|at| [at; 3]).collect(),
+            Self::LayerAndPhase => {
+                let mut options = Vec::with_capacity(palette.pow(3));
+                for early in 0..palette {
+                    for mid in 0..palette {
+                        options.extend((0..palette).map(|late| [early, mid, late]));
+                    }
+                }
+                options
+            }
+        }
+    }
+}
