@@ -4,6 +4,7 @@ __version__ = "0.2.0"
 
 from .options import Options
 from .record import Recorder, record
+from .timeline import timeline
 from .writer import TraceWriter
 
-__all__ = ["Options", "Recorder", "TraceWriter", "record"]
+__all__ = ["Options", "Recorder", "TraceWriter", "record", "timeline"]
