@@ -25,7 +25,9 @@ from .residual import Rules
 from .tables import write_runs
 
 LAYERS = 8
-PROMPTS = {name: Prompts.make(name, 16, 1000 * (i + 1)) for i, name in enumerate("ABC")}
+#: Prompts run as one batch; a set has two, and the second is only used when all of its runs have it.
+BATCH = 16
+PROMPTS = {name: Prompts.make(name, 2 * BATCH, 1000 * (i + 1)) for i, name in enumerate("ABC")}
 FAMILIES = ("1bit", "2bit", "int4", "lowrank-int4(4)", "stale")
 UNIFORMS = ("1bit", "2bit", "2bit-fitted", "int8", "int4", "fp8", "lowrank-int4(4)", "lowrank-int4(8)", "sparse(1:8)", "stale")
 MIXED = ("raw", "1bit", "2bit", "2bit-fitted", "int4", "int8", "fp8", "lowrank-int4(4)", "sparse(1:8)")
@@ -108,34 +110,47 @@ def all_specs(assignments: dict) -> list[Spec]:
 
 
 def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers: int) -> None:
-    """This worker's share of the runs that the log lacks; one line a run."""
+    """This worker's share of the runs that the log lacks; first one batch of prompts of all runs, then the other."""
     from .train_digits import load_weights
 
     torch.set_num_threads(1)
     model, references = load_weights(model_path), {}
     log.mkdir(parents=True, exist_ok=True)
-    for spec in all_specs(assignments)[worker::workers]:
-        if spec.id in read_log(log):
+    own = all_specs(assignments)[worker::workers]
+    for spec, first in [(spec, first) for first in (0, BATCH) for spec in own]:
+        if (spec.id, first) in read_log(log):
             continue
-        began, key = time.time(), (spec.prompts, spec.how.steps)
+        began, key = time.time(), (spec.prompts, spec.how.steps, first)
+        prompts = PROMPTS[spec.prompts].part(first, BATCH)
         if key not in references:
-            references[key] = sample(model, PROMPTS[spec.prompts], spec.how.steps)
-        d = deviations(run(model, PROMPTS[spec.prompts], spec.assignment, spec.how), references[key])
-        row = {"id": spec.id, "deviation": geometric_mean(d), "deviations": d, "wall_s": round(time.time() - began, 2)}
+            references[key] = sample(model, prompts, spec.how.steps)
+        d = deviations(run(model, prompts, spec.assignment, spec.how), references[key])
+        row = {"id": spec.id, "first": first, "deviations": d, "wall_s": round(time.time() - began, 2)}
         with open(log / f"worker-{worker}.jsonl", "a") as file:
             file.write(json.dumps(row) + "\n")
-        print(spec.id, f"{row['deviation']:.5f}", row["wall_s"], flush=True)
+        print(spec.id, first, f"{geometric_mean(d):.5f}", row["wall_s"], flush=True)
 
 
-def read_log(log: Path) -> dict[str, dict]:
-    """Finished runs by id; a line cut short by a crash is ignored."""
+def read_log(log: Path) -> dict[tuple[str, int], list[float]]:
+    """Deviations by run and first prompt; a line cut short by a crash is ignored."""
     done = {}
     for file in sorted(log.glob("worker-*.jsonl")):
         for line in file.read_text().splitlines():
             if line.endswith("}"):
                 row = json.loads(line)
-                done[row["id"]] = row
+                done[row["id"], row["first"]] = row["deviations"]
     return done
+
+
+def collected(specs: list[Spec], done: dict[tuple[str, int], list[float]]) -> dict[str, list[float]]:
+    """Deviations of each run; runs of one prompt set (and number of steps) all have the same prompts."""
+    lacking = {(s.prompts, s.how.steps) for s in specs if s.purpose != "ablation" and (s.id, BATCH) not in done}
+    result = {}
+    for s in specs:
+        if (s.id, 0) in done:
+            second = [] if (s.prompts, s.how.steps) in lacking else done.get((s.id, BATCH), [])
+            result[s.id] = done[s.id, 0] + second
+    return result
 
 
 def main() -> None:
@@ -158,7 +173,8 @@ def main() -> None:
         worker, workers = (int(part) for part in args.worker.split("/"))
         execute(args.model, assignments, args.log, worker, workers)
     else:
-        write_runs(args.out, all_specs(assignments), read_log(args.log))
+        specs = all_specs(assignments)
+        print(write_runs(args.out, specs, collected(specs, read_log(args.log))), "runs")
 
 
 if __name__ == "__main__":

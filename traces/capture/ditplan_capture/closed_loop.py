@@ -27,6 +27,10 @@ class Prompts:
         """`count` samples: classes in turn, seeds from `offset`."""
         return Prompts(name, tuple((offset + i) % 10 for i in range(count)), tuple(range(offset, offset + count)))
 
+    def part(self, first: int, count: int) -> "Prompts":
+        """`count` of the samples from `first` on."""
+        return Prompts(self.name, self.labels[first : first + count], self.seeds[first : first + count])
+
     def noise(self, side: int) -> Tensor:
         """The start of each sample, [samples, 1, side, side]."""
         draw = [torch.randn(1, side, side, generator=torch.Generator().manual_seed(seed)) for seed in self.seeds]

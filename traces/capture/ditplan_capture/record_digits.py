@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import manifest as about
 from .closed_loop import Prompts, sample
-from .campaign import PROMPTS
+from .campaign import BATCH, PROMPTS
 from .dit import DigitsDiT, sigmas
 from .ranks import half_attention
 from .statistics import Statistics
@@ -96,13 +96,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=28)
     parser.add_argument("--prompts", choices=sorted(PROMPTS), default="A")
-    parser.add_argument("--samples", type=int, help="only the first so many")
+    parser.add_argument("--samples", type=int, default=BATCH, help="the first so many prompts of the set")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    prompts = PROMPTS[args.prompts]
-    if args.samples:
-        prompts = Prompts(prompts.name, prompts.labels[: args.samples], prompts.seeds[: args.samples])
-    record(load_weights(args.model), prompts, args.steps, args.out)
+    record(load_weights(args.model), PROMPTS[args.prompts].part(0, args.samples), args.steps, args.out)
 
 
 if __name__ == "__main__":

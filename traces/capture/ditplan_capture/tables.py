@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .assignment import Assignment
+from .closed_loop import geometric_mean
 
 if TYPE_CHECKING:
     from .campaign import Spec
@@ -37,7 +38,7 @@ class RunRow:
     deviations: tuple[float, ...]
 
 
-def write_runs(path: Path, specs: "list[Spec]", done: dict[str, dict]) -> int:
+def write_runs(path: Path, specs: "list[Spec]", done: dict[str, list[float]]) -> int:
     """Writes the runs that are done, in the order of `specs`; returns how many."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -46,11 +47,11 @@ def write_runs(path: Path, specs: "list[Spec]", done: dict[str, dict]) -> int:
     for s in specs:
         if s.id not in done:
             continue
-        row, rules = done[s.id], s.how.rules
-        d = json.dumps([float(f"{x:.6g}") for x in row["deviations"]], separators=(",", ":"))
+        rules = s.how.rules
+        d = json.dumps([float(f"{x:.6g}") for x in done[s.id]], separators=(",", ":"))
         writer.writerow([
             s.id, s.split, s.purpose, s.prompts, s.how.ranks, s.how.steps, s.how.strategy, rules.warmup,
-            s.assignment.to_json(), f"{row['deviation']:.6g}", d, rules.order, "on" if rules.feedback else "off", rules.base,
+            s.assignment.to_json(), f"{geometric_mean(done[s.id]):.6g}", d, rules.order, "on" if rules.feedback else "off", rules.base,
         ])
         count += 1
     path.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
