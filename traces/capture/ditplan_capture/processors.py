@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: attention(q, k, v) -> output, all [samples, tokens, heads, head_dim].
+#: attention(q, k, v) -> output, all [samples, tokens, heads, head_dim]; its attribute `mask` is the call's mask or None.
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 #: handler(layer, q, k, v, attention) -> output in its place, or None to leave attention as it is.
 Handler = Callable[[int, Tensor, Tensor, Tensor, Attention], Optional[Tensor]]
@@ -148,6 +148,7 @@ class Tap:
             def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
                 return view(original(view(q), view(k), view(v), *args, **kwargs))
 
+            run.mask = kwargs.get("attn_mask", args[0] if args else None)
             self._inside = self._seen = True
             try:
                 out = self._handler(self._running[-1], view(query), view(key), view(value), run)

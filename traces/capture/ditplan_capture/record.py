@@ -262,7 +262,6 @@ class Recorder:
             "device": about.device(x.device),
             "libraries": about.libraries(),
             "environment": about.environment(),
-            "capture": dict(self._timing),
             "created": about.today(),
             "license": options.license,
         }

@@ -87,7 +87,9 @@ class TraceWriter:
         """`manifest` holds model, sampler, samples, recorded and so on; format, state and files are added here."""
         self.path = prepare_directory(Path(path), overwrite)
         self.steps = list(steps)
-        self.manifest = {"format": "ditplan-trace", "version": 1, "state": "partial", **manifest, "files": []}
+        head = {"format": "ditplan-trace", "version": 1, "state": "partial"}
+        timing = {"wall_s": None, "plain_wall_s": None, "overhead_pct": None, "peak_buffer_bytes": None}
+        self.manifest = {**head, "capture": timing, **manifest, "files": []}
         self._tensors_per_step = tensors_per_step
         self._copies = HostCopies(max_buffer_bytes)
         self._statistics: list[bytes] = []
@@ -155,7 +157,7 @@ class TraceWriter:
         whole = not failed and self._error is None and self.done == self.steps
         self.manifest["state"] = "complete" if whole else "partial"
         self.manifest["capture"] = {
-            **self.manifest.get("capture", {}), **capture, "peak_buffer_bytes": self.peak_buffer_bytes,
+            **self.manifest["capture"], **capture, "peak_buffer_bytes": self.peak_buffer_bytes,
         }
         self._write_manifest()
 
