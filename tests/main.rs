@@ -9,6 +9,7 @@
 //! | `readme` | the README's output and commands |
 //! | `theorems` | what must hold for every plan, whatever the numbers are |
 //! | `timeline` | the timeline that `simulate` writes |
+//! | `traces` | recorded activations: inspected, checked, sliced, converted |
 //! | `wrong_input` | every mistake is one sentence on standard error and exit code 2 |
 //! | `streams` | closed pipes, colours, backtraces |
 
@@ -20,6 +21,7 @@ mod readme;
 mod streams;
 mod theorems;
 mod timeline;
+mod traces;
 mod wrong_input;
 
 use assert_cmd::Command;

@@ -28,7 +28,7 @@ bandwidth = "32 GB/s"
 "#;
 
 /// The complaint about these arguments: one line, without `error: `.
-fn complaint(arguments: &[&str]) -> String {
+pub(crate) fn complaint(arguments: &[&str]) -> String {
     let assert = ditplan(arguments)
         .env("RUST_BACKTRACE", "1")
         .assert()
@@ -45,7 +45,7 @@ fn complaint(arguments: &[&str]) -> String {
 }
 
 /// Asserts that a complaint says all of these.
-fn says(sentence: &str, words: &[&str]) {
+pub(crate) fn says(sentence: &str, words: &[&str]) {
     for word in words {
         assert!(
             sentence.contains(word),

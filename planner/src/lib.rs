@@ -2,6 +2,7 @@
 
 pub mod calibrate;
 pub mod cli;
+pub mod figure;
 pub mod interval;
 pub mod launch;
 pub mod search;

@@ -1,3 +1,5 @@
-//! Timelines and traces: what ran where and when.
+//! Timelines and traces: what ran where and when, and which activations it computed.
 
+pub mod testing;
 pub mod timeline;
+pub mod trace;

@@ -8,6 +8,7 @@ use topologies::Bandwidth;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::trace::TraceArguments;
 use crate::validate::Inputs;
 
 /// Plan, simulate and validate how GPUs share one diffusion model.
@@ -28,6 +29,8 @@ pub(super) enum Command {
     Simulate(SimulateArguments),
     /// Compare predictions with measured kernels, collectives and published runs
     Validate(ValidateArguments),
+    /// Inspect, check, slice and convert recorded activations
+    Trace(TraceArguments),
     /// List the known models
     Models(Format),
     /// List the preset machines

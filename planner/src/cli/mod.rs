@@ -14,6 +14,7 @@ mod listing;
 mod sample;
 mod simulated;
 mod text;
+mod trace;
 mod validated;
 
 use anyhow::Result;
@@ -30,6 +31,7 @@ pub fn answer(arguments: &Arguments) -> Result<String> {
         Command::Plan(wanted) => choice::answer(wanted),
         Command::Simulate(wanted) => simulated::answer(wanted),
         Command::Validate(wanted) => validated::answer(wanted),
+        Command::Trace(wanted) => trace::answer(wanted),
         Command::Models(format) => Ok(listing::models(*format)),
         Command::Machines(format) => Ok(listing::machines(*format)),
         Command::Gpus(format) => Ok(listing::gpus(*format)),

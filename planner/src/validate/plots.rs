@@ -1,20 +1,13 @@
 //! Plots of a report: predicted against measured, and error by testbed, as SVG and PNG.
-//!
-//! The font is embedded, so that plots are the same on every machine.
 
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::Path;
-use std::sync::Once;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::register_font;
 
 use super::tier::Stratum;
+use crate::figure::{self, Failure, Figure};
 
-static FONT: &[u8] = include_bytes!("../../fonts/DejaVuSans-subset.ttf");
-const SIZE: (u32, u32) = (900, 700);
 /// Points drawn at most: those of 235,000 rows would make an SVG of 30 MB.
 const MOST_POINTS: usize = 4000;
 
@@ -39,45 +32,30 @@ pub enum Plot<'a> {
     },
 }
 
-type Failure = Box<dyn std::error::Error>;
-
 impl Plot<'_> {
     /// Writes `name.svg` and `name.png` into `folder`.
     ///
     /// # Errors
     /// What the backend says when the files cannot be written.
     pub fn write(&self, folder: &Path, name: &str) -> Result<(), Failure> {
-        static REGISTERED: Once = Once::new();
-        REGISTERED.call_once(|| {
-            let known = register_font("sans-serif", FontStyle::Normal, FONT);
-            assert!(known.is_ok(), "the embedded font is a TrueType font");
-        });
-        let svg = folder.join(format!("{name}.svg"));
-        self.draw(&SVGBackend::new(&svg, SIZE).into_drawing_area())?;
-        let mut pixels = vec![0; 3 * SIZE.0 as usize * SIZE.1 as usize];
-        self.draw(&BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area())?;
-        let file = File::create(folder.join(format!("{name}.png")))?;
-        let mut encoder = png::Encoder::new(BufWriter::new(file), SIZE.0, SIZE.1);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.write_header()?.write_image_data(&pixels)?;
-        Ok(())
+        figure::write_svg(self, &folder.join(format!("{name}.svg")))?;
+        figure::write_png(self, &folder.join(format!("{name}.png")))
     }
+}
 
+impl Figure for Plot<'_> {
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<(), Failure>
     where
         B::ErrorType: 'static,
     {
-        area.fill(&WHITE)?;
         match self {
             Self::Scatter {
                 title,
                 unit,
                 points,
-            } => scatter(area, title, unit, points)?,
-            Self::Errors { title, strata } => errors(area, title, strata)?,
+            } => scatter(area, title, unit, points),
+            Self::Errors { title, strata } => errors(area, title, strata),
         }
-        area.present()?;
-        Ok(())
     }
 }
 

@@ -1,0 +1,71 @@
+//! Pictures as SVG and PNG, the same on every machine: the font is embedded.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::sync::Once;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::register_font;
+
+static FONT: &[u8] = include_bytes!("../fonts/DejaVuSans-subset.ttf");
+/// Pixels of every picture.
+const SIZE: (u32, u32) = (900, 700);
+
+/// What a backend says when it cannot draw or write.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Something that can be drawn.
+pub trait Figure {
+    /// Draws it on a white area.
+    ///
+    /// # Errors
+    /// What the backend says.
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<(), Failure>
+    where
+        B::ErrorType: 'static;
+}
+
+/// Writes a figure as SVG.
+///
+/// # Errors
+/// What the backend says when the file cannot be written.
+pub fn write_svg(figure: &impl Figure, path: &Path) -> Result<(), Failure> {
+    draw(figure, &SVGBackend::new(path, SIZE).into_drawing_area())
+}
+
+/// Writes a figure as PNG.
+///
+/// # Errors
+/// What the encoder says when the file cannot be written.
+pub fn write_png(figure: &impl Figure, path: &Path) -> Result<(), Failure> {
+    let mut pixels = vec![0; 3 * SIZE.0 as usize * SIZE.1 as usize];
+    draw(
+        figure,
+        &BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area(),
+    )?;
+    let file = BufWriter::new(File::create(path)?);
+    let mut encoder = png::Encoder::new(file, SIZE.0, SIZE.1);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header()?.write_image_data(&pixels)?;
+    Ok(())
+}
+
+fn draw<B: DrawingBackend>(
+    figure: &impl Figure,
+    area: &DrawingArea<B, Shift>,
+) -> Result<(), Failure>
+where
+    B::ErrorType: 'static,
+{
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        let known = register_font("sans-serif", FontStyle::Normal, FONT);
+        assert!(known.is_ok(), "the embedded font is a TrueType font");
+    });
+    area.fill(&WHITE)?;
+    figure.draw(area)?;
+    area.present()?;
+    Ok(())
+}

@@ -1,0 +1,433 @@
+//! Parts of a trace, and traces of another element type, as new traces.
+//!
+//! Tables, the calibration and the timeline describe the run, not the shards: they are carried over as
+//! they are. Only [`convert`] renews statistics, of what the shards hold whole.
+//!
+//! Guarantees: one tensor is in memory at a time; what is written passes every check of [`Trace::open`]
+//! and [`measure`](super::measure).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+
+use half::{bf16, f16};
+
+use super::view::{Rows, StepView, Tensor, TensorView};
+use super::{
+    Dtype, ERRORS, Element, Manifest, QUALITY, RUNS, Recorded, STATISTICS, Statistic, TIMELINE,
+    Trace, TraceError, TraceWriter, measure,
+};
+
+/// What to keep, in the numbers of the model and the run; `None` keeps everything that was recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Layers, ascending.
+    pub layers: Option<Vec<u32>>,
+    /// Steps, ascending.
+    pub steps: Option<Vec<u32>>,
+    /// Samples, ascending.
+    pub samples: Option<Vec<u32>>,
+    /// Heads, ascending.
+    pub heads: Option<Vec<u32>>,
+    /// Tokens of the sequence.
+    pub tokens: Option<Range<u32>>,
+}
+
+/// Writes part of a trace as a new one; `done` hears of every step.
+///
+/// # Errors
+/// [`TraceError::NotRecorded`] if the trace does not have what is to be kept, or what is wrong with
+/// either directory.
+pub fn slice(
+    trace: &Trace,
+    selection: &Selection,
+    out: impl AsRef<Path>,
+    mut done: impl FnMut(u32),
+) -> Result<(), TraceError> {
+    let manifest = selected(trace, selection)?;
+    let cut = Cut::new(trace.manifest(), &manifest);
+    let mut writer = TraceWriter::create(out, manifest)?;
+    for step in writer.manifest().recorded.steps.clone() {
+        let view = trace.step(step)?;
+        writer.step(|layer, tensor, bytes| {
+            cut.copy(view.tensor(layer, tensor)?, bytes);
+            Ok(())
+        })?;
+        done(step);
+    }
+    carry(trace, &mut writer)?;
+    writer.finish()
+}
+
+/// Writes a trace with elements of another type as a new one; `done` hears of every step.
+///
+/// # Errors
+/// [`TraceError::NonFinite`] if an element is not finite, or is too large for the type; or what is wrong
+/// with either directory.
+pub fn convert(
+    trace: &Trace,
+    dtype: Dtype,
+    out: impl AsRef<Path>,
+    mut done: impl FnMut(u32),
+) -> Result<(), TraceError> {
+    let mut manifest = selected(trace, &Selection::default())?;
+    manifest.dtype = dtype;
+    let mut writer = TraceWriter::create(&out, manifest)?;
+    for step in writer.manifest().recorded.steps.clone() {
+        let view = trace.step(step)?;
+        let place = trace.manifest().recorded_samples();
+        writer.step(|layer, tensor, bytes| {
+            let tensor = view.tensor(layer, tensor)?;
+            for (place, &sample) in place.iter().enumerate() {
+                let rows = tensor.sample(place);
+                match dtype {
+                    Dtype::Float16 => rounded::<f16>(rows, bytes),
+                    Dtype::Bfloat16 => rounded::<bf16>(rows, bytes),
+                    Dtype::Float32 => rounded::<f32>(rows, bytes),
+                }
+                .map_err(|(index, value)| unrepresentable(&view, tensor, sample, index, value))?;
+            }
+            Ok(())
+        })?;
+        done(step);
+    }
+    carry(trace, &mut writer)?;
+    writer.finish()?;
+    renew(&mut Trace::open(out)?)
+}
+
+/// The manifest of a part of a trace.
+fn selected(trace: &Trace, selection: &Selection) -> Result<Manifest, TraceError> {
+    let mut manifest = trace.manifest().clone();
+    let file = trace.directory().display().to_string();
+    let recorded = manifest.recorded.clone();
+    let list = |what, wanted: &Option<Vec<u32>>, known: Vec<u32>| {
+        let missing = wanted.iter().flatten().find(|id| !known.contains(id));
+        match missing {
+            Some(id) => Err(TraceError::NotRecorded {
+                file: file.clone(),
+                what: format!("{what} {id}"),
+                known: format!("{known:?}"),
+            }),
+            None => Ok(wanted.clone()),
+        }
+    };
+    let layers = list("layer", &selection.layers, recorded.layers.clone())?;
+    let steps = list("step", &selection.steps, trace.steps())?;
+    let samples = list("sample", &selection.samples, manifest.recorded_samples())?;
+    let heads = list("head", &selection.heads, manifest.recorded_heads())?;
+    let all = manifest.recorded_tokens();
+    let tokens = match &selection.tokens {
+        None => recorded.tokens,
+        Some(wanted)
+            if wanted.start < wanted.end && all.start <= wanted.start && wanted.end <= all.end =>
+        {
+            Some((wanted.start, wanted.end))
+        }
+        Some(wanted) => {
+            return Err(TraceError::NotRecorded {
+                file,
+                what: format!("tokens {}..{}", wanted.start, wanted.end),
+                known: format!("the tokens of {}..{}", all.start, all.end),
+            });
+        }
+    };
+    manifest.recorded = Recorded {
+        layers: layers.unwrap_or(recorded.layers),
+        steps: steps.unwrap_or_else(|| trace.steps()),
+        heads: heads.or(recorded.heads),
+        tokens,
+        samples: samples.or(recorded.samples),
+    };
+    Ok(manifest)
+}
+
+/// Which samples, tokens and heads of a recorded tensor are kept, as positions in it.
+struct Cut {
+    samples: Vec<usize>,
+    tokens: Range<usize>,
+    heads: Vec<usize>,
+}
+
+impl Cut {
+    fn new(from: &Manifest, to: &Manifest) -> Self {
+        let place = |known: Vec<u32>, wanted: Vec<u32>| -> Vec<usize> {
+            let wanted = wanted.into_iter();
+            let place = |id| known.iter().position(|known| *known == id);
+            wanted
+                .map(|id| place(id).expect("only what was recorded is selected"))
+                .collect()
+        };
+        let (all, tokens) = (from.recorded_tokens(), to.recorded_tokens());
+        Self {
+            samples: place(from.recorded_samples(), to.recorded_samples()),
+            tokens: (tokens.start - all.start) as usize..(tokens.end - all.start) as usize,
+            heads: place(from.recorded_heads(), to.recorded_heads()),
+        }
+    }
+
+    /// Puts the kept elements of a tensor behind `out`.
+    fn copy(&self, tensor: TensorView<'_>, out: &mut Vec<u8>) {
+        let head = tensor.shape.head_dim * tensor.dtype.size();
+        let whole = self.heads.len() == tensor.shape.heads;
+        for &sample in &self.samples {
+            let rows = tensor.rows(sample, self.tokens.clone());
+            if whole {
+                out.extend_from_slice(rows.bytes);
+                continue;
+            }
+            for row in rows.bytes.chunks_exact(head * tensor.shape.heads) {
+                for &at in &self.heads {
+                    out.extend_from_slice(&row[at * head..(at + 1) * head]);
+                }
+            }
+        }
+    }
+}
+
+/// Puts rows behind `out` as another type; the index and the value of the first element that is not
+/// finite in either.
+fn rounded<E: Element>(rows: Rows<'_>, out: &mut Vec<u8>) -> Result<(), (usize, f32)> {
+    let values: Vec<f32> = rows.to_vec();
+    let narrow: Vec<E> = rows.to_vec();
+    let mut back = vec![0.0; narrow.len()];
+    E::widen(&narrow, &mut back);
+    if let Some(index) = back.iter().position(|value| !value.is_finite()) {
+        return Err((index, values[index]));
+    }
+    E::put(&narrow, out);
+    Ok(())
+}
+
+/// The error of an element that cannot be converted.
+fn unrepresentable(
+    view: &StepView,
+    tensor: TensorView<'_>,
+    sample: u32,
+    index: usize,
+    value: f32,
+) -> TraceError {
+    TraceError::NonFinite {
+        file: view.path().display().to_string(),
+        value,
+        tensor: tensor.tensor,
+        layer: tensor.layer,
+        step: tensor.step,
+        sample,
+        index,
+        remedy: if value.is_finite() {
+            ", or convert to a type that holds it"
+        } else {
+            ""
+        },
+    }
+}
+
+/// Copies the files that are no shards.
+fn carry(trace: &Trace, writer: &mut TraceWriter) -> Result<(), TraceError> {
+    let listed = trace.files().filter(|entry| entry.step.is_none());
+    let listed = listed.map(|entry| entry.name.as_str());
+    let known = [STATISTICS, ERRORS, RUNS, QUALITY, TIMELINE];
+    let names: BTreeSet<&str> = listed.chain(known).collect();
+    for name in names {
+        if let Some(bytes) = trace.bytes(name)? {
+            writer.put(name, &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Statistics of converted tensors in place of those of the originals, where shards hold whole tensors.
+fn renew(trace: &mut Trace) -> Result<(), TraceError> {
+    let recorded = &trace.manifest().recorded;
+    let whole = recorded.heads.is_none() && recorded.tokens.is_none();
+    let Some(mut rows) = trace.rows::<Statistic>()?.filter(|_| whole) else {
+        return Ok(());
+    };
+    let layers = recorded.layers.clone();
+    let mut renewed = BTreeMap::new();
+    let mut before = None;
+    for step in trace.steps() {
+        let view = trace.step(step)?;
+        for &layer in &layers {
+            for tensor in Tensor::ALL {
+                for row in measure(&view, before.as_ref(), layer, tensor)? {
+                    renewed.insert((row.sample, step, layer, tensor), row);
+                }
+            }
+        }
+        before = Some(view);
+    }
+    for row in &mut rows {
+        if let Some(new) = renewed.get(&(row.sample, row.step, row.layer, row.tensor)) {
+            row.norm = new.norm;
+            row.residual_norm = new.residual_norm.or(row.residual_norm);
+            row.cosine = new.cosine.or(row.cosine);
+        }
+    }
+    trace.put_rows(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{manifest, statistics, synthetic, values};
+
+    /// A trace with statistics, and room for another.
+    fn trace(dtype: Dtype) -> (tempfile::TempDir, Trace) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut wanted = manifest(3, 4, 5);
+        wanted.dtype = dtype;
+        let mut trace = synthetic(folder.path().join("trace"), &wanted).unwrap();
+        let rows = statistics(&trace).unwrap();
+        trace.put_rows(&rows).unwrap();
+        (folder, trace)
+    }
+
+    /// The slice of a synthetic trace is the synthetic trace of the slice.
+    #[test]
+    fn slicing_and_generating_commute() {
+        let (folder, trace) = trace(Dtype::Float16);
+        let selection = Selection {
+            layers: Some(vec![1, 3]),
+            steps: Some(vec![0, 2, 4]),
+            samples: Some(vec![0, 2]),
+            heads: Some(vec![1]),
+            tokens: Some(3..9),
+        };
+        let out = folder.path().join("slice");
+        let mut steps = Vec::new();
+        slice(&trace, &selection, &out, |step| steps.push(step)).unwrap();
+        assert_eq!(steps, [0, 2, 4]);
+        let part = Trace::open(&out).unwrap();
+        part.verify(|_| ()).unwrap();
+        for step in part.steps() {
+            let view = part.step(step).unwrap();
+            for &layer in &part.manifest().recorded.layers {
+                for tensor in Tensor::ALL {
+                    let mut expected = Vec::new();
+                    let numbers = values(part.manifest(), step, layer, tensor);
+                    crate::testing::put(Dtype::Float16, &numbers, &mut expected);
+                    assert_eq!(view.tensor(layer, tensor).unwrap().bytes, expected);
+                }
+            }
+        }
+        assert_eq!(part.rows::<Statistic>(), trace.rows::<Statistic>());
+    }
+
+    #[test]
+    fn slicing_a_slice_is_slicing_once() {
+        let (folder, trace) = trace(Dtype::Float16);
+        let pick = |tokens| Selection {
+            tokens: Some(tokens),
+            ..Selection::default()
+        };
+        let [wide, twice, once] = ["wide", "twice", "once"].map(|name| folder.path().join(name));
+        slice(&trace, &pick(2..12), &wide, |_| ()).unwrap();
+        slice(&Trace::open(wide).unwrap(), &pick(4..6), &twice, |_| ()).unwrap();
+        slice(&trace, &pick(4..6), &once, |_| ()).unwrap();
+        let (twice, once) = (Trace::open(twice).unwrap(), Trace::open(once).unwrap());
+        assert_eq!(twice.manifest(), once.manifest());
+    }
+
+    #[test]
+    fn what_was_not_recorded_cannot_be_kept() {
+        let (folder, trace) = trace(Dtype::Float16);
+        let all = Selection::default();
+        for (selection, what) in [
+            (
+                Selection {
+                    layers: Some(vec![0, 9]),
+                    ..all.clone()
+                },
+                "no layer 9",
+            ),
+            (
+                Selection {
+                    steps: Some(vec![5]),
+                    ..all.clone()
+                },
+                "no step 5",
+            ),
+            (
+                Selection {
+                    samples: Some(vec![3]),
+                    ..all.clone()
+                },
+                "no sample 3",
+            ),
+            (
+                Selection {
+                    heads: Some(vec![2]),
+                    ..all.clone()
+                },
+                "no head 2",
+            ),
+            (
+                Selection {
+                    tokens: Some(4..17),
+                    ..all
+                },
+                "no tokens 4..17: ask for one of the tokens of 0..16",
+            ),
+        ] {
+            let error = slice(&trace, &selection, folder.path().join("out"), |_| ());
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(what), "{what} in {error}");
+        }
+    }
+
+    /// f16 to f32 and back is the identity, to the byte.
+    #[test]
+    fn widening_and_back_changes_nothing() {
+        let (folder, trace) = trace(Dtype::Float16);
+        let [wide, back] = ["wide", "back"].map(|name| folder.path().join(name));
+        convert(&trace, Dtype::Float32, &wide, |_| ()).unwrap();
+        let wide = Trace::open(wide).unwrap();
+        convert(&wide, Dtype::Float16, &back, |_| ()).unwrap();
+        assert_eq!(Trace::open(back).unwrap().manifest(), trace.manifest());
+    }
+
+    #[test]
+    fn converted_statistics_are_those_of_the_converted_tensors() {
+        let (folder, trace) = trace(Dtype::Float32);
+        let out = folder.path().join("out");
+        convert(&trace, Dtype::Bfloat16, &out, |_| ()).unwrap();
+        let converted = Trace::open(out).unwrap();
+        let expected = statistics(&converted).unwrap();
+        let found = converted.rows::<Statistic>().unwrap().unwrap();
+        assert_eq!(found, expected);
+        let before = trace.rows::<Statistic>().unwrap().unwrap();
+        for (before, after) in before.iter().zip(&found) {
+            assert_eq!(before.differs(after, Dtype::Bfloat16), None);
+        }
+    }
+
+    #[test]
+    fn a_number_that_f16_does_not_hold_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut wanted = manifest(1, 1, 1);
+        wanted.dtype = Dtype::Float32;
+        let large = folder.path().join("large");
+        let mut writer = TraceWriter::create(&large, wanted.clone()).unwrap();
+        let mut numbers = vec![1.0; wanted.shape().elements()];
+        numbers[5] = 7e4;
+        let fill = |_, _, out: &mut Vec<u8>| {
+            f32::put(&numbers, out);
+            Ok(())
+        };
+        writer.step(fill).unwrap();
+        writer.finish().unwrap();
+        let trace = Trace::open(large).unwrap();
+        let out = folder.path().join("out");
+        let error = convert(&trace, Dtype::Float16, &out, |_| ())
+            .unwrap_err()
+            .to_string();
+        for word in [
+            "70000 in K of layer 0, step 0, sample 0, element 5",
+            "a type that holds it",
+        ] {
+            assert!(error.contains(word), "{word} in {error}");
+        }
+    }
+}
