@@ -172,3 +172,19 @@ fn chrome_arrows_go_from_sender_to_receiver_and_counters_have_rates() {
     assert_eq!(counters[0]["name"], "gpu0 \"up\"");
     assert_eq!(counters[0]["args"]["bytes_per_s"], 1_235_567);
 }
+
+/// What `ditplan_capture.timeline` writes; its own tests compare with the same file.
+#[test]
+fn a_captured_timeline_reads_back_equal() {
+    let file = include_str!("../../capture/tests/data/timeline.json");
+    let timeline = read(file.as_bytes(), "timeline.json").unwrap();
+    assert_eq!(timeline.source(), Source::Measured);
+    assert_eq!(timeline.spans().len(), 8);
+    let message = timeline.spans()[5];
+    assert_eq!(message.class, SpanClass::Communication);
+    assert_eq!((message.step, message.bytes), (2, Bytes::new(2048)));
+    assert_eq!(timeline.end(), SimTime::from_ps(93_000_000));
+    let mut out = Vec::new();
+    write(&timeline, &mut out).unwrap();
+    assert_eq!(read(out.as_slice(), "again").unwrap(), timeline);
+}

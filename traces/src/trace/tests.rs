@@ -345,3 +345,34 @@ fn not_a_number_is_found_where_it_stands() {
     assert_eq!(found.index, 37);
     assert!(found.value.is_nan());
 }
+
+/// What `ditplan_capture` writes; the statistics in it are PyTorch's, in several gzip members.
+#[test]
+fn a_trace_of_the_capture_package_is_read_and_its_statistics_hold() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/capture/tests/data/tiny.trace");
+    let trace = Trace::open(path).unwrap();
+    trace.verify(|_| ()).unwrap();
+    let manifest = trace.manifest();
+    assert_eq!(
+        (manifest.model.text(), manifest.model.image()),
+        (0..8, 8..24)
+    );
+    assert_eq!(trace.steps(), [0, 1, 2]);
+    let written: Vec<Statistic> = trace.rows().unwrap().expect("statistics are there");
+    assert_eq!(written.len(), 2 * 3 * 2 * 2);
+    let mut before = None;
+    for step in trace.steps() {
+        let view = trace.step(step).unwrap();
+        for (layer, tensor) in (0..2).flat_map(|layer| Tensor::ALL.map(|tensor| (layer, tensor))) {
+            for row in measure(&view, before.as_ref(), layer, tensor).unwrap() {
+                let key = |other: &&Statistic| {
+                    let key = |row: &Statistic| (row.sample, row.step, row.layer, row.tensor);
+                    key(other) == key(&row)
+                };
+                let found = written.iter().find(key).expect("every tensor has a row");
+                assert_eq!(found.differs(&row, manifest.dtype), None);
+            }
+        }
+        before = Some(view);
+    }
+}

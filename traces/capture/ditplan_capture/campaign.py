@@ -1,0 +1,181 @@
+"""The closed-loop runs that calibrate and test the quality model of `dit-digits`; continues where it stopped.
+
+    python -m ditplan_capture.campaign plan --assignments assignments.json
+    python -m ditplan_capture.campaign run --model model.safetensors --assignments assignments.json --log DIR --worker 0/2
+    python -m ditplan_capture.campaign collect --assignments assignments.json --log DIR --out runs.csv.gz
+
+`plan` draws the random assignments once, before anything is run; they and their split are committed.
+Prompts A calibrate; B are unseen (split test, transfer); C give the confidence factor (split fit).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from .assignment import PHASES, Assignment
+from .closed_loop import Prompts, Run, deviations, geometric_mean, run, sample
+from .residual import Rules
+from .tables import write_runs
+
+LAYERS = 8
+#: Prompts run as one batch; a set has two, and the second is only used when all of its runs have it.
+BATCH = 16
+PROMPTS = {name: Prompts.make(name, 2 * BATCH, 1000 * (i + 1)) for i, name in enumerate("ABC")}
+FAMILIES = ("1bit", "2bit", "int4", "lowrank-int4(4)", "stale")
+UNIFORMS = ("1bit", "2bit", "2bit-fitted", "int8", "int4", "fp8", "lowrank-int4(4)", "lowrank-int4(8)", "sparse(1:8)", "stale")
+MIXED = ("raw", "1bit", "2bit", "2bit-fitted", "int4", "int8", "fp8", "lowrank-int4(4)", "sparse(1:8)")
+#: (purpose, split, prompts, ranks, steps, count, whether phases differ, how many have K and V apart)
+DRAWS = (
+    ("mixed", "test", "B", 4, 28, 48, False, 12),
+    ("mixed", "fit", "C", 4, 28, 16, False, 4),
+    ("mixed", "transfer", "B", 4, 8, 20, False, 5),
+    ("mixed", "transfer", "B", 2, 28, 12, False, 3),
+    ("mixed", "transfer", "B", 8, 28, 12, False, 3),
+    ("phase", "test", "B", 4, 28, 16, True, 0),
+)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run: what for, on which prompts, how, and with which assignment."""
+
+    id: str
+    split: str
+    purpose: str
+    prompts: str
+    assignment: Assignment
+    how: Run = field(default_factory=Run)
+
+
+def draw(rng: random.Random, phases: bool, apart: bool) -> Assignment:
+    """2 to 4 names of the palette, one at random for each layer (and phase, and tensor); two of them at least occur."""
+    while True:
+        names = rng.sample(MIXED, rng.randint(2, 4))
+        def entry() -> list | str:
+            return [rng.choice(names) for _ in range(PHASES)] if phases else rng.choice(names)
+        k = [entry() for _ in range(LAYERS)]
+        v = [entry() for _ in range(LAYERS)] if apart else k
+        if len({name for e in k + v for name in ([e] if isinstance(e, str) else e)}) > 1:
+            return Assignment.of(k, v)
+
+
+def plan(seed: int) -> dict:
+    """The random assignments and their split, as written to assignments.json."""
+    rng, runs = random.Random(seed), []
+    for purpose, split, prompts, ranks, steps, count, phases, apart in DRAWS:
+        for i in range(count):
+            name = f"{purpose}-{prompts}-{ranks}r-{steps}s-{i:02d}"
+            assignment = json.loads(draw(rng, phases, i >= count - apart).to_json())
+            runs.append({"id": name, "split": split, "purpose": purpose, "prompts": prompts, "ranks": ranks, "steps": steps, "assignment": assignment})
+    return {"seed": seed, "palette": MIXED, "runs": runs}
+
+
+def fixed_specs() -> list[Spec]:
+    """One-layer, uniform and K- or V-only runs on the calibration prompts, uniform ones at 2 and 8 ranks, ablations."""
+    specs = [Spec(f"uniform-{n}", "fit", "uniform", "A", Assignment.uniform(n, LAYERS)) for n in UNIFORMS]
+    for name in FAMILIES:
+        specs += [Spec(f"single-{name}-{l}", "fit", "single", "A", Assignment.single(name, l, LAYERS)) for l in range(LAYERS)]
+    for tensors in "kv":
+        for name in ("1bit", "2bit"):
+            specs += [Spec(f"{tensors}only-{name}-{l}", "fit", "kv", "A", Assignment.single(name, l, LAYERS, tensors)) for l in range(LAYERS)]
+    for ranks in (2, 8):
+        specs += [Spec(f"uniform-{n}-{ranks}r", "fit", "uniform", "A", Assignment.uniform(n, LAYERS), Run(ranks=ranks)) for n in ("1bit", "2bit")]
+    return specs
+
+
+def ablations() -> list[Spec]:
+    """Without feedback, without a base, with order 2, coarse bases, gather instead of ring, fewer steps."""
+    rules = {"nofeedback": Rules(feedback=False), "naive": Rules(order=0), "order2": Rules(order=2), "base-int8": Rules(base="int8"), "base-int4": Rules(base="int4")}
+    specs = [Spec(f"ablation-{n}-{key}", "test", "ablation", "A", Assignment.uniform(n, LAYERS), Run(rules=r)) for key, r in rules.items() for n in ("1bit", "2bit")]
+    specs += [Spec(f"gather-{n}", "transfer", "uniform", "A", Assignment.uniform(n, LAYERS), Run(strategy="gather")) for n in ("1bit", "2bit")]
+    for steps in (4, 8):
+        specs += [Spec(f"uniform-{n}-{steps}s", "transfer", "uniform", "A", Assignment.uniform(n, LAYERS), Run(steps=steps)) for n in UNIFORMS]
+    return specs
+
+
+def all_specs(assignments: dict) -> list[Spec]:
+    """All runs in the order of their importance."""
+    drawn = [
+        Spec(r["id"], r["split"], r["purpose"], r["prompts"], Assignment.of(r["assignment"]["k"], r["assignment"]["v"]), Run(ranks=r["ranks"], steps=r["steps"]))
+        for r in assignments["runs"]
+    ]
+    return fixed_specs() + drawn + ablations()
+
+
+def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers: int) -> None:
+    """This worker's share of the runs that the log lacks; first one batch of prompts of all runs, then the other."""
+    from .train_digits import load_weights
+
+    torch.set_num_threads(1)
+    model, references = load_weights(model_path), {}
+    log.mkdir(parents=True, exist_ok=True)
+    own = all_specs(assignments)[worker::workers]
+    for spec, first in [(spec, first) for first in (0, BATCH) for spec in own]:
+        if (spec.id, first) in read_log(log):
+            continue
+        began, key = time.time(), (spec.prompts, spec.how.steps, first)
+        prompts = PROMPTS[spec.prompts].part(first, BATCH)
+        if key not in references:
+            references[key] = sample(model, prompts, spec.how.steps)
+        d = deviations(run(model, prompts, spec.assignment, spec.how), references[key])
+        row = {"id": spec.id, "first": first, "deviations": d, "wall_s": round(time.time() - began, 2)}
+        with open(log / f"worker-{worker}.jsonl", "a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(spec.id, first, f"{geometric_mean(d):.5f}", row["wall_s"], flush=True)
+
+
+def read_log(log: Path) -> dict[tuple[str, int], list[float]]:
+    """Deviations by run and first prompt; a line cut short by a crash is ignored."""
+    done = {}
+    for file in sorted(log.glob("worker-*.jsonl")):
+        for line in file.read_text().splitlines():
+            if line.endswith("}"):
+                row = json.loads(line)
+                done[row["id"], row["first"]] = row["deviations"]
+    return done
+
+
+def collected(specs: list[Spec], done: dict[tuple[str, int], list[float]]) -> dict[str, list[float]]:
+    """Deviations of each run; runs of one prompt set (and number of steps) all have the same prompts."""
+    lacking = {(s.prompts, s.how.steps) for s in specs if s.purpose != "ablation" and (s.id, BATCH) not in done}
+    result = {}
+    for s in specs:
+        if (s.id, 0) in done:
+            second = [] if (s.prompts, s.how.steps) in lacking else done.get((s.id, BATCH), [])
+            result[s.id] = done[s.id, 0] + second
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["plan", "run", "collect"])
+    parser.add_argument("--assignments", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=20261123)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--log", type=Path)
+    parser.add_argument("--worker", default="0/1", help="index/workers")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    if args.command == "plan":
+        lines = plan(args.seed)
+        rows = ",\n".join(json.dumps(r, separators=(",", ":")) for r in lines["runs"])
+        args.assignments.write_text(f'{{"seed":{args.seed},"palette":{json.dumps(lines["palette"])},"runs":[\n{rows}\n]}}\n')
+        return
+    assignments = json.loads(args.assignments.read_text())
+    if args.command == "run":
+        worker, workers = (int(part) for part in args.worker.split("/"))
+        execute(args.model, assignments, args.log, worker, workers)
+    else:
+        specs = all_specs(assignments)
+        print(write_runs(args.out, specs, collected(specs, read_log(args.log))), "runs")
+
+
+if __name__ == "__main__":
+    main()

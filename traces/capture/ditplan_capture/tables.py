@@ -1,0 +1,70 @@
+"""runs.csv.gz: the closed-loop runs of a trace, one a line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .assignment import Assignment
+from .closed_loop import geometric_mean
+
+if TYPE_CHECKING:
+    from .campaign import Spec
+
+COLUMNS = (
+    "id", "split", "purpose", "prompts", "ranks", "steps", "strategy", "warmup", "assignment",
+    "deviation", "deviations", "order", "feedback", "base",
+)
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One finished run: `deviation` is the geometric mean of `deviations` (relative L2, one a sample)."""
+
+    id: str
+    split: str
+    purpose: str
+    prompts: str
+    ranks: int
+    steps: int
+    strategy: str
+    assignment: Assignment
+    deviation: float
+    deviations: tuple[float, ...]
+
+
+def write_runs(path: Path, specs: "list[Spec]", done: dict[str, list[float]]) -> int:
+    """Writes the runs that are done, in the order of `specs`; returns how many."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    count = 0
+    for s in specs:
+        if s.id not in done:
+            continue
+        rules = s.how.rules
+        d = json.dumps([float(f"{x:.6g}") for x in done[s.id]], separators=(",", ":"))
+        writer.writerow([
+            s.id, s.split, s.purpose, s.prompts, s.how.ranks, s.how.steps, s.how.strategy, rules.warmup,
+            s.assignment.to_json(), f"{geometric_mean(done[s.id]):.6g}", d, rules.order, "on" if rules.feedback else "off", rules.base,
+        ])
+        count += 1
+    path.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
+    return count
+
+
+def read_runs(path: Path) -> list[RunRow]:
+    """All runs of a trace."""
+    with gzip.open(path, "rt", newline="") as file:
+        return [
+            RunRow(
+                r["id"], r["split"], r["purpose"], r["prompts"], int(r["ranks"]), int(r["steps"]), r["strategy"],
+                Assignment.from_json(r["assignment"]), float(r["deviation"]), tuple(json.loads(r["deviations"])),
+            )
+            for r in csv.DictReader(file)
+        ]
