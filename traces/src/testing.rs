@@ -106,7 +106,7 @@ pub fn values(manifest: &Manifest, step: u32, layer: u32, tensor: Tensor) -> Vec
                 for channel in 0..model.head_dim {
                     let slot = u64::from(layer * 2 + u32::from(tensor == Tensor::V));
                     let place = [sample, token, head, channel].map(u64::from);
-                    let seed = place.iter().fold(slot, |seed, at| hash(seed ^ at));
+                    let seed = place.iter().fold(hash(slot), |seed, at| hash(seed ^ at));
                     let (base, drift) = (uniform(seed), uniform(hash(seed)));
                     values.push((base + swing * drift) as f32);
                 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Statistic, Tensor};
 
-/// Steps of the published FLUX.1-dev run.
+/// Steps of the published FLUX.1-dev run (traces/data/README.md).
 pub const FLUX_STEPS: u32 = 28;
 
 static FLUX: LazyLock<Vec<PublishedStep>> = LazyLock::new(|| {

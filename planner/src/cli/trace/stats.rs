@@ -137,19 +137,22 @@ fn by_step(trace: &Trace, points: &[Point], against_flux: bool) -> String {
     }
     let mut page = text::heading("Residual over activation, and cosine to the step before");
     page.push_str(&text::rendered(&mut table));
-    let ratios: Vec<f64> = both.iter().map(|point| point.ratio).collect();
+    let ratios: Vec<(u32, f64)> = both.iter().map(|point| (point.step, point.ratio)).collect();
     page.push_str(&format!("\nK and V: {}\n", shape(&ratios)));
     if against_flux {
-        let published: Vec<f64> = flux().iter().map(|step| step.ratio()).collect();
-        page.push_str(&format!(
-            "FLUX.1-dev: {} (CompactFusion; {FLUX_STEPS} steps, 1024x1024{})\n",
-            shape(&published),
-            if steps == FLUX_STEPS {
-                ""
-            } else {
-                ", beside each step the one at the same part of the run"
-            },
-        ));
+        let published: Vec<(u32, f64)> = flux()
+            .iter()
+            .map(|step| (step.step, step.ratio()))
+            .collect();
+        let beside = match steps {
+            FLUX_STEPS => "",
+            _ => "; beside each step stands the one at the same part of the run",
+        };
+        let line = format!(
+            "FLUX.1-dev: {} (CompactFusion, {FLUX_STEPS} steps{beside})",
+            shape(&published)
+        );
+        page.push_str(&text::wrapped(&line, 2));
     }
     page
 }
@@ -158,29 +161,28 @@ fn dash() -> String {
     "-".to_owned()
 }
 
-/// A curve in words: its ends, its lowest point, its mean.
-fn shape(ratios: &[f64]) -> String {
-    let [first, .., last] = ratios else {
-        return ratios.iter().map(|ratio| format!("{ratio:.3}")).collect();
+/// A curve of (step, ratio) in words: its ends, its lowest point, its mean.
+fn shape(curve: &[(u32, f64)]) -> String {
+    let [(_, first), .., (_, last)] = curve else {
+        return curve
+            .iter()
+            .map(|(step, ratio)| format!("{ratio:.3} at step {step}"))
+            .collect();
     };
-    let (lowest, low) = lowest(ratios);
-    let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
+    let (step, low) = lowest(curve);
+    let mean = curve.iter().map(|(_, ratio)| ratio).sum::<f64>() / curve.len() as f64;
     let u = if low < 0.8 * first && low < 0.8 * last {
         "U-shaped"
     } else {
         "not U-shaped"
     };
-    format!(
-        "{u}, {first:.3} at first, {low:.3} at step {}, {last:.3} at last, mean {mean:.3}",
-        lowest + 1
-    )
+    format!("{u}, {first:.3} at first, {low:.3} at step {step}, {last:.3} at last, mean {mean:.3}")
 }
 
-/// Where the lowest value stands, and what it is.
-fn lowest(ratios: &[f64]) -> (usize, f64) {
-    let ratios = ratios.iter().copied().enumerate();
-    let lowest = ratios.min_by(|a, b| a.1.total_cmp(&b.1));
-    lowest.expect("a curve has points")
+/// The step of the lowest ratio, and the ratio.
+fn lowest(curve: &[(u32, f64)]) -> (u32, f64) {
+    let lowest = curve.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+    *lowest.expect("a curve has points")
 }
 
 /// A row for each layer: K and V.
@@ -201,21 +203,16 @@ fn by_layer(trace: &Trace, points: &[Point]) -> String {
             let own =
                 own.filter(|point| point.layer == Some(layer) && point.tensor == Some(tensor));
             let own: Vec<&Point> = own.collect();
-            let ratios: Vec<f64> = own.iter().map(|point| point.ratio).collect();
-            if ratios.is_empty() {
+            let curve: Vec<(u32, f64)> =
+                own.iter().map(|point| (point.step, point.ratio)).collect();
+            let ([(_, first), ..], [.., (_, last)]) = (&curve[..], &curve[..]) else {
                 cells.extend((0..5).map(|_| dash()));
                 continue;
-            }
-            let count = ratios.len() as f64;
-            let mean = ratios.iter().sum::<f64>() / count;
+            };
+            let count = curve.len() as f64;
+            let mean = curve.iter().map(|(_, ratio)| ratio).sum::<f64>() / count;
             let cosine = own.iter().map(|point| point.cosine).sum::<f64>() / count;
-            let figures = [
-                ratios[0],
-                lowest(&ratios).1,
-                ratios[ratios.len() - 1],
-                mean,
-                cosine,
-            ];
+            let figures = [*first, lowest(&curve).1, *last, mean, cosine];
             cells.extend(figures.iter().map(|figure| format!("{figure:.3}")));
         }
         cells.push(names.get(layer as usize).cloned().unwrap_or_default());
