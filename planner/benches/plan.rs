@@ -155,6 +155,7 @@ fn whole_plan(bencher: Bencher, case: &str) {
             engine: Engine::Xdit,
             compilation: Compilation::Eager,
             filter: Filter::default(),
+            quality: None,
         })
         .bench_values(|question| plan(&question).map(|answer| answer.simulated));
 }

@@ -1,5 +1,6 @@
 //! Timelines and traces: what ran where and when, and which activations it computed.
 
+pub mod bundled;
 pub mod testing;
 pub mod timeline;
 pub mod trace;

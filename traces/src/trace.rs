@@ -25,6 +25,7 @@
 //!
 //! Not modelled: attention's queries, more than one request at a time, compressed shards.
 
+mod calibrated;
 mod checksum;
 mod curve;
 mod element;
@@ -47,6 +48,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use calibrated::Calibrated;
 pub use checksum::Checksum;
 pub use curve::{FLUX_STEPS, Grouping, Point, PublishedStep, curve, flux, flux_at};
 pub use element::{Dtype, Element};

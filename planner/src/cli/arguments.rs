@@ -47,12 +47,28 @@ pub(super) enum Command {
 pub(super) struct PlanArguments {
     #[command(flatten)]
     pub question: QuestionArguments,
+    /// Consider only plans of this strategy, for instance ring4 or cfg2+ulysses2
+    #[arg(long, value_name = "STRATEGY")]
+    pub strategy: Option<String>,
     /// Consider only plans whose output equals the one-GPU output
     #[arg(long)]
     pub exact: bool,
     /// Consider only plans with a published FID of at most this (exact plans have 0)
     #[arg(long, value_name = "FID")]
     pub max_fid: Option<f64>,
+    /// Consider only plans whose output keeps this: psnr>=30, rel-l2<=0.05 (predicted from a trace, kept
+    /// by 19 of 20 runs), fid<=7 or lpips<=0.2 (published)
+    #[arg(long, value_name = "BUDGET")]
+    pub budget: Option<String>,
+    /// What a compressor is chosen for under a budget: each layer, or each layer and third of the steps
+    #[arg(long, value_enum, default_value_t = Granularity::Layer)]
+    pub per: Granularity,
+    /// Draw the choice: compressors by layer, and latency against quality (.svg or .png)
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Print only this, for another program
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with = "json")]
+    pub emit: Option<Emit>,
     /// How many plans to show [default: 10; with --json, all]
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
@@ -111,6 +127,10 @@ pub(super) struct QuestionArguments {
     /// Another bandwidth for the machine's network links, one way, for instance "0.5 GB/s"
     #[arg(long, value_name = "RATE")]
     pub network: Option<Bandwidth>,
+    /// A recorded trace of the model (a directory), to predict output quality from [default: the
+    /// repository's own for dit-digits, none for others]
+    #[arg(long, value_name = "DIR")]
+    pub trace: Option<PathBuf>,
     /// Images or videos made together
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub batch: u32,
@@ -123,6 +143,22 @@ pub(super) struct QuestionArguments {
     /// The transformer is compiled (torch.compile)
     #[arg(long)]
     pub compile: bool,
+}
+
+/// What a compressor is chosen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Granularity {
+    /// Each layer
+    Layer,
+    /// Each layer in each third of the steps
+    Phase,
+}
+
+/// What is printed for another program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Emit {
+    /// The compressor of each layer and phase as JSON, which ditplan_capture executes
+    Assignment,
 }
 
 /// How classifier-free guidance runs.

@@ -10,22 +10,13 @@ use topologies::host::Compilation;
 use topologies::{LinkKind, Machine, MeasuredRun};
 
 use super::arguments::{EngineArgument, GuidanceArgument, PlanArguments, QuestionArguments};
+use super::quality;
 use crate::launch::Engine;
 use crate::search::{Filter, Question};
 
 /// The question of `plan`.
 pub(super) fn plan_question(typed: &PlanArguments) -> Result<Question> {
-    if let Some(fid) = typed.max_fid {
-        ensure!(
-            fid.is_finite() && fid >= 0.0,
-            "--max-fid is {fid}: a FID is not negative, 0 allows exact plans only"
-        );
-    }
-    let filter = Filter {
-        exact_only: typed.exact,
-        max_fid: typed.max_fid,
-    };
-    question(&typed.question, filter)
+    question(&typed.question, quality::filter(typed)?)
 }
 
 /// The question about one model on one machine.
@@ -46,6 +37,7 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         machine = machine.with_bandwidth(LinkKind::Network, rate)?;
     }
     let request = request(typed, model, &machine)?;
+    let quality = quality::of(typed.trace.as_deref(), filter.budget, model, &request)?;
     let has = u32::try_from(machine.gpus.len()).expect("a machine has fewer than 2^32 GPUs");
     let gpus = typed.gpus.unwrap_or(has);
     ensure!(
@@ -70,6 +62,7 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
             Compilation::Eager
         },
         filter,
+        quality,
     })
 }
 

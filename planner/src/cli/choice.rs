@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use comfy_table::Table;
 use sim::plan::{Compression, Fidelity, Plan};
 use traces::timeline::SpanClass;
 
-use super::arguments::PlanArguments;
+use super::arguments::{Emit, PlanArguments};
 use super::text::{self, bulleted, duration, gigabytes, heading, percent, seconds, wrapped};
 use super::{asked, contract, listing};
-use crate::search::{self, Answer, Candidate, Quality, Question};
+use crate::figure;
+use crate::search::{self, Answer, Candidate, Quality, Question, Spent};
+
+mod picture;
 
 /// How many plans are shown to people.
 const SHOWN: usize = 10;
@@ -18,6 +21,14 @@ const SHOWN: usize = 10;
 /// What `plan` prints.
 pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
     let answer = search::plan(&asked::plan_question(typed)?)?;
+    if let Some(path) = &typed.plot {
+        let picture = picture::Choice::new(&answer);
+        let drawn = figure::write(&picture, path);
+        drawn.map_err(|error| anyhow!("--plot {}: {error}", path.display()))?;
+    }
+    if typed.emit == Some(Emit::Assignment) {
+        return Ok(listing::pretty(&contract::assignment(&answer)));
+    }
     if typed.format.json {
         return Ok(listing::pretty(&contract::answer(&answer, typed.top)));
     }
@@ -44,6 +55,11 @@ pub(super) fn report(answer: &Answer, shown: usize) -> String {
         .map(|rival| (label(&rival.plan), rival.why_slower.as_str()))
         .collect();
     section(&mut page, "Why the others lose", &text::named(&reasons));
+    section(
+        &mut page,
+        "Budget",
+        &answer.spent.as_ref().map(budget).unwrap_or_default(),
+    );
     section(&mut page, "Findings", &bulleted(&answer.findings));
     page.push('\n');
     page.push_str(&launches(answer));
@@ -202,7 +218,18 @@ fn interval(found: &Candidate) -> String {
 /// `lossy 7.08/0.260`: how far from the one-GPU output, with the published FID and LPIPS.
 fn output(found: &Candidate) -> String {
     let word = contract::fidelity(found.fidelity);
-    let Quality { fid, lpips, .. } = found.quality;
+    let Quality {
+        fid,
+        lpips,
+        predicted,
+        ..
+    } = found.quality;
+    if let Some(predicted) = predicted.filter(|_| found.fidelity != Fidelity::Exact) {
+        let shown = predicted
+            .psnr_db
+            .map_or_else(|| share(predicted.deviation), |db| format!("{db:.1} dB"));
+        return format!("{word} {shown}");
+    }
     match (fid, lpips) {
         _ if found.fidelity == Fidelity::Exact => word.to_owned(),
         (None, None) => word.to_owned(),
@@ -210,6 +237,48 @@ fn output(found: &Candidate) -> String {
         (None, Some(lpips)) => format!("{word} -/{lpips:.3}"),
         (Some(fid), Some(lpips)) => format!("{word} {fid:.2}/{lpips:.3}"),
     }
+}
+
+/// A relative deviation in percent.
+fn share(deviation: f64) -> String {
+    format!("{:.2} %", 100.0 * deviation)
+}
+
+/// How the budget was spent on the chosen layout: one compressor everywhere beside one per layer.
+fn budget(spent: &Spent) -> String {
+    let header = ["compressor", "latency, s", "deviation", "budget"];
+    let mut table = text::table(&header, &[1, 2]);
+    for one in &spent.uniform {
+        table.add_row([
+            one.compressor
+                .map_or_else(|| "raw".to_owned(), |compressor| compressor.to_string()),
+            format!("{:.4}", one.latency_s),
+            share(one.deviation),
+            if one.keeps { "kept" } else { "exceeded" }.to_owned(),
+        ]);
+    }
+    let mut page = wrapped(
+        &format!(
+            "  {}, kept by 19 of 20 runs: predicted deviation at most {} (confidence factor {:.2}).",
+            spent.budget,
+            share(spent.limit),
+            spent.factor
+        ),
+        2,
+    );
+    if let Some(assigned) = &spent.assigned {
+        let certificate = &assigned.certificate;
+        page.push_str(&wrapped(
+            &format!(
+                "  Per layer: {}; no assignment of this layout is faster by more than {:.4} % of the blocks' time.",
+                assigned.plan,
+                100.0 * certificate.gap
+            ),
+            2,
+        ));
+        page.push_str(&text::rendered(&mut table));
+    }
+    page
 }
 
 /// How far the simulated schedule is from the least time of its plan.
@@ -285,8 +354,21 @@ pub(super) fn breakdown(found: &Candidate) -> String {
 /// What is known of the output.
 pub(super) fn quality(found: &Candidate) -> String {
     let word = contract::fidelity(found.fidelity);
-    let Quality { fid, lpips, source } = &found.quality;
+    let Quality {
+        fid,
+        lpips,
+        predicted,
+        source,
+    } = &found.quality;
     let mut words = vec![word.to_owned()];
+    if let Some(predicted) = predicted.filter(|_| found.fidelity != Fidelity::Exact) {
+        words.push(format!(
+            "deviation {} (19 of 20 runs at most {})",
+            share(predicted.deviation),
+            share(predicted.upper)
+        ));
+        words.extend(predicted.psnr_db.map(|db| format!("PSNR {db:.1} dB")));
+    }
     words.extend(fid.map(|fid| format!("FID {fid:.2}")));
     words.extend(lpips.map(|lpips| format!("LPIPS {lpips:.3}")));
     match source.as_str() {

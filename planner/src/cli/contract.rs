@@ -2,11 +2,14 @@
 //!
 //! Durations are seconds, memory is bytes, shares are fractions; what is not known is `null`.
 
+use kernels::Compressor;
 use serde_json::{Map, Value, json};
 use sim::plan::{Exchange, Fidelity, Plan};
 
 use super::listing;
-use crate::search::{Answer, Candidate, Evaluation, Question};
+use sim::quality::OwnShard;
+
+use crate::search::{Answer, Candidate, Evaluation, Question, Spent, own_shard, shards};
 
 /// The answer to `plan`; `top` limits how many plans are listed.
 pub(super) fn answer(answer: &Answer, top: Option<usize>) -> Value {
@@ -26,6 +29,7 @@ pub(super) fn answer(answer: &Answer, top: Option<usize>) -> Value {
             .iter()
             .map(|(plan, reason)| json!({ "plan": plan, "reason": reason }))
             .collect::<Value>(),
+        "budget": answer.spent.as_ref().map(spent),
         "findings": answer.findings,
         "provenance": answer.provenance,
     })
@@ -52,6 +56,7 @@ fn question(asked: &Question) -> Value {
         engine,
         compilation,
         filter,
+        quality,
         measured: _,
     } = asked;
     json!({
@@ -63,8 +68,11 @@ fn question(asked: &Question) -> Value {
         "gpus": gpus,
         "engine": engine.to_string(),
         "compilation": compilation.to_string(),
+        "strategy": filter.strategy,
         "exact_only": filter.exact_only,
         "max_fid": filter.max_fid,
+        "budget": filter.budget.map(|budget| budget.to_string()),
+        "trace": quality.as_ref().map(|quality| &quality.name),
     })
 }
 
@@ -98,6 +106,10 @@ fn plan(candidate: &Candidate, single: f64) -> Value {
             "fidelity": fidelity(candidate.fidelity),
             "fid": candidate.quality.fid,
             "lpips": candidate.quality.lpips,
+            "rel_l2": candidate.quality.predicted.map(|predicted| predicted.deviation),
+            "rel_l2_upper": candidate.quality.predicted.map(|predicted| predicted.upper),
+            "psnr_db": candidate.quality.predicted.and_then(|predicted| predicted.psnr_db),
+            "psnr_lo_db": candidate.quality.predicted.and_then(|predicted| predicted.psnr_lo_db),
             "source": candidate.quality.source,
         },
         "why_slower": candidate.why_slower,
@@ -106,6 +118,57 @@ fn plan(candidate: &Candidate, single: f64) -> Value {
             "command": candidate.launch.command.as_ref().ok(),
             "reason": candidate.launch.command.as_ref().err(),
         },
+    })
+}
+
+/// How a budget was spent on the chosen layout.
+fn spent(spent: &Spent) -> Value {
+    let name = |compressor: Option<Compressor>| {
+        compressor.map_or_else(|| "raw".to_owned(), |compressor| compressor.to_string())
+    };
+    json!({
+        "budget": spent.budget.to_string(),
+        "confidence_factor": spent.factor,
+        "rel_l2_limit": spent.limit,
+        "per_layer": spent.assigned.as_ref().map(|assigned| json!({
+            "plan": assigned.plan.to_string(),
+            "multiplier_s": assigned.certificate.multiplier,
+            "gap": assigned.certificate.gap,
+            "frontier": assigned.frontier.iter().map(|point| json!({
+                "latency_s": point.latency_s, "rel_l2": point.deviation,
+            })).collect::<Value>(),
+        })),
+        "uniform": spent.uniform.iter().map(|one| json!({
+            "compressor": name(one.compressor), "latency_s": one.latency_s,
+            "rel_l2": one.deviation, "keeps": one.keeps,
+        })).collect::<Value>(),
+    })
+}
+
+/// The chosen plan's compressors in the form that `ditplan_capture.execute` takes.
+pub(super) fn assignment(answer: &Answer) -> Value {
+    let plan = &answer.choice.plan;
+    let starts = plan.compression.phase_starts();
+    let layers = answer.layers;
+    let of = |layer: usize| {
+        let name = |start: &u32| {
+            let compressor = plan.compression.at(*start, layer);
+            compressor.map_or_else(|| "raw".to_owned(), |compressor| compressor.to_string())
+        };
+        json!({ "layer": layer, "compressors": starts.iter().map(name).collect::<Value>() })
+    };
+    let strategy = match own_shard(plan) {
+        _ if plan.is_stale() => "stale",
+        OwnShard::Exact => "ring",
+        OwnShard::Lossy => "gather",
+    };
+    json!({
+        "model": answer.question.model.name,
+        "ranks": shards(plan),
+        "strategy": strategy,
+        "warmup": plan.warmup,
+        "phases": starts,
+        "layers": (0..layers).map(of).collect::<Value>(),
     })
 }
 

@@ -10,6 +10,7 @@ mod asked;
 mod choice;
 mod contract;
 mod listing;
+mod quality;
 mod replayed;
 #[cfg(test)]
 mod sample;

@@ -22,6 +22,7 @@ fn question() -> Question {
         engine: Engine::Xdit,
         compilation: Compilation::Eager,
         filter: Filter::default(),
+        quality: None,
     }
 }
 
@@ -61,6 +62,7 @@ fn candidate(
         quality: Quality {
             fid: quality.map(|(fid, _)| fid),
             lpips: quality.map(|(_, lpips)| lpips),
+            predicted: None,
             source: "published by CompactFusion for this model and steps".to_owned(),
         },
         why_slower: why.to_owned(),
@@ -86,6 +88,8 @@ pub(super) fn answer() -> Answer {
         question: question(),
         choice: plans[0].clone(),
         plans,
+        spent: None,
+        layers: 57,
         considered: 40,
         simulated: 3,
         pruned: 37,

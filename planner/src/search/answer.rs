@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use sim::outcome;
-use sim::plan::{Fidelity, Plan};
+use sim::plan::{Compression, Fidelity, Plan};
 use sim::simulate::{Detail, Simulation};
 use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
 use super::bench::{Bench, Bounded};
-use super::best::{Found, Judged};
-use super::{Answer, Candidate, Evaluation, PlanningError, StopReason, quality};
+use super::best::{Found, Judged, WORTH};
+use super::{Answer, Assigned, Candidate, Evaluation, PlanningError, StopReason};
 use crate::interval;
 use crate::launch::{Launch, Run};
 
@@ -20,10 +20,11 @@ pub(super) fn compose(
     considered: usize,
     illegal: Vec<(String, String)>,
     found: Found,
+    assigned: Vec<Assigned>,
 ) -> Result<Answer, PlanningError> {
     let Some(best) = found.judged.first() else {
         let reason = illegal.first().map_or_else(
-            || "no plan passes the filter".to_owned(),
+            || "no legal plan passes the filter (strategy, exactness, FID, budget): loosen one of them".to_owned(),
             |(plan, reason)| {
                 format!("{plan}: {reason}; take more GPUs, a larger one, or a looser filter")
             },
@@ -49,7 +50,9 @@ pub(super) fn compose(
         Some(single) => candidate(single),
         None => bench.single()?,
     };
-    let findings = findings(&plans, &single, &baseline);
+    let mut findings = findings(&plans, &single, &baseline);
+    findings.extend(per_layer(&plans));
+    let spent = bench.spent(&choice.plan, assigned)?;
     Ok(Answer {
         question: bench.question.clone(),
         choice,
@@ -59,6 +62,8 @@ pub(super) fn compose(
         pruned: found.pruned,
         illegal,
         single,
+        spent,
+        layers: bench.workload.layers.order.len(),
         provenance: bench.provenance(),
         findings,
     })
@@ -141,7 +146,7 @@ impl Bench<'_> {
             exposed: simulation.exposed,
             by_class: simulation.critical.clone(),
             fidelity: plan.fidelity(),
-            quality: quality::published(question.model.name, plan),
+            quality: self.quality(plan),
             why_slower: String::new(),
             launch: Launch::of(question.engine, &run),
         }
@@ -267,6 +272,28 @@ fn findings(
         ));
     }
     found
+}
+
+/// What compressors per layer gain over one everywhere, within the same budget.
+fn per_layer(plans: &[Candidate]) -> Option<String> {
+    let is_mixed = |plan: &&Candidate| matches!(plan.plan.compression, Compression::Mixed(_));
+    let mixed = plans.iter().find(is_mixed)?;
+    let uniform = plans.iter().find(|plan| !is_mixed(plan))?;
+    let gain = uniform.latency.as_secs_f64() / mixed.latency.as_secs_f64();
+    if gain <= 1.0 {
+        return None;
+    }
+    let percent = 100.0 * (gain - 1.0);
+    let say = format!("{} ({:.3} s)", uniform.plan, uniform.latency.as_secs_f64());
+    Some(if gain >= WORTH {
+        format!(
+            "a compressor per layer gains {percent:.1} % over the best uniform plan that keeps the budget, {say}"
+        )
+    } else {
+        format!(
+            "a compressor per layer would gain {percent:.1} %, less than the 5 % that hold up in closed loop: {say} stays"
+        )
+    })
 }
 
 /// Whether a lossy or stale plan gains over the best plan without it.

@@ -14,7 +14,8 @@ use sim::replay::Method;
 
 use super::bench::Bench;
 use super::budget::{CONFIDENCE, TraceQuality, own_shard, shards};
-use super::{Granularity, PlanningError};
+use super::space::Space;
+use super::{Granularity, PlanningError, Spent, Uniform};
 use crate::assign::{self, Certificate, Instance, Item};
 
 /// The best assignment of a layout, and its proof.
@@ -22,6 +23,8 @@ use crate::assign::{self, Certificate, Instance, Item};
 pub struct Assigned {
     /// The plan with the assignment.
     pub plan: Plan,
+    /// First steps that go raw.
+    pub warmup: u32,
     /// How far from the cheapest assignment it can be, in the closed form's time.
     pub certificate: Certificate,
     /// Time and error of other budgets, on the same layout.
@@ -57,6 +60,100 @@ fn phase_steps(steps: u32, warmup: u32) -> [f64; 3] {
 }
 
 impl Bench<'_> {
+    /// Adds to the space, for every layout that can be compressed, its best assignment under the budget;
+    /// none without a budget and a trace.
+    ///
+    /// # Errors
+    /// [`PlanningError`] when something has no cost.
+    pub(super) fn assigned(&self, space: &mut Space) -> Result<Vec<Assigned>, PlanningError> {
+        let Some((quality, limit)) = self.judge() else {
+            return Ok(Vec::new());
+        };
+        let mut layouts: Vec<Plan> = Vec::new();
+        for plan in space.legal.iter().filter(|plan| !plan.compression.is_raw()) {
+            let last = layouts.last();
+            let same = last.is_some_and(|last| {
+                last.strategy() == plan.strategy() && last.placement == plan.placement
+            });
+            if !same {
+                layouts.push(plan.clone());
+            }
+        }
+        let mut assigned = Vec::new();
+        for layout in layouts {
+            match self.assign(&layout, quality, limit) {
+                Ok(found) => assigned.extend(found),
+                // Other numbers of ranks may be known.
+                Err(PlanningError::Quality(error)) => {
+                    space.illegal.push((layout.strategy(), error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let mixed = assigned.iter().map(|one| &one.plan);
+        let mixed = mixed.filter(|plan| matches!(plan.compression, Compression::Mixed(_)));
+        space.legal.extend(mixed.cloned());
+        Ok(assigned)
+    }
+
+    /// The trace's quality model and the largest deviation that the budget allows.
+    fn judge(&self) -> Option<(&TraceQuality, f64)> {
+        let quality = self.question.quality.as_ref()?;
+        Some((quality, quality.limit(self.question.filter.budget?)?))
+    }
+
+    /// How the budget was spent on the layout of the chosen plan.
+    ///
+    /// # Errors
+    /// [`PlanningError`] when something has no cost.
+    pub(super) fn spent(
+        &self,
+        choice: &Plan,
+        assigned: Vec<Assigned>,
+    ) -> Result<Option<Spent>, PlanningError> {
+        let (Some((quality, limit)), Some(budget)) = (self.judge(), self.question.filter.budget)
+        else {
+            return Ok(None);
+        };
+        let factor = quality.model.factor(CONFIDENCE)?;
+        let alike = |one: &Assigned| {
+            one.plan.strategy() == choice.strategy() && one.plan.placement == choice.placement
+        };
+        let assigned = assigned.into_iter().find(alike);
+        let mut uniform = Vec::new();
+        if let Some(assigned) = &assigned {
+            let palette = quality.model.compressors().into_iter().map(Some);
+            for compressor in std::iter::once(None).chain(palette) {
+                let compression = compressor.map_or(Compression::Raw, Compression::Uniform);
+                let warmup = if compressor.is_some() {
+                    assigned.warmup
+                } else {
+                    0
+                };
+                let plan = Plan {
+                    compression,
+                    warmup,
+                    ..choice.clone()
+                };
+                let predicted = quality.predict(&plan)?;
+                uniform.push(Uniform {
+                    compressor,
+                    latency_s: self.parts(&plan)?.total.as_secs_f64(),
+                    deviation: predicted.deviation,
+                    keeps: predicted.upper <= limit * (1.0 + 1e-9),
+                });
+            }
+        }
+        let limit = limit / factor;
+        Ok(Some(Spent {
+            budget,
+            factor,
+            limit,
+            assigned,
+            uniform,
+        }))
+    }
+
     /// The fastest assignment of `layout` (a plan with any compressor) whose predicted error keeps
     /// `limit` with the usual confidence; none where even raw messages do not.
     ///
@@ -67,10 +164,10 @@ impl Bench<'_> {
         layout: &Plan,
         quality: &TraceQuality,
         limit: f64,
-        granularity: Granularity,
     ) -> Result<Option<Assigned>, PlanningError> {
         let factor = quality.model.factor(CONFIDENCE)?;
         let budget = (limit / factor).powi(2);
+        let granularity = self.question.filter.granularity;
         let classes = self.classes(layout, quality, budget, granularity)?;
         let Ok(solution) = assign::solve(&classes.instance) else {
             return Ok(None);
@@ -82,6 +179,7 @@ impl Bench<'_> {
         };
         Ok(Some(Assigned {
             plan: classes.plan(layout, &solution.chosen),
+            warmup: layout.warmup,
             certificate: solution.certificate,
             frontier: frontier.map(point).collect(),
         }))
@@ -97,7 +195,13 @@ impl Bench<'_> {
         let (workload, steps) = (&self.workload, self.workload.request.steps);
         let mut palette: Vec<Option<Compressor>> = vec![None];
         palette.extend(quality.model.compressors().into_iter().map(Some));
-        let setup = Setup::new(workload, layout, &self.platform, &self.execution, Tables::built_in())?;
+        let setup = Setup::new(
+            workload,
+            layout,
+            &self.platform,
+            &self.execution,
+            Tables::built_in(),
+        )?;
         let times = setup.layer_times(&palette)?;
         let counts = phase_steps(steps, layout.warmup);
         let forwards = f64::from(workload.forwards_per_step.div_ceil(u64::from(layout.cfg)) as u32);
@@ -121,11 +225,17 @@ impl Bench<'_> {
             reason: format!("the quality model gives no sound energies: {fault}"),
         })?;
         let raw = vec![0; instance.classes().len()];
-        let plain = Plan { compression: classes_raw(layout, raw.len()), ..layout.clone() };
+        let plain = Plan {
+            compression: all_raw(raw.len()),
+            ..layout.clone()
+        };
         let whole = self.parts(&plain)?.total.as_secs_f64();
         Ok(Classes {
             rest_s: whole - instance.total(&raw).cost,
-            options: options.iter().map(|option| option.map(|at| palette[at])).collect(),
+            options: options
+                .iter()
+                .map(|option| option.map(|at| palette[at]))
+                .collect(),
             instance,
             starts: phase_starts(steps),
         })
@@ -133,9 +243,14 @@ impl Bench<'_> {
 }
 
 /// A compressed plan that sends every layer raw: what the assignment's raw option is.
-fn classes_raw(_layout: &Plan, layers: usize) -> Compression {
-    let phase = Phase { start: 0, layers: vec![None; layers] };
-    Compression::Mixed(Assignment::new(vec![phase]).expect("one phase from step 0 is an assignment"))
+fn all_raw(layers: usize) -> Compression {
+    let phase = Phase {
+        start: 0,
+        layers: vec![None; layers],
+    };
+    Compression::Mixed(
+        Assignment::new(vec![phase]).expect("one phase from step 0 is an assignment"),
+    )
 }
 
 impl Classes {
@@ -143,7 +258,10 @@ impl Classes {
     fn plan(&self, layout: &Plan, chosen: &[usize]) -> Plan {
         let phase = |(index, &start): (usize, &u32)| Phase {
             start,
-            layers: chosen.iter().map(|&option| self.options[option][index]).collect(),
+            layers: chosen
+                .iter()
+                .map(|&option| self.options[option][index])
+                .collect(),
         };
         let phases = self.starts.iter().enumerate().map(phase).collect();
         let assignment = Assignment::new(phases).expect("thirds start at step 0 and rise");
@@ -153,8 +271,16 @@ impl Classes {
             }
             _ => Compression::Mixed(assignment),
         };
-        let warmup = if compression.is_raw() && !layout.is_stale() { 0 } else { layout.warmup };
-        Plan { compression, warmup, ..layout.clone() }
+        let warmup = if compression.is_raw() && !layout.is_stale() {
+            0
+        } else {
+            layout.warmup
+        };
+        Plan {
+            compression,
+            warmup,
+            ..layout.clone()
+        }
     }
 }
 

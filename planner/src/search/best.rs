@@ -15,8 +15,7 @@ use sim::simulate::{Detail, Simulation};
 use topologies::SimDuration;
 
 use super::bench::{Bench, Bounded};
-use super::quality;
-use super::{Filter, PlanningError};
+use super::{Budget, PlanningError};
 
 /// Plans simulated side by side.
 const BATCH: usize = 8;
@@ -43,15 +42,43 @@ pub(super) struct Found {
     pub single: Option<Judged>,
 }
 
+/// A gain over one compressor everywhere that is worth a compressor per layer: smaller ones were not
+/// found again in closed loop (docs/quality.md).
+pub(super) const WORTH: f64 = 1.05;
+
 /// Whether the filter lets a plan be chosen.
-pub(super) fn passes(filter: &Filter, model: &str, plan: &Plan) -> bool {
-    let exact = plan.fidelity() == Fidelity::Exact;
-    let good = |most| {
-        quality::published(model, plan)
-            .fid
-            .is_some_and(|fid| fid <= most)
-    };
-    exact || (!filter.exact_only && filter.max_fid.is_none_or(good))
+pub(super) fn passes(bench: &Bench<'_>, plan: &Plan) -> bool {
+    let filter = &bench.question.filter;
+    if filter
+        .strategy
+        .as_ref()
+        .is_some_and(|wanted| *wanted != plan.strategy())
+    {
+        return false;
+    }
+    if plan.fidelity() == Fidelity::Exact {
+        return true;
+    }
+    if filter.exact_only {
+        return false;
+    }
+    let quality = bench.quality(plan);
+    let at_most = |figure: Option<f64>, most: f64| figure.is_some_and(|figure| figure <= most);
+    let upper = quality.predicted.map(|predicted| predicted.upper);
+    filter.max_fid.is_none_or(|most| at_most(quality.fid, most))
+        && match filter.budget {
+            None => true,
+            Some(Budget::Fid(most)) => at_most(quality.fid, most),
+            Some(Budget::Lpips(most)) => at_most(quality.lpips, most),
+            Some(budget) => bench
+                .limit(budget)
+                .is_some_and(|most| at_most(upper, most * (1.0 + 1e-9))),
+        }
+}
+
+/// Whether a plan has one compressor for everything, or none.
+fn is_uniform(plan: &Plan) -> bool {
+    !matches!(plan.compression, Compression::Mixed(_))
 }
 
 /// What a plan is called in a listing that shows one of each kind: its dimensions and compressor.
@@ -83,8 +110,7 @@ fn kind(plan: &Plan) -> (u8, bool, bool, bool, bool, bool, Compression) {
 
 /// Searches the plans, given by ascending lower bound.
 pub(super) fn search(bench: &Bench<'_>, plans: Vec<Bounded>) -> Result<Found, PlanningError> {
-    let question = bench.question;
-    let allowed = |bounded: &Bounded| passes(&question.filter, question.model.name, &bounded.plan);
+    let allowed = |bounded: &Bounded| passes(bench, &bounded.plan);
     let mut queue = plans
         .into_iter()
         .filter(allowed)
@@ -99,13 +125,18 @@ pub(super) fn search(bench: &Bench<'_>, plans: Vec<Bounded>) -> Result<Found, Pl
         }
         let batch: Vec<Bounded> = queue.by_ref().take(BATCH).collect();
         judged.extend(judge(bench, batch)?);
-        best = judged.iter().map(Judged::latency).min();
+        // Compressors per layer must beat one everywhere by a margin: so the best of these is found too.
+        let uniform = judged
+            .iter()
+            .filter(|judged| is_uniform(&judged.bounded.plan));
+        best = uniform.map(Judged::latency).min();
     }
     let next_bound = queue.peek().map(|bounded| bounded.parts.total);
     let left: Vec<Bounded> = queue.collect();
     let (shown, pruned) = one_of_each_kind(left, &judged);
     judged.extend(judge(bench, shown)?);
     judged.sort_by(|a, b| (a.latency(), &a.bounded.plan).cmp(&(b.latency(), &b.bounded.plan)));
+    prefer_uniform(&mut judged);
     let single = judged
         .iter()
         .position(|judged| judged.bounded.plan.ranks() == 1);
@@ -116,6 +147,21 @@ pub(super) fn search(bench: &Bench<'_>, plans: Vec<Bounded>) -> Result<Found, Pl
         next_bound,
         single,
     })
+}
+
+/// Moves the fastest plan with one compressor (or none) to the front, where plans with compressors per
+/// layer are not faster by [`WORTH`].
+fn prefer_uniform(judged: &mut [Judged]) {
+    let Some(first) = judged
+        .iter()
+        .position(|judged| is_uniform(&judged.bounded.plan))
+    else {
+        return;
+    };
+    let gain = judged[first].latency().as_secs_f64() / judged[0].latency().as_secs_f64();
+    if gain < WORTH {
+        judged[..=first].rotate_right(1);
+    }
 }
 
 impl Judged {

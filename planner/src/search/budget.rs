@@ -38,7 +38,9 @@ impl FromStr for Budget {
     type Err = BudgetError;
 
     fn from_str(text: &str) -> Result<Self, BudgetError> {
-        let wrong = || BudgetError { text: text.to_owned() };
+        let wrong = || BudgetError {
+            text: text.to_owned(),
+        };
         let plain: String = text.to_lowercase().split_whitespace().collect();
         let sign = if plain.contains(">=") { ">=" } else { "<=" };
         let (name, number) = plain.split_once(sign).ok_or_else(wrong)?;
@@ -122,7 +124,8 @@ impl TraceQuality {
             Fidelity::Stale | Fidelity::Lossy => {
                 let schedule = Schedule::of_plan(plan, self.model.layers(), self.steps)?;
                 let Prediction { deviation, .. } =
-                    self.model.predict(&schedule, shards(plan), own_shard(plan))?;
+                    self.model
+                        .predict(&schedule, shards(plan), own_shard(plan))?;
                 deviation
             }
         };
@@ -174,7 +177,14 @@ mod tests {
 
     #[test]
     fn a_budget_the_wrong_way_round_is_refused() {
-        for wrong in ["psnr<=30", "rel-l2>=0.1", "fid", "ssim>=0.9", "psnr>=nan", "rel-l2<=-1"] {
+        for wrong in [
+            "psnr<=30",
+            "rel-l2>=0.1",
+            "fid",
+            "ssim>=0.9",
+            "psnr>=nan",
+            "rel-l2<=-1",
+        ] {
             let error = wrong.parse::<Budget>().unwrap_err();
             assert!(error.to_string().contains("psnr>=30"), "{wrong}");
         }

@@ -1,8 +1,10 @@
 //! The search for the best plan: the question it takes and the answer it gives.
 
 mod answer;
+mod assigned;
 mod bench;
 mod best;
+mod budget;
 mod quality;
 mod space;
 
@@ -16,7 +18,11 @@ use topologies::host::Compilation;
 use topologies::{Bytes, Machine, SimDuration};
 use traces::timeline::{SpanClass, Timeline};
 
+pub use self::assigned::{Assigned, FrontierPoint};
 use self::bench::Bench;
+pub use self::budget::{
+    Budget, BudgetError, CONFIDENCE, Predicted, TraceQuality, own_shard, shards,
+};
 use self::space::Space;
 use crate::launch::{Engine, Launch};
 
@@ -40,15 +46,33 @@ pub struct Question {
     pub compilation: Compilation,
     /// Which plans may be chosen.
     pub filter: Filter,
+    /// What a recorded trace of the model says of its output's quality.
+    pub quality: Option<TraceQuality>,
 }
 
 /// Which plans may be chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
+    /// Only plans of this strategy, as it is written in tables: `ring4`.
+    pub strategy: Option<String>,
     /// Only plans whose output equals the one-GPU output.
     pub exact_only: bool,
     /// Only plans with a published FID of at most this.
     pub max_fid: Option<f64>,
+    /// Only plans whose output keeps this.
+    pub budget: Option<Budget>,
+    /// What a compressor is chosen for, where a budget and a trace are given.
+    pub granularity: Granularity,
+}
+
+/// What a compressor is chosen for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Granularity {
+    /// Each layer.
+    #[default]
+    Layer,
+    /// Each layer, in each third of the steps.
+    LayerAndPhase,
 }
 
 /// Why there is no answer.
@@ -73,6 +97,9 @@ pub enum PlanningError {
     /// Something has no cost.
     #[error(transparent)]
     Simulation(#[from] SimulationError),
+    /// The trace says nothing about a plan.
+    #[error(transparent)]
+    Quality(#[from] sim::quality::QualityError),
     /// No plan fits and passes the filter.
     #[error("no plan serves this: {reason}")]
     NoPlan {
@@ -118,13 +145,15 @@ impl std::fmt::Display for StopReason {
     }
 }
 
-/// Published quality of a plan's output against the one-GPU output.
+/// Quality of a plan's output against the one-GPU output: published figures, and what a trace predicts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quality {
     /// Frechet inception distance.
     pub fid: Option<f64>,
     /// Learned perceptual image patch similarity.
     pub lpips: Option<f64>,
+    /// Predicted from a recorded trace of the model.
+    pub predicted: Option<Predicted>,
     /// Where it was published; or why there is no figure.
     pub source: String,
 }
@@ -156,7 +185,7 @@ pub struct Candidate {
     pub by_class: Vec<(SpanClass, SimDuration)>,
     /// Exact, stale or lossy.
     pub fidelity: Fidelity,
-    /// Published quality.
+    /// Published and predicted quality.
     pub quality: Quality,
     /// Why it loses against the choice, in words; empty for the choice.
     pub why_slower: String,
@@ -173,6 +202,10 @@ pub struct Answer {
     pub choice: Candidate,
     /// All plans simulated, best first.
     pub plans: Vec<Candidate>,
+    /// How the budget was spent, where there is one and a trace to judge by.
+    pub spent: Option<Spent>,
+    /// Layers of the model.
+    pub layers: usize,
     /// Legal plans.
     pub considered: usize,
     /// Plans simulated.
@@ -187,6 +220,34 @@ pub struct Answer {
     pub provenance: Vec<String>,
     /// What the comparison shows, one sentence each.
     pub findings: Vec<String>,
+}
+
+/// How a quality budget was spent on the chosen layout.
+#[derive(Clone, Debug)]
+pub struct Spent {
+    /// The budget.
+    pub budget: Budget,
+    /// The factor between a predicted error and what 19 of 20 runs keep.
+    pub factor: f64,
+    /// The largest predicted deviation that keeps the budget.
+    pub limit: f64,
+    /// The best assignment per layer of the chosen layout, whether or not it was chosen.
+    pub assigned: Option<Assigned>,
+    /// One compressor everywhere, on the same layout: raw first.
+    pub uniform: Vec<Uniform>,
+}
+
+/// What one compressor everywhere costs and errs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Uniform {
+    /// The compressor; none is raw.
+    pub compressor: Option<kernels::Compressor>,
+    /// Latency in the closed form, seconds.
+    pub latency_s: f64,
+    /// Predicted deviation of the output.
+    pub deviation: f64,
+    /// Whether it keeps the budget.
+    pub keeps: bool,
 }
 
 /// One plan, simulated in full.
@@ -205,23 +266,19 @@ pub struct Evaluation {
 /// The best plan for a question.
 ///
 /// ```text
-/// space ─▶ memory ─▶ bounds ─▶ order ─▶ simulate until no bound beats the best ─▶ answer
+/// space ─▶ compressors per layer ─▶ memory ─▶ bounds ─▶ order ─▶ simulate until no bound beats the best ─▶ answer
 /// ```
 ///
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it.
 pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
     let bench = Bench::new(question)?;
-    let space = Space::new(
-        question.model,
-        &bench.workload,
-        &question.machine,
-        question.gpus,
-    );
+    let mut space = Space::new(&bench);
+    let assigned = bench.assigned(&mut space)?;
     let fitting = bench.fitting(space);
     let bounded = bench.bounded(fitting.plans)?;
     let found = best::search(&bench, bounded)?;
-    answer::compose(&bench, fitting.considered, fitting.illegal, found)
+    answer::compose(&bench, fitting.considered, fitting.illegal, found, assigned)
 }
 
 /// One given plan, simulated in full.

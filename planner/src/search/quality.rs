@@ -1,9 +1,10 @@
-//! Published output quality of stale and compressed plans.
+//! Output quality of stale and compressed plans: published, and predicted from a trace.
 
 use kernels::Compressor;
 use sim::plan::{Exchange, Fidelity, Pipeline, Plan};
 
-use super::Quality;
+use super::bench::Bench;
+use super::{Budget, Quality};
 
 /// FID and LPIPS against the uncompressed output of FLUX.1-dev, 1024x1024, 28 steps, 4 GPUs, warm-up
 /// 1: CompactFusion (NeurIPS 2025), table 1 and author responses.
@@ -15,6 +16,35 @@ const FLUX_PIPELINE: Pipeline = Pipeline {
     patches: 4,
 };
 
+impl Bench<'_> {
+    /// What is known of the output of `plan`.
+    pub(super) fn quality(&self, plan: &Plan) -> Quality {
+        let published = published(self.question.model.name, plan);
+        let Some(trace) = &self.question.quality else {
+            return published;
+        };
+        match trace.predict(plan) {
+            Ok(predicted) => Quality {
+                predicted: Some(predicted),
+                source: match plan.fidelity() {
+                    Fidelity::Exact => published.source,
+                    Fidelity::Stale | Fidelity::Lossy => format!("predicted from {}", trace.name),
+                },
+                ..published
+            },
+            Err(error) => Quality {
+                source: format!("{}; {error}", published.source),
+                ..published
+            },
+        }
+    }
+
+    /// The largest deviation that keeps a budget; none where no trace can tell.
+    pub(super) fn limit(&self, budget: Budget) -> Option<f64> {
+        self.question.quality.as_ref()?.limit(budget)
+    }
+}
+
 /// The published quality of `plan`, if there is one.
 pub(super) fn published(model: &str, plan: &Plan) -> Quality {
     if plan.fidelity() == Fidelity::Exact {
@@ -22,12 +52,14 @@ pub(super) fn published(model: &str, plan: &Plan) -> Quality {
         return Quality {
             fid: None,
             lpips: None,
+            predicted: None,
             source,
         };
     }
     let none = |why: &str| Quality {
         fid: None,
         lpips: None,
+        predicted: None,
         source: why.to_owned(),
     };
     if model != "FLUX.1-dev" {
@@ -50,6 +82,7 @@ pub(super) fn published(model: &str, plan: &Plan) -> Quality {
     Quality {
         fid: Some(figures.0),
         lpips: Some(figures.1),
+        predicted: None,
         source: FLUX_SOURCE.to_owned(),
     }
 }

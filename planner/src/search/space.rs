@@ -9,7 +9,9 @@ use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan};
 use sim::workload::Workload;
 use topologies::{DeviceId, Machine};
 
-/// Compressors that a uniform plan may use: those with published behaviour.
+use super::bench::Bench;
+
+/// Compressors that a uniform plan may use without a trace: those with published behaviour.
 const COMPRESSORS: [Compressor; 4] = [
     Compressor::OneBit,
     Compressor::TwoBit,
@@ -32,7 +34,16 @@ fn divisors(n: u32) -> impl Iterator<Item = u32> {
 }
 
 impl Space {
-    pub(super) fn new(model: &Model, workload: &Workload, machine: &Machine, gpus: u32) -> Self {
+    /// The space of the bench's question: uniform plans use what its trace was replayed with, else what
+    /// has published behaviour.
+    pub(super) fn new(bench: &Bench<'_>) -> Self {
+        let question = bench.question;
+        let (model, machine, gpus) = (question.model, &question.machine, question.gpus);
+        let workload = &bench.workload;
+        let compressors = question.quality.as_ref().map_or_else(
+            || COMPRESSORS.to_vec(),
+            |quality| quality.model.compressors(),
+        );
         let mut space = Self {
             legal: Vec::new(),
             illegal: Vec::new(),
@@ -41,7 +52,7 @@ impl Space {
         for plan in layouts(gpus) {
             let plan = finished(plan, workload);
             match legality::check(model, workload, &plan, gpus as usize) {
-                Ok(()) => space.add_variants(model, workload, &plan, machine),
+                Ok(()) => space.add_variants(model, workload, &plan, machine, &compressors),
                 Err(reason) => {
                     let reason = reason.to_string();
                     if reasons.insert(reason.clone()) {
@@ -54,10 +65,17 @@ impl Space {
     }
 
     /// The plan on every placement that differs, raw and with every compressor.
-    fn add_variants(&mut self, model: &Model, workload: &Workload, plan: &Plan, machine: &Machine) {
+    fn add_variants(
+        &mut self,
+        model: &Model,
+        workload: &Workload,
+        plan: &Plan,
+        machine: &Machine,
+        compressors: &[Compressor],
+    ) {
         for placement in placements(machine, plan.ranks() as usize) {
             let placed = plan.clone().placed(placement);
-            let compressed = COMPRESSORS.iter().map(|&compressor| {
+            let compressed = compressors.iter().map(|&compressor| {
                 let plan = Plan {
                     compression: Compression::Uniform(compressor),
                     ..placed.clone()

@@ -84,6 +84,16 @@ pub enum TraceError {
         /// What is wrong with the first.
         what: String,
     },
+    /// A file that predictions of quality need is not there.
+    #[error("{directory} has no {file}, so it says nothing about output quality: {remedy}")]
+    NotCalibrated {
+        /// The trace.
+        directory: String,
+        /// The file.
+        file: &'static str,
+        /// What makes it.
+        remedy: String,
+    },
     /// A file of the manifest is not there.
     #[error(
         "{file} is missing: copy it from where the trace was recorded, or read the steps before it with --partial"

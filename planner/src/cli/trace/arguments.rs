@@ -22,10 +22,25 @@ pub(super) enum TraceCommand {
     Check(CheckArguments),
     /// Show how far activations move from step to step
     Stats(StatsArguments),
+    /// Compare predicted output errors with closed-loop runs that did not fit
+    Quality(QualityArguments),
     /// Write some layers, steps, samples, tokens or heads as a new trace
     Slice(SliceArguments),
     /// Write a new trace with another element type
     Convert(ConvertArguments),
+}
+
+/// The arguments of `trace quality`.
+#[derive(Debug, Args)]
+pub(super) struct QualityArguments {
+    /// The trace's directory, with errors.csv.gz, runs.csv.gz and quality.json
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Traces of other numbers of steps: their errors, with this calibration
+    #[arg(long, value_name = "DIR")]
+    pub steps_of: Vec<PathBuf>,
+    #[command(flatten)]
+    pub format: Format,
 }
 
 /// Which trace.

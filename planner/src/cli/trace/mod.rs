@@ -4,6 +4,7 @@
 //! info    what was recorded, where and how
 //! check   every file, checksum, number and statistic
 //! stats   how far activations move from step to step, beside the published curve of FLUX.1-dev
+//! quality predicted output errors beside closed-loop runs
 //! slice   some layers, steps, samples, tokens or heads as a trace of their own
 //! convert another element type
 //! ```
@@ -14,6 +15,7 @@ mod copy;
 mod info;
 mod numbers;
 mod picture;
+mod quality;
 mod stats;
 
 use std::path::PathBuf;
@@ -31,6 +33,7 @@ pub(super) fn answer(typed: &TraceArguments) -> Result<String> {
         TraceCommand::Info(typed) => info::answer(typed),
         TraceCommand::Check(typed) => check::answer(typed),
         TraceCommand::Stats(typed) => stats::answer(typed),
+        TraceCommand::Quality(typed) => quality::answer(typed),
         TraceCommand::Slice(typed) => copy::slice(typed),
         TraceCommand::Convert(typed) => copy::convert(typed),
     }
