@@ -6,6 +6,7 @@
 //! | `listings` | models, machines and GPUs, for people and as JSON |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
 //! | `plan_table` | what `plan` prints for people |
+//! | `quality` | a compressor per layer under a quality budget; replay; predictions against closed-loop runs |
 //! | `readme` | the README's output and commands |
 //! | `theorems` | what must hold for every plan, whatever the numbers are |
 //! | `timeline` | the timeline that `simulate` writes |
@@ -17,6 +18,7 @@ mod folding;
 mod listings;
 mod plan_json;
 mod plan_table;
+mod quality;
 mod readme;
 mod streams;
 mod theorems;

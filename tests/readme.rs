@@ -41,7 +41,7 @@ fn the_readme_starts_with_the_two_commands() {
     let mut commands = readme.lines().filter_map(|line| line.strip_prefix("    "));
     assert_eq!(commands.next(), Some("cargo run --release -- plan"));
     let test = commands.next().expect("a second command");
-    assert_eq!(test, "cargo test --workspace");
+    assert_eq!(test, "tests/run");
     let checks =
         fs::read_to_string(path.with_file_name(".ci/run")).expect("the checks can be read");
     assert!(

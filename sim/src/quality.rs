@@ -255,12 +255,23 @@ impl QualityModel {
         for (tensor, entry, weight) in [(Tensor::K, k, weights.k), (Tensor::V, v, weights.v)] {
             sum += weight * self.slot_energy((ranks, layer, tensor), entry)?;
         }
-        // The calibration's own shards were exact: one part in N carried no error.
-        let everywhere = match own {
+        Ok(sum.max(0.0) * self.everywhere(ranks, own) * self.gain(ranks)?.factor())
+    }
+
+    /// By how much D^2 grows where the own shard is lossy too. The own shard weighs w times each other
+    /// one's: 1 + w / (N - 1); w from the calibration's gathers, else 1, as if near tokens mattered no
+    /// more than far ones.
+    fn everywhere(&self, ranks: u32, own: OwnShard) -> f64 {
+        let others = |ranks: u32| f64::from(ranks.max(2) - 1);
+        match own {
             OwnShard::Exact => 1.0,
-            OwnShard::Lossy => f64::from(ranks) / f64::from(ranks.max(2) - 1),
-        };
-        Ok(sum.max(0.0) * everywhere * self.gain(ranks)?.factor())
+            OwnShard::Lossy => {
+                let measured = self.file.lossy_own_shard;
+                let weight =
+                    measured.map_or(1.0, |factor| (factor - 1.0) * others(self.file.ranks));
+                1.0 + weight / others(ranks)
+            }
+        }
     }
 
     fn slot_energy(&self, slot: (u32, u32, Tensor), entry: Entry) -> Result<f64, QualityError> {

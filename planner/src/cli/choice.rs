@@ -155,7 +155,7 @@ fn ranking(rivals: &[&Candidate], single: &Candidate) -> String {
         "speed-up",
         "exposed",
         "memory",
-        "output FID/LPIPS",
+        output_header(single),
     ];
     let mut table = text::table(&header, &[0, 3, 4, 5, 6]);
     text::tighten(&mut table, 2);
@@ -173,6 +173,14 @@ fn ranking(rivals: &[&Candidate], single: &Candidate) -> String {
         row(&mut table, Some(0), "one GPU", single, single);
     }
     text::rendered(&mut table)
+}
+
+/// What the column of outputs shows: what a trace predicts, else what was published.
+pub(super) fn output_header(single: &Candidate) -> &'static str {
+    match single.quality.predicted {
+        Some(_) => "output",
+        None => "output FID/LPIPS",
+    }
 }
 
 /// One plan's figures, after its place where the table has one (0: not ranked).

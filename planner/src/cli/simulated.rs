@@ -44,7 +44,7 @@ fn report(question: &Question, found: &Evaluation, timeline: Option<&Path>) -> S
         "speed-up",
         "exposed",
         "memory",
-        "output FID/LPIPS",
+        choice::output_header(&found.single),
     ];
     let mut table = text::table(&header, &[2, 3, 4, 5]);
     let strategy = candidate.plan.strategy();

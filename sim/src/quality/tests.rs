@@ -49,6 +49,7 @@ fn model() -> QualityModel {
         sensitivities: vec![s(Family::OneBit, 2.0), s(Family::Int, 8.0)],
         tensor_weight: TensorWeight { k: 3.0, v: 1.0 },
         kappa: BTreeMap::from([("1bit".to_owned(), 0.5)]),
+        lossy_own_shard: None,
         gain: BTreeMap::from([(2, 0.5), (4, 1.0), (8, 2.0)]),
         confidence: Some(Confidence {
             runs: 16,

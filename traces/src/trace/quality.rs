@@ -117,6 +117,9 @@ pub struct QualityFile {
     pub kappa: BTreeMap<String, f64>,
     /// Factor on D^2 by number of ranks; 1 at `ranks`.
     pub gain: BTreeMap<u32, f64>,
+    /// Factor on D^2 where a rank's own shard is reconstructed too, at `ranks` ranks, where measured.
+    #[serde(default)]
+    pub lossy_own_shard: Option<f64>,
     /// From runs that did not fit; nothing before there are any.
     #[serde(default)]
     pub confidence: Option<Confidence>,
@@ -210,6 +213,9 @@ impl QualityFile {
     fn check_spread(&self) -> Result<(), (&'static str, String)> {
         if let Some(spread) = self.sigma_ln_prompt {
             not_negative("it", spread).map_err(|what| ("sigma_ln_prompt", what))?;
+        }
+        if let Some(factor) = self.lossy_own_shard {
+            not_negative("it", factor).map_err(|what| ("lossy_own_shard", what))?;
         }
         if let Some(db) = self.psnr_at_unit_db {
             not_negative("it", db).map_err(|what| ("psnr_at_unit_db", what))?;
