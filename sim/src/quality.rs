@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! D^2 = gain(N) sum over layers l, tensors k of w_k sum over phases p, q of a_p a_q G_lk[(p, c_p), (q, c_q)]
-//! a_p = sqrt(s(l, family of c_p) kappa(c_p))       G: Gram matrix of the trace's replay (crate::replay)
+//! a_p = sqrt(s(l, c_p) kappa(c_p))                 G: Gram matrix of the trace's replay (crate::replay)
 //! ```
 //! D is ||x - x0|| / ||x0|| of the final latent or image, geometric mean over prompts. For one compressor
 //! in all phases the inner sum is s kappa E with E the coherent replay error. The form, and that squared
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use kernels::Compressor;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use thiserror::Error;
-use traces::trace::{ErrorKind, ErrorRow, Family, Phase, QualityFile, Tensor};
+use traces::trace::{ErrorKind, ErrorRow, Phase, QualityFile, Tensor};
 
 use crate::replay::{Method, PHASES};
 
@@ -75,7 +75,7 @@ pub enum QualityError {
     )]
     NoConfidence,
     /// A name in the tables that is no compressor.
-    #[error("errors.csv.gz: {0}")]
+    #[error("errors.csv.gz or quality.json: {0}")]
     Compressor(#[from] kernels::UnknownCompressor),
     /// Not a schedule of this trace.
     #[error(transparent)]
@@ -123,6 +123,50 @@ impl Gain {
     }
 }
 
+/// Compressors that err alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// One bit, and sparse values.
+    OneBit,
+    /// Two bits, fixed or fitted levels.
+    TwoBit,
+    /// Rounded to int4, int8 or fp8.
+    Int,
+    /// Low rank, with or without quantised factors.
+    LowRank,
+    /// K and V of the step before.
+    Stale,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 5] = [
+        Self::OneBit,
+        Self::TwoBit,
+        Self::Int,
+        Self::LowRank,
+        Self::Stale,
+    ];
+
+    /// Its word in files.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::OneBit => "1bit",
+            Self::TwoBit => "2bit",
+            Self::Int => "int",
+            Self::LowRank => "low-rank",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.word())
+    }
+}
+
 /// The family whose sensitivity a method has.
 #[must_use]
 pub const fn family(method: Method) -> Family {
@@ -149,6 +193,11 @@ impl QualityModel {
     /// # Errors
     /// [`QualityError::Compressor`] for a name that is no compressor.
     pub fn new(file: QualityFile, errors: &[ErrorRow], layers: u32) -> Result<Self, QualityError> {
+        for one in &file.sensitivities {
+            if Family::ALL.iter().all(|family| family.word() != one.family) {
+                method(&one.family)?;
+            }
+        }
         let mut methods = Vec::new();
         for row in errors {
             let found = method(&row.compressor)?;
@@ -201,7 +250,7 @@ impl QualityModel {
     /// The compressors that the trace was replayed with and whose family is calibrated.
     #[must_use]
     pub fn compressors(&self) -> Vec<Compressor> {
-        let known = |&&of: &&Method| self.file.sensitivity(0, family(of)).is_some();
+        let known = |&&of: &&Method| self.sensitivity(0, of).is_some();
         let compressors = self.methods.iter().filter(known).filter_map(|of| match of {
             Method::Compressed(compressor) => Some(*compressor),
             Method::Stale => None,
@@ -307,11 +356,18 @@ impl QualityModel {
         })
     }
 
+    /// That of the compressor itself where it had one-layer runs, else of its family.
+    fn sensitivity(&self, layer: u32, of: Method) -> Option<f64> {
+        let own = self.file.sensitivity(layer, &of.to_string());
+        own.or_else(|| self.file.sensitivity(layer, family(of).word()))
+    }
+
     /// sqrt(s kappa): what a unit of relative error adds to D.
     fn amplitude(&self, layer: u32, of: Method) -> Result<f64, QualityError> {
         let family = family(of);
-        let s = self.file.sensitivity(layer, family);
-        let s = s.ok_or(QualityError::NotCalibrated { layer, family })?;
+        let s = self
+            .sensitivity(layer, of)
+            .ok_or(QualityError::NotCalibrated { layer, family })?;
         let kappa = self.file.kappa.get(&of.to_string()).copied().unwrap_or(1.0);
         Ok((s.max(0.0) * kappa).sqrt())
     }

@@ -36,9 +36,9 @@ fn model() -> QualityModel {
             }
         }
     }
-    let s = |family, s| Sensitivity {
+    let s = |family: &str, s| Sensitivity {
         layer: 0,
-        family,
+        family: family.to_owned(),
         s,
     };
     let file = QualityFile {
@@ -46,7 +46,7 @@ fn model() -> QualityModel {
         ranks: 4,
         steps: 28,
         samples: 16,
-        sensitivities: vec![s(Family::OneBit, 2.0), s(Family::Int, 8.0)],
+        sensitivities: vec![s("1bit", 2.0), s("int", 8.0)],
         tensor_weight: TensorWeight { k: 3.0, v: 1.0 },
         kappa: BTreeMap::from([("1bit".to_owned(), 0.5)]),
         lossy_own_shard: None,
