@@ -226,24 +226,29 @@ fn write_steps(replayed: &Replayed, path: &Path) -> Result<()> {
         .with_context(|| format!("--csv {} cannot be written", path.display()))
 }
 
-fn cells(summary: &Summary, raw_persistence: bool) -> Vec<String> {
-    let published = match summary.method {
-        Method::Compressed(compressor) => compressor.published_contraction(),
-        Method::Stale => None,
+/// A method's figures; nothing is sent for what is stale, so it has no ratio and no contraction.
+fn cells(summary: &Summary) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let [ratio, contraction, published] = match summary.method {
+        Method::Stale => [dash(), dash(), dash()],
+        Method::Compressed(compressor) => {
+            let published = compressor.published_contraction();
+            [
+                format!("{:.1}", summary.ratio),
+                format!("{:.3}", summary.contraction),
+                published.map_or_else(dash, |figure| format!("{figure:.2}")),
+            ]
+        }
     };
     vec![
         summary.method.to_string(),
         summary.tensor.letter().to_uppercase(),
-        format!("{:.1}", summary.ratio),
-        format!("{:.3}", summary.contraction),
-        published.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.2}")),
+        ratio,
+        contraction,
+        published,
         format!("{:.2} %", 100.0 * summary.error),
         format!("{:.3} %", 100.0 * summary.coherent),
-        if raw_persistence {
-            format!("{:.1}", summary.persistence)
-        } else {
-            String::new()
-        },
+        format!("{:.1}", summary.persistence),
     ]
 }
 
@@ -281,13 +286,13 @@ fn page(trace: &Trace, replayed: &Replayed, by_layer: bool) -> String {
         for &layer in &manifest.recorded.layers {
             for summary in replayed.summaries(|of| of == layer) {
                 let mut row = vec![layer.to_string()];
-                row.extend(cells(&summary, true));
+                row.extend(cells(&summary));
                 table.add_row(row);
             }
         }
     } else {
         for summary in replayed.summaries(|_| true) {
-            table.add_row(cells(&summary, true));
+            table.add_row(cells(&summary));
         }
     }
     page.push_str(&text::rendered(&mut table));

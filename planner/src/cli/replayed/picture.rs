@@ -57,7 +57,8 @@ impl Figure for Errors {
         let low = values().map(|at| at.1).fold(f64::INFINITY, f64::min);
         let high = values().map(|at| at.1).fold(0.0, f64::max);
         let (low, high) = if low < high {
-            (low * 0.7, high * 1.5)
+            // Room for the legend above the lines.
+            (low * 0.7, high * 12.0)
         } else {
             (1e-4, 1.0)
         };
@@ -76,6 +77,7 @@ impl Figure for Errors {
                 .configure_mesh()
                 .x_desc("step")
                 .y_desc("||e|| / ||x||")
+                .x_label_formatter(&|step| format!("{step:.0}"))
                 .y_label_formatter(&|value| format!("{:.2} %", 100.0 * value))
                 .label_style(("sans-serif", 13))
                 .light_line_style(WHITE)
