@@ -18,6 +18,7 @@ from typing import Sequence
 
 from .assignment import PHASES, Assignment
 from .codecs import codec
+from .replay import PHASE_NAMES
 
 #: The compressor whose one-layer runs stand for its family.
 REPRESENTATIVE = {"1bit": "1bit", "2bit": "2bit", "int": "int4", "low-rank": "lowrank-int4(4)", "stale": "stale"}
@@ -37,7 +38,7 @@ class ReplayErrors:
         with gzip.open(path, "rt", newline="") as file:
             for r in csv.DictReader(file):
                 if r["kind"] == "gram" and int(r["ranks"]) == ranks:
-                    one, two = (int(r["phase"]), r["compressor"]), (int(r["phase2"]), r["compressor2"])
+                    one, two = (PHASE_NAMES.index(r["phase"]), r["compressor"]), (PHASE_NAMES.index(r["phase2"]), r["compressor2"])
                     slot = (int(r["layer"]), r["tensor"])
                     self._gram[slot, one, two] = self._gram[slot, two, one] = float(r["value"])
         if not self._gram:

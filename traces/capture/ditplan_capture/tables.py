@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "id", "split", "purpose", "prompts", "ranks", "steps", "strategy", "warmup", "assignment",
-    "deviation", "deviations", "order", "feedback", "base",
+    "deviation", "deviations",
 )
 
 
@@ -47,11 +47,10 @@ def write_runs(path: Path, specs: "list[Spec]", done: dict[str, list[float]]) ->
     for s in specs:
         if s.id not in done:
             continue
-        rules = s.how.rules
         d = json.dumps([float(f"{x:.6g}") for x in done[s.id]], separators=(",", ":"))
         writer.writerow([
-            s.id, s.split, s.purpose, s.prompts, s.how.ranks, s.how.steps, s.how.strategy, rules.warmup,
-            s.assignment.to_json(), f"{geometric_mean(done[s.id]):.6g}", d, rules.order, "on" if rules.feedback else "off", rules.base,
+            s.id, s.split, s.purpose, s.prompts, s.how.ranks, s.how.steps, s.how.strategy, s.how.rules.warmup,
+            s.assignment.to_json(s.how.rules), f"{geometric_mean(done[s.id]):.6g}", d,
         ])
         count += 1
     path.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
