@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Iterable, Optional, Sequence
 
 from .quality import REPRESENTATIVE, TENSORS, Quality, ReplayErrors, family, kendall_tau, median, ordered_share
-from .tables import RunRow, read_runs
+from .tables import RunRow, list_file, read_runs
 
 
 class Fit:
@@ -164,6 +164,8 @@ def main() -> None:
     record["sigma_ln_prompt"] = fit.prompt_spread()
     record["source"] = f"ditplan_capture.calibrate_quality: {len(fit.here) + len(fit.elsewhere)} closed-loop runs of {manifest['model']['name']}, split=fit"
     (args.out or args.trace / "quality.json").write_text(json.dumps(record, indent=1) + "\n")
+    if args.out is None:
+        list_file(args.trace, "quality.json")
     if args.check:
         known = {(n, steps): e for n, e in errors.items()}
         for other in args.transfer:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .assignment import Assignment
 from .closed_loop import geometric_mean
+from .shard import sha256, write_atomically
 
 if TYPE_CHECKING:
     from .campaign import Spec
@@ -55,6 +56,15 @@ def write_runs(path: Path, specs: "list[Spec]", done: dict[str, list[float]]) ->
         count += 1
     path.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
     return count
+
+
+def list_file(trace: Path, name: str) -> None:
+    """Puts a finished file of a trace directory, with its size and checksum, into the manifest."""
+    manifest = json.loads((trace / "manifest.json").read_text())
+    file = trace / name
+    others = [f for f in manifest["files"] if f["name"] != name]
+    manifest["files"] = [*others, {"name": name, "bytes": file.stat().st_size, "sha256": sha256(file)}]
+    write_atomically(trace / "manifest.json", (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_runs(path: Path) -> list[RunRow]:

@@ -9,10 +9,10 @@ import torch
 from ditplan_capture import campaign
 from ditplan_capture.closed_loop import Prompts
 from ditplan_capture.dit import Config, DigitsDiT
-from ditplan_capture.record_digits import record
+from ditplan_capture.record_digits import Stored, record
 from ditplan_capture.replay import Trace, energy, replay, slot_rows
 from ditplan_capture.sensitivity import sensitivities
-from ditplan_capture.tables import read_runs, write_runs
+from ditplan_capture.tables import list_file, read_runs, write_runs
 from ditplan_capture.train_digits import load_weights, rate_factor, shifted, write_weights
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "dit-digits"
@@ -87,6 +87,21 @@ def test_a_recorded_trace_replays(model, tmp_path):
     assert coherent["stale"] == pytest.approx(float((energy(xs[0] - xs[-1]) / 36 / mean).mean()), rel=1e-4)
     assert {r[5]: r[8] for r in rows if r[0] == "bytes"}["stale"] == 5 * 32 * 2
     assert sum(r[0] == "gram" for r in rows) == 9 * 10 // 2
+
+
+def test_a_part_can_be_stored(model, tmp_path):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    record(model, Prompts.make("T", 3, 0), 4, whole)
+    record(model, Prompts.make("T", 3, 0), 4, part, Stored(layers=(1,), samples=(2,)))
+    a, b = Trace.open(whole), Trace.open(part)
+    assert b.manifest["recorded"]["layers"] == [1] and b.manifest["recorded"]["samples"] == [2]
+    assert torch.equal(a.slot(1, "v", None)[3][2:], b.slot(1, "v", None)[3])
+    assert (whole / "stats.csv.gz").read_bytes() == (part / "stats.csv.gz").read_bytes()
+    (part / "quality.json").write_text("{}")
+    list_file(part, "quality.json")
+    list_file(part, "quality.json")
+    names = [f["name"] for f in Trace.open(part).manifest["files"]]
+    assert names.count("quality.json") == 1 and len(names) == 6
 
 
 def test_replaying_int8_is_nearly_exact():

@@ -87,7 +87,7 @@ def test_the_file_comes_back(trace, capsys):
     from ditplan_capture import tables
 
     path, errors, runs = trace
-    (path / "manifest.json").write_text(json.dumps({"sampler": {"steps": 28}, "model": {"name": "synthetic"}}))
+    (path / "manifest.json").write_text(json.dumps({"sampler": {"steps": 28}, "model": {"name": "synthetic"}, "files": []}))
     lines = [",".join(tables.COLUMNS)]
     for r in runs:
         a, d = r.assignment.to_json().replace('"', '""'), json.dumps(r.deviations)
