@@ -29,6 +29,8 @@ LAYERS = 8
 BATCH = 16
 PROMPTS = {name: Prompts.make(name, 2 * BATCH, 1000 * (i + 1)) for i, name in enumerate("ABC")}
 FAMILIES = ("1bit", "2bit", "int4", "lowrank-int4(4)", "stale")
+#: One-layer runs of these too: how well does the family's sensitivity fit them?
+KIN = ("sparse(1:8)", "2bit-fitted", "int8", "fp8")
 UNIFORMS = ("1bit", "2bit", "2bit-fitted", "int8", "int4", "fp8", "lowrank-int4(4)", "lowrank-int4(8)", "sparse(1:8)", "stale")
 MIXED = ("raw", "1bit", "2bit", "2bit-fitted", "int4", "int8", "fp8", "lowrank-int4(4)", "sparse(1:8)")
 #: (purpose, split, prompts, ranks, steps, count, whether phases differ, how many have K and V apart)
@@ -93,7 +95,7 @@ def fixed_specs() -> list[Spec]:
 def ablations() -> list[Spec]:
     """Without feedback, without a base, with order 2, coarse bases, gather instead of ring, fewer steps."""
     rules = {"nofeedback": Rules(feedback=False), "naive": Rules(order=0), "order2": Rules(order=2), "base-int8": Rules(base="int8"), "base-int4": Rules(base="int4")}
-    specs = [Spec(f"ablation-{n}-{key}", "test", "ablation", "A", Assignment.uniform(n, LAYERS), Run(rules=r)) for key, r in rules.items() for n in ("1bit", "2bit")]
+    specs = [Spec(f"ablation-{n}-{key}", "transfer", "ablation", "A", Assignment.uniform(n, LAYERS), Run(rules=r)) for key, r in rules.items() for n in ("1bit", "2bit")]
     specs += [Spec(f"gather-{n}", "transfer", "uniform", "A", Assignment.uniform(n, LAYERS), Run(strategy="gather")) for n in ("1bit", "2bit")]
     for steps in (4, 8):
         specs += [Spec(f"uniform-{n}-{steps}s", "transfer", "uniform", "A", Assignment.uniform(n, LAYERS), Run(steps=steps)) for n in UNIFORMS]
@@ -106,7 +108,18 @@ def all_specs(assignments: dict) -> list[Spec]:
         Spec(r["id"], r["split"], r["purpose"], r["prompts"], Assignment.of(r["assignment"]["k"], r["assignment"]["v"]), Run(ranks=r["ranks"], steps=r["steps"]))
         for r in assignments["runs"]
     ]
-    return fixed_specs() + drawn + ablations()
+    kin = [Spec(f"single-{n}-{l}", "fit", "single", "A", Assignment.single(n, l, LAYERS)) for n in KIN for l in range(LAYERS)]
+    return fixed_specs() + sorted(drawn, key=lambda s: s.split == "transfer") + ablations() + kin
+
+
+def has_second(spec: Spec) -> bool:
+    """Whether a run is wanted on the second batch of prompts too."""
+    return spec.split != "transfer" and spec.purpose != "ablation" or spec.purpose == "mixed"
+
+
+def group(spec: Spec) -> tuple:
+    """Runs that are compared, and must have the same prompts."""
+    return (spec.prompts, spec.split, spec.how.steps, spec.how.ranks if spec.split == "transfer" else 0)
 
 
 def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers: int) -> None:
@@ -117,7 +130,8 @@ def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers
     model, references = load_weights(model_path), {}
     log.mkdir(parents=True, exist_ok=True)
     own = all_specs(assignments)[worker::workers]
-    for spec, first in [(spec, first) for first in (0, BATCH) for spec in own]:
+    todo = [(spec, 0) for spec in own] + [(spec, BATCH) for spec in own if has_second(spec)]
+    for spec, first in todo:
         if (spec.id, first) in read_log(log):
             continue
         began, key = time.time(), (spec.prompts, spec.how.steps, first)
@@ -143,13 +157,12 @@ def read_log(log: Path) -> dict[tuple[str, int], list[float]]:
 
 
 def collected(specs: list[Spec], done: dict[tuple[str, int], list[float]]) -> dict[str, list[float]]:
-    """Deviations of each run; runs of one prompt set (and number of steps) all have the same prompts."""
-    lacking = {(s.prompts, s.how.steps) for s in specs if s.purpose != "ablation" and (s.id, BATCH) not in done}
+    """Deviations of each run; all runs of a group have the same prompts."""
+    lacking = {group(s) for s in specs if not has_second(s) or (s.id, BATCH) not in done}
     result = {}
     for s in specs:
         if (s.id, 0) in done:
-            second = [] if (s.prompts, s.how.steps) in lacking else done.get((s.id, BATCH), [])
-            result[s.id] = done[s.id, 0] + second
+            result[s.id] = done[s.id, 0] + ([] if group(s) in lacking else done[s.id, BATCH])
     return result
 
 
