@@ -14,6 +14,7 @@ import math
 from pathlib import Path
 from typing import Iterable, Optional, Sequence
 
+from .closed_loop import geometric_mean
 from .quality import REPRESENTATIVE, TENSORS, Quality, ReplayErrors, family, kendall_tau, median, ordered_share
 from .tables import RunRow, list_file, read_runs
 
@@ -56,16 +57,25 @@ class Fit:
         return result
 
     def kappa(self, quality: Quality) -> dict[str, float]:
-        """What a compressor everywhere gives over the sum of its layers, in D^2."""
+        """What a compressor everywhere gives over the sum of its layers, in D^2.
+
+        Uniform runs may have more prompts than one-layer runs: kappa then also settles what prompts have in common.
+        """
         errors = self.errors[self.ranks]
-        uniform = [(uniform_name(r), r) for r in self.here if r.purpose == "uniform"]
-        return {name: (r.deviation / quality.predict(r.assignment, errors, self.ranks)) ** 2 for name, r in uniform if name}
+        return {n: (r.deviation / quality.predict(r.assignment, errors, self.ranks)) ** 2 for n, r in self.uniform().items()}
+
+    def uniform(self) -> dict[str, RunRow]:
+        """The uniform runs at the calibrated number of ranks, by compressor."""
+        named = [(uniform_name(r), r) for r in self.here if r.purpose == "uniform"]
+        return {name: r for name, r in named if name}
 
     def gains(self, quality: Quality) -> dict[int, float]:
-        """Factor of D^2 at other numbers of ranks, geometric mean over their uniform runs."""
+        """Factor of D^2 at other numbers of ranks over the same prompts, geometric mean over their uniform runs."""
         logs: dict[int, list[float]] = {self.ranks: [0.0]}
         for run in (r for r in self.elsewhere if r.purpose == "uniform" and r.ranks in self.errors):
-            predicted = quality.predict(run.assignment, self.errors[run.ranks], run.ranks)
+            here = self.uniform()[uniform_name(run)]
+            same = geometric_mean(list(here.deviations[: len(run.deviations)])) / here.deviation
+            predicted = quality.predict(run.assignment, self.errors[run.ranks], run.ranks) * same
             logs.setdefault(run.ranks, []).append(2 * math.log(run.deviation / predicted))
         return {n: math.exp(sum(x) / len(x)) for n, x in logs.items()}
 

@@ -25,9 +25,9 @@ from .residual import Rules
 from .tables import write_runs
 
 LAYERS = 8
-#: Prompts run as one batch; a set has two, and the second is only used when all of its runs have it.
+#: Prompts of a run are computed in batches of so many.
 BATCH = 16
-PROMPTS = {name: Prompts.make(name, 2 * BATCH, 1000 * (i + 1)) for i, name in enumerate("ABC")}
+PROMPTS = {name: Prompts.make(name, count * BATCH, 1000 * (i + 1)) for i, (name, count) in enumerate([("A", 6), ("B", 3), ("C", 3)])}
 FAMILIES = ("1bit", "2bit", "int4", "lowrank-int4(4)", "stale")
 #: One-layer runs of these too: how well does the family's sensitivity fit them?
 KIN = ("sparse(1:8)", "2bit-fitted", "int8", "fp8")
@@ -112,25 +112,27 @@ def all_specs(assignments: dict) -> list[Spec]:
     return fixed_specs() + sorted(drawn, key=lambda s: s.split == "transfer") + ablations() + kin
 
 
-def has_second(spec: Spec) -> bool:
-    """Whether a run is wanted on the second batch of prompts too."""
-    return spec.split != "transfer" and spec.purpose != "ablation" or spec.purpose == "mixed"
+def batches(spec: Spec) -> int:
+    """Batches of prompts wanted of a run: what prompts have in common is settled by many on few uniform runs."""
+    if spec.prompts != "A":
+        return 3
+    return 6 if spec.purpose == "uniform" and spec.split == "fit" and spec.how.ranks == 4 else 1
 
 
 def group(spec: Spec) -> tuple:
     """Runs that are compared, and must have the same prompts."""
-    return (spec.prompts, spec.split, spec.how.steps, spec.how.ranks if spec.split == "transfer" else 0)
+    return (spec.prompts, batches(spec), spec.split, spec.how.steps, spec.how.ranks)
 
 
 def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers: int) -> None:
-    """This worker's share of the runs that the log lacks; first one batch of prompts of all runs, then the other."""
+    """This worker's share of the runs that the log lacks; first one batch of prompts of all runs, then the others."""
     from .train_digits import load_weights
 
     torch.set_num_threads(1)
     model, references = load_weights(model_path), {}
     log.mkdir(parents=True, exist_ok=True)
     own = all_specs(assignments)[worker::workers]
-    todo = [(spec, 0) for spec in own] + [(spec, BATCH) for spec in own if has_second(spec)]
+    todo = [(spec, BATCH * i) for i in range(6) for spec in own if i < batches(spec)]
     for spec, first in todo:
         if (spec.id, first) in read_log(log):
             continue
@@ -157,13 +159,13 @@ def read_log(log: Path) -> dict[tuple[str, int], list[float]]:
 
 
 def collected(specs: list[Spec], done: dict[tuple[str, int], list[float]]) -> dict[str, list[float]]:
-    """Deviations of each run; all runs of a group have the same prompts."""
-    lacking = {group(s) for s in specs if not has_second(s) or (s.id, BATCH) not in done}
-    result = {}
+    """Deviations of each run; all runs of a group have the same prompts, as many as all of them have."""
+    complete: dict[tuple, int] = {}
     for s in specs:
-        if (s.id, 0) in done:
-            result[s.id] = done[s.id, 0] + ([] if group(s) in lacking else done[s.id, BATCH])
-    return result
+        count = next((i for i in range(batches(s)) if (s.id, BATCH * i) not in done), batches(s))
+        complete[group(s)] = min(complete.get(group(s), count), max(1, count))
+    firsts = {s.id: [BATCH * i for i in range(complete[group(s)])] for s in specs if (s.id, 0) in done}
+    return {run: [d for first in batch for d in done[run, first]] for run, batch in firsts.items()}
 
 
 def main() -> None:

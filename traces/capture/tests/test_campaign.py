@@ -51,12 +51,13 @@ def test_48_mixed_and_16_phase_runs_are_held_apart():
     assert held.count("mixed") == 48 and held.count("phase") == 16
 
 
-def test_a_second_batch_counts_only_when_all_runs_have_it():
+def test_a_batch_counts_only_when_all_runs_of_the_group_have_it():
     specs = campaign.fixed_specs()[:2]
     one = {(s.id, 0): [1.0] for s in specs}
     assert campaign.collected(specs, one | {(specs[0].id, 16): [2.0]})[specs[0].id] == [1.0]
     both = one | {(s.id, 16): [2.0] for s in specs}
     assert campaign.collected(specs, both)[specs[0].id] == [1.0, 2.0]
+    assert campaign.collected(specs, {(specs[0].id, 0): [1.0]}) == {specs[0].id: [1.0]}
 
 
 def test_the_log_survives_a_cut_line(tmp_path):
