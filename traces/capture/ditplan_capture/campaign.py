@@ -115,7 +115,7 @@ def all_specs(assignments: dict) -> list[Spec]:
 def batches(spec: Spec) -> int:
     """Batches of prompts wanted of a run: what prompts have in common is settled by many on few uniform runs."""
     if spec.prompts != "A":
-        return 3
+        return 3 if spec.how.ranks == 4 else 2
     return 6 if spec.purpose == "uniform" and spec.split == "fit" and spec.how.ranks == 4 else 1
 
 
@@ -133,6 +133,7 @@ def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers
     log.mkdir(parents=True, exist_ok=True)
     own = all_specs(assignments)[worker::workers]
     todo = [(spec, BATCH * i) for i in range(6) for spec in own if i < batches(spec)]
+    todo.sort(key=lambda run: 0 if run[1] == 0 else 1 if run[0].prompts == "A" else 2)
     for spec, first in todo:
         if (spec.id, first) in read_log(log):
             continue
