@@ -46,14 +46,15 @@ class Fit:
         return {"k": math.exp(total / weight) if weight else 1.0, "v": 1.0}
 
     def sensitivities(self, weight: dict[str, float]) -> dict[tuple[int, str], float]:
-        """s(layer, family) = D^2 / (w_k E_k + w_v E_v) from one-layer runs of the family's representative."""
+        """s = D^2 / (w_k E_k + w_v E_v) from one-layer runs: a family's by its representative, others' by name."""
         result = {}
         errors = self.errors[self.ranks]
         for run in (r for r in self.here if r.purpose == "single"):
             layer, name = only_layer(run, "k")
-            if name and REPRESENTATIVE[family(name)] == name:
+            if name:
+                key = family(name) if REPRESENTATIVE[family(name)] == name else name
                 e = sum(weight[t] * errors.coherent(layer, t, name) for t in TENSORS)
-                result[layer, family(name)] = run.deviation**2 / e
+                result[layer, key] = run.deviation**2 / e
         return result
 
     def kappa(self, quality: Quality) -> dict[str, float]:

@@ -21,7 +21,7 @@ import torch
 
 from .assignment import PHASES, Assignment
 from .closed_loop import Prompts, Run, deviations, geometric_mean, run, sample
-from .residual import Rules
+from .residual import NonFiniteActivation, Rules
 from .tables import write_runs
 
 LAYERS = 8
@@ -29,7 +29,7 @@ LAYERS = 8
 BATCH = 16
 PROMPTS = {name: Prompts.make(name, count * BATCH, 1000 * (i + 1)) for i, (name, count) in enumerate([("A", 6), ("B", 3), ("C", 3)])}
 FAMILIES = ("1bit", "2bit", "int4", "lowrank-int4(4)", "stale")
-#: One-layer runs of these too: how well does the family's sensitivity fit them?
+#: One-layer runs of these too: a family's sensitivity fits its other members less well than their own.
 KIN = ("sparse(1:8)", "2bit-fitted", "int8", "fp8")
 UNIFORMS = ("1bit", "2bit", "2bit-fitted", "int8", "int4", "fp8", "lowrank-int4(4)", "lowrank-int4(8)", "sparse(1:8)", "stale")
 MIXED = ("raw", "1bit", "2bit", "2bit-fitted", "int4", "int8", "fp8", "lowrank-int4(4)", "sparse(1:8)")
@@ -109,6 +109,10 @@ def all_specs(assignments: dict) -> list[Spec]:
         for r in assignments["runs"]
     ]
     kin = [Spec(f"single-{n}-{l}", "fit", "single", "A", Assignment.single(n, l, LAYERS)) for n in KIN for l in range(LAYERS)]
+    for phase, word in enumerate(("early", "mid", "late")):
+        for name in ("1bit", "2bit", "int4"):
+            entry = [name if p == phase else "raw" for p in range(PHASES)]
+            kin.append(Spec(f"{word}-{name}", "fit", "phase", "A", Assignment.of([entry] * LAYERS)))
     return fixed_specs() + sorted(drawn, key=lambda s: s.split == "transfer") + ablations() + kin
 
 
@@ -141,11 +145,15 @@ def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers
         prompts = PROMPTS[spec.prompts].part(first, BATCH)
         if key not in references:
             references[key] = sample(model, prompts, spec.how.steps)
-        d = deviations(run(model, prompts, spec.assignment, spec.how), references[key])
+        try:
+            d = deviations(run(model, prompts, spec.assignment, spec.how), references[key])
+        except NonFiniteActivation as error:
+            print(spec.id, first, "diverged:", error, flush=True)
+            d = []
         row = {"id": spec.id, "first": first, "deviations": d, "wall_s": round(time.time() - began, 2)}
         with open(log / f"worker-{worker}.jsonl", "a") as file:
             file.write(json.dumps(row) + "\n")
-        print(spec.id, first, f"{geometric_mean(d):.5f}", row["wall_s"], flush=True)
+        print(spec.id, first, f"{geometric_mean(d):.5f}" if d else "", row["wall_s"], flush=True)
 
 
 def read_log(log: Path) -> dict[tuple[str, int], list[float]]:
@@ -160,13 +168,14 @@ def read_log(log: Path) -> dict[tuple[str, int], list[float]]:
 
 
 def collected(specs: list[Spec], done: dict[tuple[str, int], list[float]]) -> dict[str, list[float]]:
-    """Deviations of each run; all runs of a group have the same prompts, as many as all of them have."""
+    """Deviations of each run that did not diverge; a group's runs have the same prompts, as many as all of them have."""
     complete: dict[tuple, int] = {}
     for s in specs:
         count = next((i for i in range(batches(s)) if (s.id, BATCH * i) not in done), batches(s))
         complete[group(s)] = min(complete.get(group(s), count), max(1, count))
     firsts = {s.id: [BATCH * i for i in range(complete[group(s)])] for s in specs if (s.id, 0) in done}
-    return {run: [d for first in batch for d in done[run, first]] for run, batch in firsts.items()}
+    result = {run: [d for first in batch for d in done[run, first]] for run, batch in firsts.items()}
+    return {run: d for run, d in result.items() if d}
 
 
 def main() -> None:

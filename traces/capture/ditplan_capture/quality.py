@@ -1,9 +1,10 @@
 """The quality model: from replay errors of each layer's K and V to the deviation of the final picture.
 
     D^2 = gain(N) sum over layers l and tensors k of w_k sum_{p,q} a_p a_q G_lk[(p, c_p), (q, c_q)]
-    a_p = sqrt(s(l, family of c_p) kappa(c_p))
+    a_p = sqrt(s(l, c_p) kappa(c_p))
 
-G are the coherent replay errors (`replay`); for one compressor in all phases the inner sum is s kappa E.
+G are the coherent replay errors (`replay`); for one compressor in all phases the inner sum is s kappa E. A
+sensitivity belongs to a compressor where it had one-layer runs of its own, else to its family.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class ReplayErrors:
 
 @dataclass
 class Quality:
-    """What calibration finds, and quality.json holds."""
+    """What calibration finds, and quality.json holds; sensitivities are by layer and family (or compressor)."""
 
     sensitivity: dict[tuple[int, str], float]
     weight: dict[str, float]
@@ -69,7 +70,10 @@ class Quality:
         """a = sqrt(s kappa); 0 for what is sent as it is."""
         if name == "raw":
             return 0.0
-        return math.sqrt(max(0.0, self.sensitivity[layer, family(name)]) * self.kappa.get(name, 1.0))
+        s = self.sensitivity.get((layer, name))
+        if s is None:
+            s = self.sensitivity[layer, family(name)]
+        return math.sqrt(max(0.0, s) * self.kappa.get(name, 1.0))
 
     def predict(self, assignment: Assignment, errors: ReplayErrors, ranks: int) -> float:
         """D of an assignment, geometric mean over prompts."""

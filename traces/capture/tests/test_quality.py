@@ -71,7 +71,8 @@ def test_what_made_the_runs_is_found_again(trace):
     _, errors, runs = trace
     found = Fit(runs, errors, 4, 28).run()
     assert found.weight["k"] == pytest.approx(2.3)
-    assert found.sensitivity == pytest.approx({k: v for k, v in TRUTH.sensitivity.items()})
+    own = {(l, "int8"): TRUTH.sensitivity[l, "int"] for l in range(LAYERS)}
+    assert found.sensitivity == pytest.approx(TRUTH.sensitivity | own)
     assert found.kappa == pytest.approx({n: 1.0 for n in NAMES})
     assert found.gain == pytest.approx({4: 1.0, 8: 1.7})
     assert found.confidence_runs == 6
@@ -99,7 +100,7 @@ def test_the_file_comes_back(trace, capsys):
     main()
     assert "test mixed A 4 28: 6 runs" in capsys.readouterr().out
     loaded = Quality.load(path / "quality.json")
-    assert loaded.sensitivity == pytest.approx(TRUTH.sensitivity)
+    assert {k: loaded.sensitivity[k] for k in TRUTH.sensitivity} == pytest.approx(TRUTH.sensitivity)
     assert json.loads((path / "quality.json").read_text())["sigma_ln_prompt"] == pytest.approx(math.log(1.5) * math.sqrt(2))
 
 
