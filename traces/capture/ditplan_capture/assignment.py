@@ -1,17 +1,19 @@
 """Which compressor each layer's K and V use in each phase of the steps, as JSON.
 
-    {"k": ["2bit", ["int4", "1bit", "1bit"], ...], "v": [...]}
+    {"k": ["2bit", ["int4", "1bit", "1bit"], ...], "v": [...], "rules": {"feedback": false}}
 
 One entry a layer: a name for all steps, or three names for the early, middle and late third of the steps.
-Names are those of `codecs.codec`, `raw` (sent as it is) and `stale` (the previous step's tensor).
+Names are those of `codecs.codec`, `raw` (sent as it is) and `stale` (the previous step's tensor). `v` may be left
+out where it is as `k`, `rules` (see `residual.Rules`) where they are the usual ones.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from .codecs import codec
+from .residual import Rules
 
 PHASES = 3
 Entry = tuple[str, str, str]
@@ -40,10 +42,11 @@ class Assignment:
         """Whether everything of this layer is sent as it is."""
         return {*self.k[layer], *self.v[layer]} == {"raw"}
 
-    def to_json(self) -> str:
-        """Shortest form: an entry of three equal names is one name."""
+    def to_json(self, rules: Rules = Rules()) -> str:
+        """Shortest form: an entry of three equal names is one name, rules are given where not the usual ones."""
         short = {t: [e[0] if len(set(e)) == 1 else list(e) for e in getattr(self, t)] for t in ("k", "v")}
-        return json.dumps(short, separators=(",", ":"))
+        unusual = {key: value for key, value in asdict(rules).items() if value != getattr(Rules(), key)}
+        return json.dumps(short | ({"rules": unusual} if unusual else {}), separators=(",", ":"))
 
     @staticmethod
     def of(k: list, v: list | None = None) -> "Assignment":
@@ -57,7 +60,7 @@ class Assignment:
     @staticmethod
     def from_json(text: str) -> "Assignment":
         data = json.loads(text)
-        return Assignment.of(data["k"], data["v"])
+        return Assignment.of(data["k"], data.get("v"))
 
     @staticmethod
     def uniform(name: str, layers: int) -> "Assignment":
@@ -69,6 +72,11 @@ class Assignment:
         one = [name if i == layer else "raw" for i in range(layers)]
         raw = ["raw"] * layers
         return Assignment.of(one if "k" in tensors else raw, one if "v" in tensors else raw)
+
+
+def rules_of(text: str) -> Rules:
+    """The rules that an assignment's JSON gives, the usual ones for the rest."""
+    return Rules(**json.loads(text).get("rules", {}))
 
 
 def _entry(value: str | list) -> Entry:

@@ -21,14 +21,16 @@ import torch
 
 from .assignment import PHASES, Assignment
 from .closed_loop import Prompts, Run, deviations, geometric_mean, run, sample
-from .residual import Rules
+from .residual import NonFiniteActivation, Rules
 from .tables import write_runs
 
 LAYERS = 8
-#: Prompts run as one batch; a set has two, and the second is only used when all of its runs have it.
+#: Prompts of a run are computed in batches of so many.
 BATCH = 16
-PROMPTS = {name: Prompts.make(name, 2 * BATCH, 1000 * (i + 1)) for i, name in enumerate("ABC")}
+PROMPTS = {name: Prompts.make(name, count * BATCH, 1000 * (i + 1)) for i, (name, count) in enumerate([("A", 6), ("B", 3), ("C", 3)])}
 FAMILIES = ("1bit", "2bit", "int4", "lowrank-int4(4)", "stale")
+#: One-layer runs of these too: a family's sensitivity fits its other members less well than their own.
+KIN = ("sparse(1:8)", "2bit-fitted", "int8", "fp8")
 UNIFORMS = ("1bit", "2bit", "2bit-fitted", "int8", "int4", "fp8", "lowrank-int4(4)", "lowrank-int4(8)", "sparse(1:8)", "stale")
 MIXED = ("raw", "1bit", "2bit", "2bit-fitted", "int4", "int8", "fp8", "lowrank-int4(4)", "sparse(1:8)")
 #: (purpose, split, prompts, ranks, steps, count, whether phases differ, how many have K and V apart)
@@ -93,7 +95,7 @@ def fixed_specs() -> list[Spec]:
 def ablations() -> list[Spec]:
     """Without feedback, without a base, with order 2, coarse bases, gather instead of ring, fewer steps."""
     rules = {"nofeedback": Rules(feedback=False), "naive": Rules(order=0), "order2": Rules(order=2), "base-int8": Rules(base="int8"), "base-int4": Rules(base="int4")}
-    specs = [Spec(f"ablation-{n}-{key}", "test", "ablation", "A", Assignment.uniform(n, LAYERS), Run(rules=r)) for key, r in rules.items() for n in ("1bit", "2bit")]
+    specs = [Spec(f"ablation-{n}-{key}", "transfer", "ablation", "A", Assignment.uniform(n, LAYERS), Run(rules=r)) for key, r in rules.items() for n in ("1bit", "2bit")]
     specs += [Spec(f"gather-{n}", "transfer", "uniform", "A", Assignment.uniform(n, LAYERS), Run(strategy="gather")) for n in ("1bit", "2bit")]
     for steps in (4, 8):
         specs += [Spec(f"uniform-{n}-{steps}s", "transfer", "uniform", "A", Assignment.uniform(n, LAYERS), Run(steps=steps)) for n in UNIFORMS]
@@ -106,29 +108,52 @@ def all_specs(assignments: dict) -> list[Spec]:
         Spec(r["id"], r["split"], r["purpose"], r["prompts"], Assignment.of(r["assignment"]["k"], r["assignment"]["v"]), Run(ranks=r["ranks"], steps=r["steps"]))
         for r in assignments["runs"]
     ]
-    return fixed_specs() + drawn + ablations()
+    kin = [Spec(f"single-{n}-{l}", "fit", "single", "A", Assignment.single(n, l, LAYERS)) for n in KIN for l in range(LAYERS)]
+    for phase, word in enumerate(("early", "mid", "late")):
+        for name in ("1bit", "2bit", "int4"):
+            entry = [name if p == phase else "raw" for p in range(PHASES)]
+            kin.append(Spec(f"{word}-{name}", "fit", "phase", "A", Assignment.of([entry] * LAYERS)))
+    return fixed_specs() + sorted(drawn, key=lambda s: s.split == "transfer") + ablations() + kin
+
+
+def batches(spec: Spec) -> int:
+    """Batches of prompts wanted of a run: what prompts have in common is settled by many on few uniform runs."""
+    if spec.prompts != "A":
+        return 3 if spec.how.ranks == 4 else 2
+    return 6 if spec.purpose == "uniform" and spec.split == "fit" and spec.how.ranks == 4 else 1
+
+
+def group(spec: Spec) -> tuple:
+    """Runs that are compared, and must have the same prompts."""
+    return (spec.prompts, batches(spec), spec.split, spec.how.steps, spec.how.ranks)
 
 
 def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers: int) -> None:
-    """This worker's share of the runs that the log lacks; first one batch of prompts of all runs, then the other."""
+    """This worker's share of the runs that the log lacks; first one batch of prompts of all runs, then the others."""
     from .train_digits import load_weights
 
     torch.set_num_threads(1)
     model, references = load_weights(model_path), {}
     log.mkdir(parents=True, exist_ok=True)
     own = all_specs(assignments)[worker::workers]
-    for spec, first in [(spec, first) for first in (0, BATCH) for spec in own]:
+    todo = [(spec, BATCH * i) for i in range(6) for spec in own if i < batches(spec)]
+    todo.sort(key=lambda run: 0 if run[1] == 0 else 1 if run[0].prompts == "A" else 2)
+    for spec, first in todo:
         if (spec.id, first) in read_log(log):
             continue
         began, key = time.time(), (spec.prompts, spec.how.steps, first)
         prompts = PROMPTS[spec.prompts].part(first, BATCH)
         if key not in references:
             references[key] = sample(model, prompts, spec.how.steps)
-        d = deviations(run(model, prompts, spec.assignment, spec.how), references[key])
+        try:
+            d = deviations(run(model, prompts, spec.assignment, spec.how), references[key])
+        except NonFiniteActivation as error:
+            print(spec.id, first, "diverged:", error, flush=True)
+            d = []
         row = {"id": spec.id, "first": first, "deviations": d, "wall_s": round(time.time() - began, 2)}
         with open(log / f"worker-{worker}.jsonl", "a") as file:
             file.write(json.dumps(row) + "\n")
-        print(spec.id, first, f"{geometric_mean(d):.5f}", row["wall_s"], flush=True)
+        print(spec.id, first, f"{geometric_mean(d):.5f}" if d else "", row["wall_s"], flush=True)
 
 
 def read_log(log: Path) -> dict[tuple[str, int], list[float]]:
@@ -143,14 +168,14 @@ def read_log(log: Path) -> dict[tuple[str, int], list[float]]:
 
 
 def collected(specs: list[Spec], done: dict[tuple[str, int], list[float]]) -> dict[str, list[float]]:
-    """Deviations of each run; runs of one prompt set (and number of steps) all have the same prompts."""
-    lacking = {(s.prompts, s.how.steps) for s in specs if s.purpose != "ablation" and (s.id, BATCH) not in done}
-    result = {}
+    """Deviations of each run that did not diverge; a group's runs have the same prompts, as many as all of them have."""
+    complete: dict[tuple, int] = {}
     for s in specs:
-        if (s.id, 0) in done:
-            second = [] if (s.prompts, s.how.steps) in lacking else done.get((s.id, BATCH), [])
-            result[s.id] = done[s.id, 0] + second
-    return result
+        count = next((i for i in range(batches(s)) if (s.id, BATCH * i) not in done), batches(s))
+        complete[group(s)] = min(complete.get(group(s), count), max(1, count))
+    firsts = {s.id: [BATCH * i for i in range(complete[group(s)])] for s in specs if (s.id, 0) in done}
+    result = {run: [d for first in batch for d in done[run, first]] for run, batch in firsts.items()}
+    return {run: d for run, d in result.items() if d}
 
 
 def main() -> None:

@@ -1,12 +1,15 @@
 """Records the uncompressed run of `dit-digits` as a trace: K and V of all layers and steps in float16.
 
     python -m ditplan_capture.record_digits --model traces/data/dit-digits/model.safetensors --out digits28 --steps 28
+
+Statistics are of all layers and samples, also where only some of them are stored.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,10 +25,21 @@ from .train_digits import load_weights
 from .writer import TraceWriter
 
 
-def description(model: DigitsDiT, prompts: Prompts, steps: int) -> dict:
+@dataclass(frozen=True)
+class Stored:
+    """Which layers and samples of the run are stored; None is all."""
+
+    layers: tuple[int, ...] | None = None
+    samples: tuple[int, ...] | None = None
+
+
+def description(model: DigitsDiT, prompts: Prompts, steps: int, stored: Stored) -> dict:
     """What the manifest says of the model, the sampler and the samples."""
     config = model.config
     layers = list(range(config.layers))
+    recorded = {"layers": list(stored.layers or layers), "steps": list(range(steps)), "heads": None, "tokens": None}
+    if stored.samples is not None:
+        recorded["samples"] = list(stored.samples)
     samples = zip(prompts.labels, prompts.seeds)
     return {
         "model": {
@@ -38,7 +52,7 @@ def description(model: DigitsDiT, prompts: Prompts, steps: int) -> dict:
             {"prompt_sha256": prompts.digest(i), "label": str(label), "seed": seed, "guidance": None}
             for i, (label, seed) in enumerate(samples)
         ],
-        "recorded": {"layers": layers, "steps": list(range(steps)), "heads": None, "tokens": None},
+        "recorded": recorded,
         "dtype": "float16",
         "device": about.device(torch.device("cpu")),
         "libraries": about.libraries(),
@@ -51,8 +65,8 @@ def description(model: DigitsDiT, prompts: Prompts, steps: int) -> dict:
 class Tape:
     """An `attend` that hands keys and values to a writer; the writer's step ends when the next one begins."""
 
-    def __init__(self, writer: TraceWriter) -> None:
-        self.writer, self.statistics, self._step = writer, Statistics(), 0
+    def __init__(self, writer: TraceWriter, stored: Stored) -> None:
+        self.writer, self.stored, self.statistics, self._step = writer, stored, Statistics(), 0
 
     @property
     def step(self) -> int:
@@ -71,18 +85,21 @@ class Tape:
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         for name, x in (("k", k.half()), ("v", v.half())):
             self.statistics.add(layer, name, 0, x)
-            self.writer.put(self._step, layer, name, x)
+            if self.stored.layers is None or layer in self.stored.layers:
+                kept = x if self.stored.samples is None else x[list(self.stored.samples)]
+                self.writer.put(self._step, layer, name, kept)
         return half_attention(layer, q, k, v)
 
 
-def record(model: DigitsDiT, prompts: Prompts, steps: int, out: Path) -> Tensor:
+def record(model: DigitsDiT, prompts: Prompts, steps: int, out: Path, stored: Stored = Stored()) -> Tensor:
     """Writes the trace directory `out`; returns the final pictures."""
     began = time.perf_counter()
     sample(model, prompts, steps)
     plain = time.perf_counter() - began
-    layers = model.config.layers
-    writer = TraceWriter(out, description(model, prompts, steps), range(steps), tensors_per_step=2 * layers, overwrite=True)
-    tape, began = Tape(writer), time.perf_counter()
+    about_run = description(model, prompts, steps, stored)
+    tensors = 2 * len(about_run["recorded"]["layers"])
+    writer = TraceWriter(out, about_run, range(steps), tensors_per_step=tensors, overwrite=True)
+    tape, began = Tape(writer, stored), time.perf_counter()
     pictures = sample(model, prompts, steps, tape)
     tape.end()
     wall = time.perf_counter() - began
@@ -97,9 +114,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=28)
     parser.add_argument("--prompts", choices=sorted(PROMPTS), default="A")
     parser.add_argument("--samples", type=int, default=BATCH, help="the first so many prompts of the set")
+    parser.add_argument("--store-layers", type=int, nargs="+", help="default: all")
+    parser.add_argument("--store-samples", type=int, nargs="+", help="default: all")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    record(load_weights(args.model), PROMPTS[args.prompts].part(0, args.samples), args.steps, args.out)
+    stored = Stored(*(tuple(x) if x is not None else None for x in (args.store_layers, args.store_samples)))
+    record(load_weights(args.model), PROMPTS[args.prompts].part(0, args.samples), args.steps, args.out, stored)
 
 
 if __name__ == "__main__":

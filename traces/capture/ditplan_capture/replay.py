@@ -28,6 +28,7 @@ from .ranks import Shards
 from .residual import Channel, Rules
 
 PALETTE = ("1bit", "2bit", "2bit-fitted", "int8", "int4", "fp8", "lowrank-int4(4)", "lowrank-int4(8)", "sparse(1:8)", "stale")
+PHASE_NAMES = ("early", "mid", "late")
 COLUMNS = ("kind", "ranks", "layer", "tensor", "phase", "compressor", "phase2", "compressor2", "value")
 
 
@@ -107,7 +108,7 @@ def slot_rows(trace: Trace, ranks: int, layer: int, tensor: str, palette: Sequen
     for i, (p, name) in enumerate(labels):
         for j in range(i, len(labels)):
             q, other = labels[j]
-            yield "gram", ranks, layer, tensor, p, name, q, other, float(gram[i, j])
+            yield "gram", ranks, layer, tensor, PHASE_NAMES[p], name, PHASE_NAMES[q], other, float(gram[i, j])
     rows, channels = xs[0].shape[2:]
     for n, name in enumerate(palette):
         block, r = gram[3 * n : 3 * n + 3, 3 * n : 3 * n + 3], runs[name]

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from .assignment import Assignment
 from .closed_loop import geometric_mean
+from .shard import sha256, write_atomically
 
 if TYPE_CHECKING:
     from .campaign import Spec
 
 COLUMNS = (
     "id", "split", "purpose", "prompts", "ranks", "steps", "strategy", "warmup", "assignment",
-    "deviation", "deviations", "order", "feedback", "base",
+    "deviation", "deviations",
 )
 
 
@@ -47,15 +48,23 @@ def write_runs(path: Path, specs: "list[Spec]", done: dict[str, list[float]]) ->
     for s in specs:
         if s.id not in done:
             continue
-        rules = s.how.rules
         d = json.dumps([float(f"{x:.6g}") for x in done[s.id]], separators=(",", ":"))
         writer.writerow([
-            s.id, s.split, s.purpose, s.prompts, s.how.ranks, s.how.steps, s.how.strategy, rules.warmup,
-            s.assignment.to_json(), f"{geometric_mean(done[s.id]):.6g}", d, rules.order, "on" if rules.feedback else "off", rules.base,
+            s.id, s.split, s.purpose, s.prompts, s.how.ranks, s.how.steps, s.how.strategy, s.how.rules.warmup,
+            s.assignment.to_json(s.how.rules), f"{geometric_mean(done[s.id]):.6g}", d,
         ])
         count += 1
     path.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
     return count
+
+
+def list_file(trace: Path, name: str) -> None:
+    """Puts a finished file of a trace directory, with its size and checksum, into the manifest."""
+    manifest = json.loads((trace / "manifest.json").read_text())
+    file = trace / name
+    others = [f for f in manifest["files"] if f["name"] != name]
+    manifest["files"] = [*others, {"name": name, "bytes": file.stat().st_size, "sha256": sha256(file)}]
+    write_atomically(trace / "manifest.json", (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_runs(path: Path) -> list[RunRow]:

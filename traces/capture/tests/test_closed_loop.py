@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ditplan_capture.assignment import Assignment, phase_of
+from ditplan_capture.assignment import Assignment, phase_of, rules_of
 from ditplan_capture.closed_loop import Prompts, Run, deviations, geometric_mean, run, sample
 from ditplan_capture.dit import Config, DigitsDiT
 from ditplan_capture.ranks import Shards
@@ -101,6 +101,8 @@ def test_phases_are_thirds():
 def test_assignments_round_trip():
     a = Assignment.of(["2bit", ["int4", "1bit", "raw"]], ["raw", "sparse(1:8)"])
     assert Assignment.from_json(a.to_json()) == a
+    text = a.to_json(Rules(feedback=False))
+    assert rules_of(text) == Rules(feedback=False) and rules_of(a.to_json()) == Rules() and Assignment.from_json(text) == a
     assert a.name("k", 1, 2) == "raw" and a.idle(0) is False
     with pytest.raises(ValueError, match="unknown compressor"):
         Assignment.of(["2bits"])

@@ -1,0 +1,189 @@
+"""Fits the quality model of a trace to its closed-loop runs with split=fit, and checks it on the others.
+
+    python -m ditplan_capture.calibrate_quality TRACE [--transfer TRACE_OF_OTHER_STEPS] [--check]
+
+Reads manifest.json, errors.csv.gz (of `ditplan replay --save` or `ditplan_capture.replay`) and runs.csv.gz of the
+trace directory, and writes its quality.json. Runs of split `test` and `transfer` never enter the fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Iterable, Optional, Sequence
+
+from .closed_loop import geometric_mean
+from .quality import REPRESENTATIVE, TENSORS, Quality, ReplayErrors, family, kendall_tau, median, ordered_share
+from .tables import RunRow, list_file, read_runs
+
+
+class Fit:
+    """The runs and replay errors that a calibration reads."""
+
+    def __init__(self, runs: Sequence[RunRow], errors: dict[int, ReplayErrors], ranks: int, steps: int) -> None:
+        usable = [r for r in runs if r.split == "fit" and r.steps == steps and r.strategy == "ring"]
+        self.here = [r for r in usable if r.ranks == ranks]
+        self.elsewhere = [r for r in usable if r.ranks != ranks]
+        self.errors, self.ranks = errors, ranks
+
+    def tensor_weight(self) -> dict[str, float]:
+        """K's weight over V's from K-only and V-only runs: log-mean over layers, weighted by their part of D^2."""
+        per: dict[tuple[int, str], dict[str, float]] = {}
+        for run in (r for r in self.here if r.purpose == "kv"):
+            for tensor in TENSORS:
+                layer, name = only_layer(run, tensor)
+                if name:
+                    per.setdefault((layer, name), {})[tensor] = run.deviation**2
+        total = weight = 0.0
+        for (layer, name), d2 in per.items():
+            if len(d2) == 2:
+                ratio = [d2[t] / self.errors[self.ranks].coherent(layer, t, name) for t in TENSORS]
+                part = d2["k"] + d2["v"]
+                total += part * math.log(ratio[0] / ratio[1])
+                weight += part
+        return {"k": math.exp(total / weight) if weight else 1.0, "v": 1.0}
+
+    def sensitivities(self, weight: dict[str, float]) -> dict[tuple[int, str], float]:
+        """s = D^2 / (w_k E_k + w_v E_v) from one-layer runs: a family's by its representative, others' by name."""
+        result = {}
+        errors = self.errors[self.ranks]
+        for run in (r for r in self.here if r.purpose == "single"):
+            layer, name = only_layer(run, "k")
+            if name:
+                key = family(name) if REPRESENTATIVE[family(name)] == name else name
+                e = sum(weight[t] * errors.coherent(layer, t, name) for t in TENSORS)
+                result[layer, key] = run.deviation**2 / e
+        return result
+
+    def kappa(self, quality: Quality) -> dict[str, float]:
+        """What a compressor everywhere gives over the sum of its layers, in D^2.
+
+        Uniform runs may have more prompts than one-layer runs: kappa then also settles what prompts have in common.
+        """
+        errors = self.errors[self.ranks]
+        return {n: (r.deviation / quality.predict(r.assignment, errors, self.ranks)) ** 2 for n, r in self.uniform().items()}
+
+    def uniform(self) -> dict[str, RunRow]:
+        """The uniform runs at the calibrated number of ranks, by compressor."""
+        named = [(uniform_name(r), r) for r in self.here if r.purpose == "uniform"]
+        return {name: r for name, r in named if name}
+
+    def gains(self, quality: Quality) -> dict[int, float]:
+        """Factor of D^2 at other numbers of ranks over the same prompts, geometric mean over their uniform runs."""
+        logs: dict[int, list[float]] = {self.ranks: [0.0]}
+        for run in (r for r in self.elsewhere if r.purpose == "uniform" and r.ranks in self.errors):
+            here = self.uniform()[uniform_name(run)]
+            same = geometric_mean(list(here.deviations[: len(run.deviations)])) / here.deviation
+            predicted = quality.predict(run.assignment, self.errors[run.ranks], run.ranks) * same
+            logs.setdefault(run.ranks, []).append(2 * math.log(run.deviation / predicted))
+        return {n: math.exp(sum(x) / len(x)) for n, x in logs.items()}
+
+    def confidence(self, quality: Quality) -> tuple[int, float, float]:
+        """Runs, mean and standard deviation of ln(actual / predicted) over mixed runs on other prompts."""
+        mixed = [r for r in self.here if r.purpose == "mixed"]
+        logs = [math.log(r.deviation / quality.predict(r.assignment, self.errors[self.ranks], self.ranks)) for r in mixed]
+        if len(logs) < 3:
+            raise ValueError(f"{len(logs)} mixed runs with split=fit; the confidence factor needs 3 at least, better 16")
+        mean = sum(logs) / len(logs)
+        return len(logs), mean, math.sqrt(sum((x - mean) ** 2 for x in logs) / (len(logs) - 1))
+
+    def prompt_spread(self) -> float:
+        """Standard deviation over prompts of ln D, mean over the uniform runs."""
+        spreads = []
+        for run in (r for r in self.here if r.purpose == "uniform"):
+            logs = [math.log(d) for d in run.deviations]
+            mean = sum(logs) / len(logs)
+            spreads.append(math.sqrt(sum((x - mean) ** 2 for x in logs) / (len(logs) - 1)))
+        return sum(spreads) / len(spreads)
+
+    def run(self) -> Quality:
+        """The whole calibration."""
+        weight = self.tensor_weight()
+        quality = Quality(self.sensitivities(weight), weight)
+        quality.kappa = self.kappa(quality)
+        quality.gain = self.gains(quality)
+        quality.confidence_runs, quality.mean_ln, quality.sd_ln = self.confidence(quality)
+        return quality
+
+
+def only_layer(run: RunRow, tensor: str) -> tuple[int, Optional[str]]:
+    """The layer and compressor of a run that leaves all other layers raw; None where this tensor is raw too."""
+    entries = run.assignment.k if tensor == "k" else run.assignment.v
+    busy = [(layer, entry[0]) for layer, entry in enumerate(entries) if set(entry) != {"raw"}]
+    return busy[0] if len(busy) == 1 else (0, None)
+
+
+def uniform_name(run: RunRow) -> Optional[str]:
+    """The one compressor of a run, if there is one."""
+    names = {n for e in run.assignment.k + run.assignment.v for n in e}
+    return names.pop() if len(names) == 1 else None
+
+
+def check_lines(quality: Quality, runs: Iterable[RunRow], errors: dict[tuple[int, int], ReplayErrors]) -> list[str]:
+    """Predicted against measured for each group of runs outside the fit."""
+    groups: dict[tuple, list[tuple[float, float]]] = {}
+    for r in runs:
+        key = (r.split, r.purpose, r.prompts, r.ranks, r.steps)
+        if r.split != "fit" and r.strategy == "ring" and r.purpose in ("mixed", "phase", "uniform") and (r.ranks, r.steps) in errors:
+            groups.setdefault(key, []).append((quality.predict(r.assignment, errors[r.ranks, r.steps], r.ranks), r.deviation))
+    lines = []
+    for key, pairs in sorted(groups.items()):
+        predicted, actual = zip(*pairs)
+        off = [max(p / a, a / p) - 1 for p, a in pairs]
+        ln = [math.log(a / p) for p, a in pairs]
+        over = sum(a > quality.upper(p) for p, a in pairs)
+        lines.append(
+            f"{' '.join(map(str, key))}: {len(pairs)} runs, median error {100 * median([abs(p - a) / a for p, a in pairs]):.1f} %, "
+            f"worst x{1 + max(off):.2f}, bias x{math.exp(sum(ln) / len(ln)):.3f}, tau {kendall_tau(predicted, actual):.3f}, "
+            f"ordered {100 * ordered_share(predicted, actual):.1f} %, over the 95 % bound {over}"
+        )
+    return lines
+
+
+def load_errors(trace: Path, ranks: Iterable[int]) -> dict[int, ReplayErrors]:
+    """Replay errors for each number of ranks that the trace has been replayed for."""
+    found = {}
+    for n in ranks:
+        try:
+            found[n] = ReplayErrors(trace / "errors.csv.gz", n)
+        except ValueError:
+            continue
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trace", type=Path)
+    parser.add_argument("--runs", type=Path, help="default: runs.csv.gz of the trace")
+    parser.add_argument("--ranks", type=int, default=4, help="the number of ranks that is calibrated")
+    parser.add_argument("--transfer", type=Path, nargs="*", default=[], help="traces of other numbers of steps, to check")
+    parser.add_argument("--check", action="store_true", help="print how the other runs come out")
+    parser.add_argument("--out", type=Path, help="default: quality.json of the trace")
+    args = parser.parse_args()
+    manifest = json.loads((args.trace / "manifest.json").read_text())
+    steps, runs = manifest["sampler"]["steps"], read_runs(args.runs or args.trace / "runs.csv.gz")
+    counts = sorted({r.ranks for r in runs})
+    errors = load_errors(args.trace, counts)
+    fit = Fit(runs, errors, args.ranks, steps)
+    quality = fit.run()
+    singles = [r for r in fit.here if r.purpose == "single"]
+    mixed = [r for r in fit.here if r.purpose == "mixed"]
+    record = {"version": 1, "ranks": args.ranks, "steps": steps, "samples": len(singles[0].deviations), **quality.to_dict()}
+    record["confidence"]["prompts"] = mixed[0].prompts
+    record["sigma_ln_prompt"] = fit.prompt_spread()
+    record["source"] = f"ditplan_capture.calibrate_quality: {len(fit.here) + len(fit.elsewhere)} closed-loop runs of {manifest['model']['name']}, split=fit"
+    (args.out or args.trace / "quality.json").write_text(json.dumps(record, indent=1) + "\n")
+    if args.out is None:
+        list_file(args.trace, "quality.json")
+    if args.check:
+        known = {(n, steps): e for n, e in errors.items()}
+        for other in args.transfer:
+            other_steps = json.loads((other / "manifest.json").read_text())["sampler"]["steps"]
+            known |= {(n, other_steps): e for n, e in load_errors(other, counts).items()}
+        print("\n".join(check_lines(quality, runs, known)))
+
+
+if __name__ == "__main__":
+    main()
