@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! D^2 = gain(N) sum over layers l, tensors k of w_k sum over phases p, q of a_p a_q G_lk[(p, c_p), (q, c_q)]
-//! a_p = sqrt(s(l, c_p) kappa(c_p))                 G: Gram matrix of the trace's replay (crate::replay)
+//! a_p = sqrt(s(l, c_p) phi_p)                      G: Gram matrix of the trace's replay (crate::replay)
 //! ```
 //! D is ||x - x0|| / ||x0|| of the final latent or image, geometric mean over prompts. For one compressor
-//! in all phases the inner sum is s kappa E with E the coherent replay error. The form, and that squared
+//! in all phases of equal weight the inner sum is s E with E the coherent replay error. The form, and that squared
 //! errors of layers add while those of steps do not, was found in closed loop (docs/quality.md).
 //!
 //! Guarantees: an assignment's energy is the sum of its layers' ([`QualityModel::energy`]), so that a
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use kernels::Compressor;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use thiserror::Error;
-use traces::trace::{ErrorKind, ErrorRow, Phase, QualityFile, Tensor};
+use traces::trace::{ErrorKind, ErrorRow, Phase, PhaseWeight, QualityFile, Tensor};
 
 use crate::replay::{Method, PHASES};
 
@@ -335,7 +335,7 @@ impl QualityModel {
             if let Some(of) = of {
                 parts.push((
                     self.position(of, layer)? * PHASES + phase,
-                    self.amplitude(layer, of)?,
+                    self.amplitude(layer, of, phase)?,
                 ));
             }
         }
@@ -362,14 +362,14 @@ impl QualityModel {
         own.or_else(|| self.file.sensitivity(layer, family(of).word()))
     }
 
-    /// sqrt(s kappa): what a unit of relative error adds to D.
-    fn amplitude(&self, layer: u32, of: Method) -> Result<f64, QualityError> {
+    /// sqrt(s phi): what a unit of relative error in a phase adds to D.
+    fn amplitude(&self, layer: u32, of: Method, phase: usize) -> Result<f64, QualityError> {
         let family = family(of);
         let s = self
             .sensitivity(layer, of)
             .ok_or(QualityError::NotCalibrated { layer, family })?;
-        let kappa = self.file.kappa.get(&of.to_string()).copied().unwrap_or(1.0);
-        Ok((s.max(0.0) * kappa).sqrt())
+        let PhaseWeight { early, mid, late } = self.file.phase_weight;
+        Ok((s.max(0.0) * [early, mid, late][phase]).sqrt())
     }
 
     /// The output error of a schedule.

@@ -58,7 +58,7 @@ pub use manifest::{
     Sampler, State, TokenOrder,
 };
 pub use open::Trace;
-pub use quality::{Confidence, QualityFile, Sensitivity, TensorWeight};
+pub use quality::{Confidence, PhaseWeight, QualityFile, Sensitivity, TensorWeight};
 pub use replay::{ErrorKind, ErrorRow, Phase};
 pub use rows::Row;
 pub use runs::{Purpose, Run, RunStrategy, Split};

@@ -46,9 +46,9 @@ fn model() -> QualityModel {
         ranks: 4,
         steps: 28,
         samples: 16,
-        sensitivities: vec![s("1bit", 2.0), s("int", 8.0)],
+        sensitivities: vec![s("1bit", 1.0), s("int", 8.0)],
         tensor_weight: TensorWeight { k: 3.0, v: 1.0 },
-        kappa: BTreeMap::from([("1bit".to_owned(), 0.5)]),
+        phase_weight: PhaseWeight::default(),
         lossy_own_shard: None,
         gain: BTreeMap::from([(2, 0.5), (4, 1.0), (8, 2.0)]),
         confidence: Some(Confidence {
@@ -73,7 +73,7 @@ fn energy(k: Entry, v: Entry) -> f64 {
 
 #[test]
 fn persistent_errors_add_before_they_are_squared() {
-    // 1-bit in all phases: s kappa = 1, (1 + 1 + 1)^2 = 9; int4: s = 8, three fresh phases, 24.
+    // 1-bit in all phases: s = 1, (1 + 1 + 1)^2 = 9; int4: s = 8, three fresh phases, 24.
     assert_eq!(energy([None; 3], [ONE; 3]), 9.0);
     assert!((energy([None; 3], [INT; 3]) - 24.0).abs() < 1e-9);
     // K weighs three times V; raw adds nothing.
@@ -149,4 +149,31 @@ fn recorded_assignments_are_read() {
     ] {
         assert!(Schedule::of_json(&wrong).is_err());
     }
+}
+
+#[test]
+fn a_phase_weighs_by_the_square_root_of_its_weight() {
+    let mut model = model();
+    model.file.phase_weight = PhaseWeight {
+        early: 4.0,
+        mid: 1.0,
+        late: 1.0,
+    };
+    let own = OwnShard::Exact;
+    // (2 + 1 + 1)^2 of 1-bit in V; the early third alone is 2^2.
+    assert_eq!(model.energy(0, 4, own, [[None; 3], [ONE; 3]]), Ok(16.0));
+    assert_eq!(
+        model.energy(0, 4, own, [[None; 3], [ONE, None, None]]),
+        Ok(4.0)
+    );
+}
+
+#[test]
+fn a_measured_own_shard_scales_with_the_others() {
+    let mut model = model();
+    model.file.lossy_own_shard = Some(4.0);
+    let lossy = |ranks| model.everywhere(ranks, OwnShard::Lossy);
+    // w = (4 - 1) x 3 = 9: 1 + 9 / 3 at 4 ranks, 1 + 9 / 7 at 8.
+    assert_eq!(lossy(4), 4.0);
+    assert!((lossy(8) - (1.0 + 9.0 / 7.0)).abs() < 1e-12);
 }

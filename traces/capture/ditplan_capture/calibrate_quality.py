@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Iterable, Optional, Sequence
 
 from .closed_loop import geometric_mean
+from .assignment import PHASES
 from .quality import REPRESENTATIVE, TENSORS, Quality, ReplayErrors, family, kendall_tau, median, ordered_share
 from .tables import RunRow, list_file, read_runs
 
@@ -45,40 +46,55 @@ class Fit:
                 weight += part
         return {"k": math.exp(total / weight) if weight else 1.0, "v": 1.0}
 
-    def sensitivities(self, weight: dict[str, float]) -> dict[tuple[int, str], float]:
+    def sensitivities(self, weight: dict[str, float], phase: Sequence[float]) -> dict[tuple[int, str], float]:
         """s = D^2 / (w_k E_k + w_v E_v) from one-layer runs: a family's by its representative, others' by name."""
         result = {}
-        errors = self.errors[self.ranks]
         for run in (r for r in self.here if r.purpose == "single"):
             layer, name = only_layer(run, "k")
             if name:
                 key = family(name) if REPRESENTATIVE[family(name)] == name else name
-                e = sum(weight[t] * errors.coherent(layer, t, name) for t in TENSORS)
-                result[layer, key] = run.deviation**2 / e
+                unit = Quality({(layer, family(name)): 1.0}, weight, tuple(phase))
+                result[layer, key] = (run.deviation / unit.predict(run.assignment, self.errors[self.ranks], self.ranks)) ** 2
         return result
 
-    def kappa(self, quality: Quality) -> dict[str, float]:
-        """What a compressor everywhere gives over the sum of its layers, in D^2.
+    def fitted(self, rounds: int = 4) -> Quality:
+        """Sensitivities, and the weight of each phase: log-mean of D^2 over its prediction in runs that compress one
+        phase only; in turn, since a weight moves every sensitivity."""
+        weight, phase = self.tensor_weight(), [1.0] * PHASES
+        quality = Quality(self.sensitivities(weight, phase), weight)
+        only = [(only_phase(r), r) for r in self.here if r.purpose == "phase"]
+        for _ in range(rounds if only else 0):
+            for p in range(PHASES):
+                logs = [2 * math.log(r.deviation / quality.predict(r.assignment, self.errors[self.ranks], self.ranks)) for q, r in only if q == p]
+                phase[p] *= math.exp(sum(logs) / len(logs))
+            quality = Quality(self.sensitivities(weight, phase), weight, tuple(phase))
+        return quality
 
-        Uniform runs may have more prompts than one-layer runs: kappa then also settles what prompts have in common.
-        """
-        errors = self.errors[self.ranks]
-        return {n: (r.deviation / quality.predict(r.assignment, errors, self.ranks)) ** 2 for n, r in self.uniform().items()}
-
-    def uniform(self) -> dict[str, RunRow]:
-        """The uniform runs at the calibrated number of ranks, by compressor."""
-        named = [(uniform_name(r), r) for r in self.here if r.purpose == "uniform"]
-        return {name: r for name, r in named if name}
+    def prompt_scale(self) -> float:
+        """Factor of D^2 from the prompts of the one-layer runs to all prompts: what prompts have in common moves every
+        run alike, so uniform runs on many prompts tell it."""
+        few = next(r for r in self.here if r.purpose == "single")
+        wide = [r for r in self.here if r.purpose == "uniform" and len(r.deviations) > len(few.deviations)]
+        logs = [2 * (common(r, r) - common(r, few)) for r in wide]
+        return math.exp(sum(logs) / len(logs)) if logs else 1.0
 
     def gains(self, quality: Quality) -> dict[int, float]:
-        """Factor of D^2 at other numbers of ranks over the same prompts, geometric mean over their uniform runs."""
+        """Factor of D^2 at other numbers of ranks: uniform runs there over those here, on the prompts both have."""
+        here = {uniform_name(r): r for r in self.here if r.purpose == "uniform"}
         logs: dict[int, list[float]] = {self.ranks: [0.0]}
         for run in (r for r in self.elsewhere if r.purpose == "uniform" and r.ranks in self.errors):
-            here = self.uniform()[uniform_name(run)]
-            same = geometric_mean(list(here.deviations[: len(run.deviations)])) / here.deviation
-            predicted = quality.predict(run.assignment, self.errors[run.ranks], run.ranks) * same
-            logs.setdefault(run.ranks, []).append(2 * math.log(run.deviation / predicted))
+            logs.setdefault(run.ranks, []).append(2 * (self.excess(quality, run, run) - self.excess(quality, here[uniform_name(run)], run)))
         return {n: math.exp(sum(x) / len(x)) for n, x in logs.items()}
+
+    def lossy_own_shard(self, gathers: Sequence[RunRow]) -> float:
+        """Factor of D^2 where a rank's own shard is reconstructed too: uniform gathers over uniform rings."""
+        here = {uniform_name(r): r for r in self.here if r.purpose == "uniform"}
+        logs = [2 * (common(r, r) - common(here[uniform_name(r)], r)) for r in gathers if r.ranks == self.ranks]
+        return math.exp(sum(logs) / len(logs)) if logs else self.ranks / (self.ranks - 1)
+
+    def excess(self, quality: Quality, run: RunRow, like: RunRow) -> float:
+        """ln(actual / predicted) of a run on the first prompts, as many as another has."""
+        return common(run, like) - math.log(quality.predict(run.assignment, self.errors[run.ranks], run.ranks))
 
     def confidence(self, quality: Quality) -> tuple[int, float, float]:
         """Runs, mean and standard deviation of ln(actual / predicted) over mixed runs on other prompts."""
@@ -98,14 +114,26 @@ class Fit:
             spreads.append(math.sqrt(sum((x - mean) ** 2 for x in logs) / (len(logs) - 1)))
         return sum(spreads) / len(spreads)
 
-    def run(self) -> Quality:
+    def run(self, gathers: Sequence[RunRow]) -> Quality:
         """The whole calibration."""
-        weight = self.tensor_weight()
-        quality = Quality(self.sensitivities(weight), weight)
-        quality.kappa = self.kappa(quality)
+        quality = self.fitted()
+        scale = self.prompt_scale()
+        quality.sensitivity = {key: scale * s for key, s in quality.sensitivity.items()}
         quality.gain = self.gains(quality)
+        quality.lossy_own_shard = self.lossy_own_shard(gathers)
         quality.confidence_runs, quality.mean_ln, quality.sd_ln = self.confidence(quality)
         return quality
+
+
+def common(run: RunRow, like: RunRow) -> float:
+    """Mean ln D of a run over the first prompts, as many as both runs have."""
+    logs = [math.log(d) for d in run.deviations[: min(len(run.deviations), len(like.deviations))]]
+    return sum(logs) / len(logs)
+
+
+def only_phase(run: RunRow) -> int:
+    """The phase that a run compresses."""
+    return next(p for p in range(PHASES) if run.assignment.name("k", 0, p) != "raw")
 
 
 def only_layer(run: RunRow, tensor: str) -> tuple[int, Optional[str]]:
@@ -158,6 +186,7 @@ def main() -> None:
     parser.add_argument("trace", type=Path)
     parser.add_argument("--runs", type=Path, help="default: runs.csv.gz of the trace")
     parser.add_argument("--ranks", type=int, default=4, help="the number of ranks that is calibrated")
+    parser.add_argument("--psnr-at-unit", type=float, help="PSNR in dB of a deviation of 1: 20 log10(peak / rms of the outputs)")
     parser.add_argument("--transfer", type=Path, nargs="*", default=[], help="traces of other numbers of steps, to check")
     parser.add_argument("--check", action="store_true", help="print how the other runs come out")
     parser.add_argument("--out", type=Path, help="default: quality.json of the trace")
@@ -167,12 +196,14 @@ def main() -> None:
     counts = sorted({r.ranks for r in runs})
     errors = load_errors(args.trace, counts)
     fit = Fit(runs, errors, args.ranks, steps)
-    quality = fit.run()
+    gathers = [r for r in runs if r.strategy == "gather" and r.split == "fit" and r.purpose == "uniform" and r.steps == steps]
+    quality = fit.run(gathers)
     singles = [r for r in fit.here if r.purpose == "single"]
     mixed = [r for r in fit.here if r.purpose == "mixed"]
     record = {"version": 1, "ranks": args.ranks, "steps": steps, "samples": len(singles[0].deviations), **quality.to_dict()}
     record["confidence"]["prompts"] = mixed[0].prompts
     record["sigma_ln_prompt"] = fit.prompt_spread()
+    record["psnr_at_unit_db"] = args.psnr_at_unit
     record["source"] = f"ditplan_capture.calibrate_quality: {len(fit.here) + len(fit.elsewhere)} closed-loop runs of {manifest['model']['name']}, split=fit"
     (args.out or args.trace / "quality.json").write_text(json.dumps(record, indent=1) + "\n")
     if args.out is None:

@@ -96,7 +96,7 @@ def ablations() -> list[Spec]:
     """Without feedback, without a base, with order 2, coarse bases, gather instead of ring, fewer steps."""
     rules = {"nofeedback": Rules(feedback=False), "naive": Rules(order=0), "order2": Rules(order=2), "base-int8": Rules(base="int8"), "base-int4": Rules(base="int4")}
     specs = [Spec(f"ablation-{n}-{key}", "transfer", "ablation", "A", Assignment.uniform(n, LAYERS), Run(rules=r)) for key, r in rules.items() for n in ("1bit", "2bit")]
-    specs += [Spec(f"gather-{n}", "transfer", "uniform", "A", Assignment.uniform(n, LAYERS), Run(strategy="gather")) for n in ("1bit", "2bit")]
+    specs += [Spec(f"gather-{n}", "fit", "uniform", "A", Assignment.uniform(n, LAYERS), Run(strategy="gather")) for n in ("1bit", "2bit")]
     for steps in (4, 8):
         specs += [Spec(f"uniform-{n}-{steps}s", "transfer", "uniform", "A", Assignment.uniform(n, LAYERS), Run(steps=steps)) for n in UNIFORMS]
     return specs
@@ -120,7 +120,8 @@ def batches(spec: Spec) -> int:
     """Batches of prompts wanted of a run: what prompts have in common is settled by many on few uniform runs."""
     if spec.prompts != "A":
         return 3 if spec.how.ranks == 4 else 2
-    return 6 if spec.purpose == "uniform" and spec.split == "fit" and spec.how.ranks == 4 else 1
+    wide = spec.purpose == "uniform" and spec.split == "fit" and spec.how.ranks == 4 and spec.how.strategy == "ring"
+    return 6 if wide else 1
 
 
 def group(spec: Spec) -> tuple:

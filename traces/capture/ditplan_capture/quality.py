@@ -1,9 +1,9 @@
 """The quality model: from replay errors of each layer's K and V to the deviation of the final picture.
 
     D^2 = gain(N) sum over layers l and tensors k of w_k sum_{p,q} a_p a_q G_lk[(p, c_p), (q, c_q)]
-    a_p = sqrt(s(l, c_p) kappa(c_p))
+    a_p = sqrt(s(l, c_p) phi_p)
 
-G are the coherent replay errors (`replay`); for one compressor in all phases the inner sum is s kappa E. A
+G are the coherent replay errors (`replay`); phi_p weighs a phase. A
 sensitivity belongs to a compressor where it had one-layer runs of its own, else to its family.
 """
 
@@ -60,20 +60,21 @@ class Quality:
 
     sensitivity: dict[tuple[int, str], float]
     weight: dict[str, float]
-    kappa: dict[str, float] = field(default_factory=dict)
+    phase: tuple[float, ...] = (1.0,) * PHASES
     gain: dict[int, float] = field(default_factory=dict)
+    lossy_own_shard: float = 1.0
     mean_ln: float = 0.0
     sd_ln: float = 0.0
     confidence_runs: int = 0
 
-    def amplitude(self, layer: int, name: str) -> float:
-        """a = sqrt(s kappa); 0 for what is sent as it is."""
+    def amplitude(self, layer: int, name: str, phase: int) -> float:
+        """a = sqrt(s phi); 0 for what is sent as it is."""
         if name == "raw":
             return 0.0
         s = self.sensitivity.get((layer, name))
         if s is None:
             s = self.sensitivity[layer, family(name)]
-        return math.sqrt(max(0.0, s) * self.kappa.get(name, 1.0))
+        return math.sqrt(max(0.0, s) * self.phase[phase])
 
     def predict(self, assignment: Assignment, errors: ReplayErrors, ranks: int) -> float:
         """D of an assignment, geometric mean over prompts."""
@@ -81,7 +82,7 @@ class Quality:
         for layer in range(assignment.layers()):
             for tensor in TENSORS:
                 parts = [(p, assignment.name(tensor, layer, p)) for p in range(PHASES)]
-                parts = [(p, n, self.amplitude(layer, n)) for p, n in parts if n != "raw"]
+                parts = [(p, n, self.amplitude(layer, n, p)) for p, n in parts if n != "raw"]
                 for p, n, a in parts:
                     for q, m, b in parts:
                         total += self.weight[tensor] * a * b * errors.gram(layer, tensor, (p, n), (q, m))
@@ -97,7 +98,8 @@ class Quality:
         """As quality.json holds it, without what says where it comes from."""
         rows = [{"layer": l, "family": f, "s": s} for (l, f), s in sorted(self.sensitivity.items())]
         return {
-            "sensitivities": rows, "tensor_weight": self.weight, "kappa": self.kappa,
+            "sensitivities": rows, "tensor_weight": self.weight,
+            "phase_weight": dict(zip(PHASE_NAMES, self.phase)), "lossy_own_shard": self.lossy_own_shard,
             "gain": {str(n): g for n, g in sorted(self.gain.items())},
             "confidence": {"runs": self.confidence_runs, "mean_ln": self.mean_ln, "sd_ln": self.sd_ln},
         }
@@ -107,8 +109,9 @@ class Quality:
         data = json.loads(path.read_text())
         c = data["confidence"]
         return Quality(
-            {(r["layer"], r["family"]): r["s"] for r in data["sensitivities"]}, data["tensor_weight"], data["kappa"],
-            {int(n): g for n, g in data["gain"].items()}, c["mean_ln"], c["sd_ln"], c["runs"],
+            {(r["layer"], r["family"]): r["s"] for r in data["sensitivities"]}, data["tensor_weight"],
+            tuple(data["phase_weight"][name] for name in PHASE_NAMES), {int(n): g for n, g in data["gain"].items()},
+            data["lossy_own_shard"], c["mean_ln"], c["sd_ln"], c["runs"],
         )
 
 

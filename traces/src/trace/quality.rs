@@ -1,7 +1,7 @@
 //! `quality.json`: the calibration of the quality model, fitted from runs of the split `fit`.
 //!
 //! ```text
-//! D^2 = sum over layers l, tensors k of s(l, family) * w_k * E(l, k, schedule) * kappa(c) * gain(ranks)
+//! D^2 = sum over layers l, tensors k of s(l, family) * w_k * E(l, k, schedule, phase weights) * gain(ranks)
 //! ```
 //! `sim::quality` evaluates it; this is plain data, with the rules that every such file obeys.
 
@@ -34,6 +34,29 @@ pub struct TensorWeight {
     pub v: f64,
 }
 
+/// Weights of the thirds of the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PhaseWeight {
+    /// Of the first third.
+    pub early: f64,
+    /// Of the second.
+    pub mid: f64,
+    /// Of the last.
+    pub late: f64,
+}
+
+impl Default for PhaseWeight {
+    /// All alike.
+    fn default() -> Self {
+        Self {
+            early: 1.0,
+            mid: 1.0,
+            late: 1.0,
+        }
+    }
+}
+
 /// How far predictions were from runs that did not fit: ln(actual / predicted).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,8 +87,9 @@ pub struct QualityFile {
     pub sensitivities: Vec<Sensitivity>,
     /// Weights of K and V.
     pub tensor_weight: TensorWeight,
-    /// Correction of uniform runs, by compressor.
-    pub kappa: BTreeMap<String, f64>,
+    /// Weights of the early, mid and late third of the steps; 1 where not measured.
+    #[serde(default)]
+    pub phase_weight: PhaseWeight,
     /// Factor on D^2 by number of ranks; 1 at `ranks`.
     pub gain: BTreeMap<u32, f64>,
     /// Factor on D^2 where a rank's own shard is reconstructed too, at `ranks` ranks, where measured.
@@ -144,7 +168,14 @@ impl QualityFile {
         let TensorWeight { k, v } = self.tensor_weight;
         let groups = [
             ("tensor_weight", vec![k, v]),
-            ("kappa", self.kappa.values().copied().collect()),
+            (
+                "phase_weight",
+                vec![
+                    self.phase_weight.early,
+                    self.phase_weight.mid,
+                    self.phase_weight.late,
+                ],
+            ),
             ("gain", self.gain.values().copied().collect()),
         ];
         for (key, factors) in groups {
@@ -206,7 +237,7 @@ mod tests {
             {"layer": 0, "family": "1bit", "s": 0.5}, {"layer": 0, "family": "low-rank", "s": 0.25}
         ],
         "tensor_weight": {"k": 1.4, "v": 0.6},
-        "kappa": {"1bit": 0.8, "lowrank(4)": 1.1},
+        "phase_weight": {"early": 2.5, "mid": 0.3, "late": 0.3},
         "gain": {"2": 0.71, "4": 1, "8": 1.95},
         "confidence": {"runs": 48, "mean_ln": 0.02, "sd_ln": 0.11, "prompts": "B"},
         "sigma_ln_prompt": 0.46, "source": "a test"
