@@ -131,7 +131,10 @@ vectorised! {
 
     fn difference_row<X: Bits16, B: Bits16>(bits: &[u16], base: &[u16], out: &mut [f32]) {
         for ((out, &bits), &base) in out.iter_mut().zip(bits).zip(base) {
-            *out = limited(X::widen(bits) - B::widen(base));
+            let residual = X::widen(bits) - B::widen(base);
+            // Two binary16 differ by less than the limit.
+            let small = X::NOT_FINITE == F16::NOT_FINITE && B::NOT_FINITE == F16::NOT_FINITE;
+            *out = if small { residual } else { limited(residual) };
         }
     }
 

@@ -34,16 +34,6 @@ const FIXED: Levels = Levels {
 };
 
 impl Levels {
-    /// The level of a code whose two bits stand at the top.
-    #[inline(always)]
-    fn of(self, code: u32) -> f32 {
-        if code & 0x4000_0000 == 0 {
-            self.low
-        } else {
-            self.high
-        }
-    }
-
     /// From the two fp16 of a fitted message.
     fn fitted(low: u16, high: u16) -> Self {
         let (low, high) = (widen_f16(low), widen_f16(high));
@@ -125,36 +115,42 @@ vectorised! {
     }
 
     fn unpack_signs(bytes: &[u8], u: f32, v: &[f32], out: &mut [f32]) {
-        let (whole, bytes) = bytes.split_at(out.len() / LANES * 2);
-        let mut outs = out.chunks_exact_mut(LANES);
-        let mut scales = v.chunks_exact(LANES);
-        for ((pair, out), v) in whole.chunks_exact(2).zip(&mut outs).zip(&mut scales) {
-            let codes = u32::from(u16::from_le_bytes([pair[0], pair[1]]));
-            for lane in 0..LANES {
-                out[lane] = signed(u * v[lane], codes << (31 - lane));
+        let mut flags = [0u8; FLAGS];
+        let blocks = out.chunks_mut(FLAGS).zip(v.chunks(FLAGS));
+        for ((out, v), bytes) in blocks.zip(bytes.chunks(FLAGS / 8)) {
+            for (eight, &byte) in flags.chunks_exact_mut(8).zip(bytes) {
+                // Bit i to the lowest of byte i: apart by halves, quarters, eighths.
+                let spread = u64::from(byte);
+                let spread = (spread | (spread << 28)) & 0x0000_000F_0000_000F;
+                let spread = (spread | (spread << 14)) & 0x0003_0003_0003_0003;
+                let spread = (spread | (spread << 7)) & 0x0101_0101_0101_0101;
+                eight.copy_from_slice(&spread.to_le_bytes());
             }
-        }
-        let rest = outs.into_remainder().iter_mut().zip(scales.remainder());
-        for (lane, (out, &v)) in rest.enumerate() {
-            *out = signed(u * v, u32::from(bytes[lane / 8]) << (31 - lane % 8));
+            for ((out, &v), &flag) in out.iter_mut().zip(v).zip(&flags) {
+                *out = signed(u * v, u32::from(flag) << 31);
+            }
         }
     }
 
     fn unpack_pairs(bytes: &[u8], u: f32, v: &[f32], levels: Levels, out: &mut [f32]) {
-        let (whole, bytes) = bytes.split_at(out.len() / LANES * 4);
-        let mut outs = out.chunks_exact_mut(LANES);
-        let mut scales = v.chunks_exact(LANES);
-        for ((four, out), v) in whole.chunks_exact(4).zip(&mut outs).zip(&mut scales) {
-            let codes = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
-            for lane in 0..LANES {
-                let code = codes << (30 - 2 * lane);
-                out[lane] = signed(levels.of(code) * (u * v[lane]), code);
+        let mut flags = [0u8; FLAGS];
+        // A choice by masks: a choice between two fields would become a load for each element.
+        let low = levels.low.to_bits();
+        let turn = low ^ levels.high.to_bits();
+        let blocks = out.chunks_mut(FLAGS).zip(v.chunks(FLAGS));
+        for ((out, v), bytes) in blocks.zip(bytes.chunks(FLAGS / 4)) {
+            for (four, &byte) in flags.chunks_exact_mut(4).zip(bytes) {
+                // Code i to the lowest bits of byte i: apart by halves, then quarters.
+                let spread = u32::from(byte);
+                let spread = (spread | (spread << 12)) & 0x000F_000F;
+                let spread = (spread | (spread << 6)) & 0x0303_0303;
+                four.copy_from_slice(&spread.to_le_bytes());
             }
-        }
-        let rest = outs.into_remainder().iter_mut().zip(scales.remainder());
-        for (lane, (out, &v)) in rest.enumerate() {
-            let code = u32::from(bytes[lane / 4]) << (30 - 2 * (lane % 4));
-            *out = signed(levels.of(code) * (u * v), code);
+            for ((out, &v), &flag) in out.iter_mut().zip(v).zip(&flags) {
+                let code = u32::from(flag);
+                let level = low ^ (turn & 0u32.wrapping_sub(code & 1));
+                *out = signed(f32::from_bits(level) * (u * v), code << 30);
+            }
         }
     }
 }
