@@ -90,7 +90,7 @@ fn a_small_gain_stays_uniform_and_says_so() {
         "ring4",
         "--json",
         "--budget",
-        "psnr>=45",
+        "psnr>=58",
     ]);
     let compressor = answer["choice"]["compressor"].as_str().unwrap();
     assert!(!compressor.starts_with("mixed("), "{compressor}");

@@ -21,7 +21,8 @@ fn flat(command: &str) -> String {
 #[test]
 fn every_model_has_weights_and_a_single_gpu_command_or_a_reason() {
     for model in sim::model::known() {
-        assert!(weights::of(model.name).is_ok(), "{}", model.name);
+        let own = model.name == "dit-digits";
+        assert_eq!(weights::of(model.name).is_ok(), !own, "{}", model.name);
         for engine in [Engine::Xdit, Engine::Sglang, Engine::Diffusers] {
             let text = launched(engine, "none", model.name).unwrap_or_else(|reason| reason);
             assert!(

@@ -121,6 +121,12 @@ const WEIGHTS: &[Weights] = &[
 /// # Errors
 /// A sentence, for a model that nobody has entered here.
 pub(super) fn of(model: &str) -> Result<&'static Weights, String> {
+    if model == "dit-digits" {
+        return Err(
+            "its weights are the repository's own, and no engine knows it: ditplan_capture executes its plans"
+                .to_owned(),
+        );
+    }
     WEIGHTS
         .iter()
         .find(|weights| weights.model == model)

@@ -1,6 +1,7 @@
 //! What one forward pass does on one rank: times and messages by distinct block.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use kernels::{Compressor, Op};
 use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
@@ -35,9 +36,8 @@ impl Passes {
         for start in compression.phase_starts() {
             for layer in 0..layers {
                 let compressor = compression.at(start, layer);
-                if !steady.contains_key(&compressor) {
-                    let pass = setup.pass(0, 1, Mode::Steady, compressor)?;
-                    steady.insert(compressor, pass);
+                if let Entry::Vacant(vacant) = steady.entry(compressor) {
+                    vacant.insert(setup.pass(0, 1, Mode::Steady, compressor)?);
                 }
             }
         }

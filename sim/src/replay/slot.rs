@@ -83,11 +83,7 @@ impl Replay {
             let errors = self.shard(id, rank, &mut measured)?;
             add_products(&mut gram, &errors);
         }
-        for row in 1..sums {
-            for column in 0..row {
-                gram[row][column] = gram[column][row];
-            }
-        }
+        mirror(&mut gram);
         Ok(Slot {
             id,
             methods: measured,
@@ -288,6 +284,16 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 fn add_scaled(sum: &mut [f32], weight: f32, error: &[f32]) {
     for (sum, error) in sum.iter_mut().zip(error) {
         *sum += weight * error;
+    }
+}
+
+/// Copies the upper triangle to the lower.
+fn mirror(gram: &mut [Vec<f64>]) {
+    for row in 1..gram.len() {
+        let (above, below) = gram.split_at_mut(row);
+        for (column, upper) in above.iter().enumerate() {
+            below[0][column] = upper[row];
+        }
     }
 }
 
