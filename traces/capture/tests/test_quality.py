@@ -37,12 +37,12 @@ def write_errors(path: Path) -> None:
 
 TRUTH = Quality(
     {(l, f): (1 + l) * s for l in range(LAYERS) for f, s in [("1bit", 1.0), ("2bit", 2.0), ("int", 0.5), ("low-rank", 1.5), ("stale", 0.8)]},
-    {"k": 2.3, "v": 1.0}, {n: 1.0 for n in NAMES}, {4: 1.0, 8: 1.7},
+    {"k": 2.3, "v": 1.0}, (1.0, 1.0, 1.0), {4: 1.0, 8: 1.7},
 )
 
 
-def make(id: str, split: str, purpose: str, assignment: Assignment, errors: dict, ranks: int = 4, factor: float = 1.0) -> RunRow:
-    d = TRUTH.predict(assignment, errors[ranks], ranks) * factor
+def make(id: str, split: str, purpose: str, assignment: Assignment, errors: dict, ranks: int = 4, factor: float = 1.0, truth: Quality = TRUTH) -> RunRow:
+    d = truth.predict(assignment, errors[ranks], ranks) * factor
     return RunRow(id, split, purpose, "A", ranks, 28, "ring", assignment, d, (d / 1.5, d * 1.5))
 
 
@@ -69,19 +69,45 @@ def trace(tmp_path):
 
 def test_what_made_the_runs_is_found_again(trace):
     _, errors, runs = trace
-    found = Fit(runs, errors, 4, 28).run()
+    found = Fit(runs, errors, 4, 28).run([])
     assert found.weight["k"] == pytest.approx(2.3)
     own = {(l, "int8"): TRUTH.sensitivity[l, "int"] for l in range(LAYERS)}
     assert found.sensitivity == pytest.approx(TRUTH.sensitivity | own)
-    assert found.kappa == pytest.approx({n: 1.0 for n in NAMES})
+    assert found.phase == (1.0, 1.0, 1.0)
     assert found.gain == pytest.approx({4: 1.0, 8: 1.7})
     assert found.confidence_runs == 6
+    assert found.lossy_own_shard == pytest.approx(4 / 3)
+
+
+def test_phases_that_weigh_differently_are_found(trace):
+    """Sensitivities and phase weights share a scale: what they predict together is what is found."""
+    _, errors, _ = trace
+    truth = dataclasses.replace(TRUTH, phase=(2.0, 0.5, 0.5))
+    runs = [make(f"s-{n}-{l}", "fit", "single", Assignment.single(n, l, LAYERS), errors, truth=truth) for n in NAMES for l in range(LAYERS)]
+    runs += [make(f"u-{n}", "fit", "uniform", Assignment.uniform(n, LAYERS), errors, truth=truth) for n in NAMES]
+    runs += [make(f"{t}-{l}", "fit", "kv", Assignment.single("1bit", l, LAYERS, t), errors, truth=truth) for t in "kv" for l in range(LAYERS)]
+    for p in range(3):
+        entry = ["1bit" if q == p else "raw" for q in range(3)]
+        runs.append(make(f"p-{p}", "fit", "phase", Assignment.of([entry] * LAYERS), errors, truth=truth))
+    found = Fit(runs, errors, 4, 28).fitted(rounds=12)
+    for p in range(3):
+        entry = ["int4" if q == p else "raw" for q in range(3)]
+        a = Assignment.of([entry] * LAYERS)
+        assert found.predict(a, errors[4], 4) == pytest.approx(truth.predict(a, errors[4], 4), rel=0.25)
+    assert found.phase[0] > 2 * max(found.phase[1:])
+
+
+def test_a_lossy_own_shard_is_told_by_gathers(trace):
+    _, errors, runs = trace
+    ring = next(r for r in runs if r.id == "u-1bit")
+    gather = dataclasses.replace(ring, strategy="gather", deviations=tuple(2 * d for d in ring.deviations))
+    assert Fit(runs, errors, 4, 28).run([gather]).lossy_own_shard == pytest.approx(4.0)
 
 
 def test_runs_held_apart_do_not_enter(trace):
     _, errors, runs = trace
     spoilt = [dataclasses.replace(r, deviation=r.deviation * 9) if r.split == "test" else r for r in runs]
-    assert Fit(spoilt, errors, 4, 28).run().to_dict() == Fit(runs, errors, 4, 28).run().to_dict()
+    assert Fit(spoilt, errors, 4, 28).run([]).to_dict() == Fit(runs, errors, 4, 28).run([]).to_dict()
 
 
 def test_the_file_comes_back(trace, capsys):
@@ -127,6 +153,6 @@ def test_statistics():
 
 def test_groups_outside_the_fit_are_reported(trace):
     _, errors, runs = trace
-    quality = Fit(runs, errors, 4, 28).run()
+    quality = Fit(runs, errors, 4, 28).run([])
     lines = check_lines(quality, runs, {(4, 28): errors[4]})
     assert len(lines) == 1 and "6 runs" in lines[0]
