@@ -254,6 +254,11 @@ impl Part<'_> {
         }
     }
 
+    /// The bit patterns of a 16-bit base.
+    pub(crate) fn halves(&mut self) -> &mut [u16] {
+        self.halves
+    }
+
     /// Adds to a strip of a 16-bit base.
     pub(crate) fn add(&mut self, rows: Rows, change: &[f32]) -> bool {
         let Kind::Half(half) = self.format.store() else {

@@ -89,29 +89,21 @@ impl Histogram {
 }
 
 /// The histogram of a residual under given scales.
-pub(crate) fn measure(
-    source: &impl Residual,
-    shape: Shape,
-    scales: &Scales,
-) -> Result<Histogram, usize> {
-    let parts: Vec<Result<Histogram, usize>> = in_order(shape.chunks(), |rows| {
-        let mut buffer = shape.strip_buffer();
+pub(crate) fn measure(source: &impl Residual, shape: Shape, scales: &Scales) -> Histogram {
+    let parts = in_order(shape.chunks(), |rows| {
+        let mut buffer = vec![0.0; shape.channels()];
         let mut histogram = Histogram::new();
-        for strip in rows.strips() {
-            let residual = &mut buffer[..strip.count * shape.channels()];
-            source.strip(strip, residual)?;
-            let lines = residual.chunks(shape.channels());
-            for (row, &u) in lines.zip(&scales.rows[strip.first..]) {
-                histogram.add_row(row, u, &scales.channels);
-            }
+        for row in rows.singles() {
+            source.strip(row, &mut buffer);
+            histogram.add_row(&buffer, scales.rows[row.first], &scales.channels);
         }
-        Ok(histogram)
+        histogram
     });
     let mut total = Histogram::new();
-    for part in parts {
-        total.add(&part?);
+    for part in &parts {
+        total.add(part);
     }
-    Ok(total)
+    total
 }
 
 #[cfg(test)]

@@ -65,7 +65,8 @@ fn collect(source: &impl Residual, shape: Shape) -> Result<(Vec<f32>, f32), usiz
         let strip_elements = super::shape::STRIP_ROWS * shape.channels();
         let mut greatest = 0.0f32;
         for (strip, out) in rows.strips().zip(out.chunks_mut(strip_elements)) {
-            source.strip(strip, out)?;
+            source.check(strip)?;
+            source.strip(strip, out);
             greatest = out
                 .iter()
                 .fold(greatest, |most, value| most.max(value.abs()));

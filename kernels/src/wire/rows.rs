@@ -11,8 +11,10 @@ use crate::compressor::Compressor;
 
 /// Gives a residual strip by strip.
 pub(crate) trait Residual: Sync {
-    /// Writes the residual of a strip; the error is the first non-finite element of the activation.
-    fn strip(&self, rows: Rows, out: &mut [f32]) -> Result<(), usize>;
+    /// The first non-finite element of the activation in some rows, as an error.
+    fn check(&self, rows: Rows) -> Result<(), usize>;
+    /// Writes the residual of a strip that was checked.
+    fn strip(&self, rows: Rows, out: &mut [f32]);
 }
 
 /// A residual in memory.
@@ -22,26 +24,26 @@ pub(crate) struct Given<'a> {
 }
 
 vectorised! {
-    fn copy_limited(values: &[f32], out: &mut [f32]) -> bool {
-        let mut finite = true;
+    fn copy_limited(values: &[f32], out: &mut [f32]) {
         for (out, &value) in out.iter_mut().zip(values) {
-            finite &= value.abs() < f32::INFINITY;
             *out = limited(value);
         }
-        finite
     }
 }
 
 impl Residual for Given<'_> {
-    fn strip(&self, rows: Rows, out: &mut [f32]) -> Result<(), usize> {
+    fn check(&self, rows: Rows) -> Result<(), usize> {
         let range = self.shape.range(rows);
         let start = range.start;
         let values = &self.residual[range];
-        if copy_limited(values, out) {
-            return Ok(());
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(offset) => Err(start + offset),
         }
-        let bad = values.iter().position(|value| !value.is_finite());
-        Err(start + bad.expect("one of them is not finite"))
+    }
+
+    fn strip(&self, rows: Rows, out: &mut [f32]) {
+        copy_limited(&self.residual[self.shape.range(rows)], out);
     }
 }
 
@@ -90,7 +92,8 @@ pub(crate) fn encode(
         let mut buffer = shape.strip_buffer();
         each_strip_mut(format, channels, rows, codes, side, |strip, codes, side| {
             let residual = &mut buffer[..strip.count * channels];
-            source.strip(strip, residual)?;
+            source.check(strip)?;
+            source.strip(strip, residual);
             format.encode(channels, residual, codes, side);
             Ok(())
         })

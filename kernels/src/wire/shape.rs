@@ -29,6 +29,11 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// Each row.
+    pub(crate) fn singles(self) -> impl Iterator<Item = Self> {
+        (self.first..self.first + self.count).map(|first| Self { first, count: 1 })
+    }
+
     /// Strips of [`STRIP_ROWS`] rows; the last may be shorter.
     pub(crate) fn strips(self) -> impl Iterator<Item = Self> {
         (0..self.count).step_by(STRIP_ROWS).map(move |offset| Self {

@@ -8,10 +8,10 @@
 //!
 //! A message is the codes of all rows, u, v, and for `2bit-fitted` a0 and a1.
 
-use super::float16::{narrow_f16, vectorised, widen_f16};
+use super::float16::{Bf16, Bits16, F16, Half, narrow_f16, vectorised, widen_f16};
 use super::histogram;
 use super::rows::{Residual, read_f16, write_f16};
-use super::shape::{Rows, STRIP_ROWS, Shape, in_order};
+use super::shape::{Rows, Shape, in_order};
 use crate::compressor::Compressor;
 
 /// Lanes of the running sums: fixed, so that sums do not depend on the processor.
@@ -27,6 +27,14 @@ pub(crate) struct Levels {
     pub threshold: f32,
 }
 
+/// Levels as bit patterns: a choice by masks, since a choice between two fields would become a
+/// load for each element.
+#[derive(Clone, Copy)]
+struct Masks {
+    low: u32,
+    turn: u32,
+}
+
 const FIXED: Levels = Levels {
     low: 0.5,
     high: 2.0,
@@ -34,6 +42,14 @@ const FIXED: Levels = Levels {
 };
 
 impl Levels {
+    fn masks(self) -> Masks {
+        let low = self.low.to_bits();
+        Masks {
+            low,
+            turn: low ^ self.high.to_bits(),
+        }
+    }
+
     /// From the two fp16 of a fitted message.
     fn fitted(low: u16, high: u16) -> Self {
         let (low, high) = (widen_f16(low), widen_f16(high));
@@ -118,41 +134,82 @@ vectorised! {
         let mut flags = [0u8; FLAGS];
         let blocks = out.chunks_mut(FLAGS).zip(v.chunks(FLAGS));
         for ((out, v), bytes) in blocks.zip(bytes.chunks(FLAGS / 8)) {
-            for (eight, &byte) in flags.chunks_exact_mut(8).zip(bytes) {
-                // Bit i to the lowest of byte i: apart by halves, quarters, eighths.
-                let spread = u64::from(byte);
-                let spread = (spread | (spread << 28)) & 0x0000_000F_0000_000F;
-                let spread = (spread | (spread << 14)) & 0x0003_0003_0003_0003;
-                let spread = (spread | (spread << 7)) & 0x0101_0101_0101_0101;
-                eight.copy_from_slice(&spread.to_le_bytes());
-            }
+            spread_signs(bytes, &mut flags);
             for ((out, &v), &flag) in out.iter_mut().zip(v).zip(&flags) {
-                *out = signed(u * v, u32::from(flag) << 31);
+                *out = one_bit(flag, u * v);
             }
         }
     }
 
-    fn unpack_pairs(bytes: &[u8], u: f32, v: &[f32], levels: Levels, out: &mut [f32]) {
+    fn unpack_pairs(bytes: &[u8], u: f32, v: &[f32], levels: Masks, out: &mut [f32]) {
         let mut flags = [0u8; FLAGS];
-        // A choice by masks: a choice between two fields would become a load for each element.
-        let low = levels.low.to_bits();
-        let turn = low ^ levels.high.to_bits();
         let blocks = out.chunks_mut(FLAGS).zip(v.chunks(FLAGS));
         for ((out, v), bytes) in blocks.zip(bytes.chunks(FLAGS / 4)) {
-            for (four, &byte) in flags.chunks_exact_mut(4).zip(bytes) {
-                // Code i to the lowest bits of byte i: apart by halves, then quarters.
-                let spread = u32::from(byte);
-                let spread = (spread | (spread << 12)) & 0x000F_000F;
-                let spread = (spread | (spread << 6)) & 0x0303_0303;
-                four.copy_from_slice(&spread.to_le_bytes());
-            }
+            spread_pairs(bytes, &mut flags);
             for ((out, &v), &flag) in out.iter_mut().zip(v).zip(&flags) {
-                let code = u32::from(flag);
-                let level = low ^ (turn & 0u32.wrapping_sub(code & 1));
-                *out = signed(f32::from_bits(level) * (u * v), code << 30);
+                *out = two_bit(flag, u * v, levels);
             }
         }
     }
+
+    /// [`unpack_signs`], added to a row of a 16-bit base.
+    fn add_signs<B: Bits16>(bytes: &[u8], u: f32, v: &[f32], base: &mut [u16]) {
+        let mut flags = [0u8; FLAGS];
+        let blocks = base.chunks_mut(FLAGS).zip(v.chunks(FLAGS));
+        for ((base, v), bytes) in blocks.zip(bytes.chunks(FLAGS / 8)) {
+            spread_signs(bytes, &mut flags);
+            for ((base, &v), &flag) in base.iter_mut().zip(v).zip(&flags) {
+                *base = B::narrow(B::widen(*base) + one_bit(flag, u * v));
+            }
+        }
+    }
+
+    /// [`unpack_pairs`], added to a row of a 16-bit base.
+    fn add_pairs<B: Bits16>(bytes: &[u8], u: f32, v: &[f32], levels: Masks, base: &mut [u16]) {
+        let mut flags = [0u8; FLAGS];
+        let blocks = base.chunks_mut(FLAGS).zip(v.chunks(FLAGS));
+        for ((base, v), bytes) in blocks.zip(bytes.chunks(FLAGS / 4)) {
+            spread_pairs(bytes, &mut flags);
+            for ((base, &v), &flag) in base.iter_mut().zip(v).zip(&flags) {
+                *base = B::narrow(B::widen(*base) + two_bit(flag, u * v, levels));
+            }
+        }
+    }
+}
+
+/// One bit a byte: apart by halves, quarters, eighths, so that bit i is the lowest of byte i.
+#[inline(always)]
+fn spread_signs(bytes: &[u8], flags: &mut [u8; FLAGS]) {
+    for (eight, &byte) in flags.chunks_exact_mut(8).zip(bytes) {
+        let spread = u64::from(byte);
+        let spread = (spread | (spread << 28)) & 0x0000_000F_0000_000F;
+        let spread = (spread | (spread << 14)) & 0x0003_0003_0003_0003;
+        let spread = (spread | (spread << 7)) & 0x0101_0101_0101_0101;
+        eight.copy_from_slice(&spread.to_le_bytes());
+    }
+}
+
+/// One code a byte: apart by halves, then quarters.
+#[inline(always)]
+fn spread_pairs(bytes: &[u8], flags: &mut [u8; FLAGS]) {
+    for (four, &byte) in flags.chunks_exact_mut(4).zip(bytes) {
+        let spread = u32::from(byte);
+        let spread = (spread | (spread << 12)) & 0x000F_000F;
+        let spread = (spread | (spread << 6)) & 0x0303_0303;
+        four.copy_from_slice(&spread.to_le_bytes());
+    }
+}
+
+#[inline(always)]
+fn one_bit(flag: u8, scale: f32) -> f32 {
+    signed(scale, u32::from(flag) << 31)
+}
+
+#[inline(always)]
+fn two_bit(flag: u8, scale: f32, levels: Masks) -> f32 {
+    let code = u32::from(flag);
+    let level = levels.low ^ (levels.turn & 0u32.wrapping_sub(code & 1));
+    signed(f32::from_bits(level) * scale, code << 30)
 }
 
 /// A positive scale, negative where the top bit is 0.
@@ -175,16 +232,14 @@ fn measure(
     let codes = codes.chunks_mut(shape.chunk_rows() * width);
     let tasks = shape.chunks().zip(sums).zip(codes);
     let partials: Vec<Result<Vec<f32>, usize>> = in_order(tasks, |((rows, row_sums), codes)| {
-        let mut buffer = shape.strip_buffer();
+        let mut buffer = vec![0.0; channels];
         let mut partial = vec![0.0f32; channels];
         let mut next = row_sums.iter_mut().zip(codes.chunks_mut(width));
-        for strip in rows.strips() {
-            let residual = &mut buffer[..strip.count * channels];
-            source.strip(strip, residual)?;
-            for (row, (sum, codes)) in residual.chunks(channels).zip(&mut next) {
-                *sum = add_magnitudes(row, &mut partial);
-                coded(row, codes);
-            }
+        for (row, (sum, codes)) in rows.singles().zip(&mut next) {
+            source.check(row)?;
+            source.strip(row, &mut buffer);
+            *sum = add_magnitudes(&buffer, &mut partial);
+            coded(&buffer, codes);
         }
         Ok(partial)
     });
@@ -235,7 +290,8 @@ pub(crate) fn encode_two_bit(
     let (codes, side) = message.split_at_mut(shape.rows() * shape.channels().div_ceil(4));
     let scales = measure(source, shape, codes, |_, _| ())?;
     write_scales(&scales, side);
-    pack(source, shape, &scales, FIXED, codes)
+    pack(source, shape, &scales, FIXED, codes);
+    Ok(())
 }
 
 /// Writes a `2bit-fitted` message.
@@ -249,40 +305,29 @@ pub(crate) fn encode_fitted(
     let scales = measure(source, shape, codes, |_, _| ())?;
     write_scales(&scales, side);
     let fitted =
-        histogram::measure(source, shape, &scales)?.fit([FIXED.low, FIXED.high].map(f64::from));
+        histogram::measure(source, shape, &scales).fit([FIXED.low, FIXED.high].map(f64::from));
     let [low, high] = fitted.map(|level| narrow_f16(level as f32));
     magnitudes[..2].copy_from_slice(&low.to_le_bytes());
     magnitudes[2..].copy_from_slice(&high.to_le_bytes());
-    pack(source, shape, &scales, Levels::fitted(low, high), codes)
+    pack(source, shape, &scales, Levels::fitted(low, high), codes);
+    Ok(())
 }
 
-/// Writes 2-bit codes.
-fn pack(
-    source: &impl Residual,
-    shape: Shape,
-    scales: &Scales,
-    levels: Levels,
-    codes: &mut [u8],
-) -> Result<(), usize> {
+/// Writes 2-bit codes of a residual that was measured before.
+fn pack(source: &impl Residual, shape: Shape, scales: &Scales, levels: Levels, codes: &mut [u8]) {
     let channels = shape.channels();
     let width = channels.div_ceil(4);
     let tasks = shape
         .chunks()
         .zip(codes.chunks_mut(shape.chunk_rows() * width));
-    let done = in_order(tasks, |(rows, codes)| {
-        let mut buffer = shape.strip_buffer();
-        for (strip, codes) in rows.strips().zip(codes.chunks_mut(STRIP_ROWS * width)) {
-            let residual = &mut buffer[..strip.count * channels];
-            source.strip(strip, residual)?;
-            let row_scales = &scales.rows[strip.first..];
-            let lines = residual.chunks(channels).zip(codes.chunks_mut(width));
-            for ((row, codes), &u) in lines.zip(row_scales) {
-                pack_pairs(row, u, &scales.channels, levels.threshold, codes);
-            }
+    in_order(tasks, |(rows, codes)| {
+        let mut buffer = vec![0.0; channels];
+        for (row, codes) in rows.singles().zip(codes.chunks_mut(width)) {
+            source.strip(row, &mut buffer);
+            let u = scales.rows[row.first];
+            pack_pairs(&buffer, u, &scales.channels, levels.threshold, codes);
         }
-        Ok(())
     });
-    done.into_iter().collect()
 }
 
 /// A message of the family.
@@ -328,13 +373,30 @@ impl<'a> Decoder<'a> {
     /// Decodes a strip.
     pub(crate) fn strip(&self, rows: Rows, out: &mut [f32]) {
         let v = &self.scales.channels;
-        let codes = self.codes[rows.first * self.width..].chunks(self.width);
-        let scales = &self.scales.rows[rows.first..];
-        for ((out, codes), &u) in out.chunks_mut(v.len()).zip(codes).zip(scales) {
+        for (out, (codes, u)) in out.chunks_mut(v.len()).zip(self.lines(rows)) {
             match self.levels {
                 None => unpack_signs(codes, u, v, out),
-                Some(levels) => unpack_pairs(codes, u, v, levels, out),
+                Some(levels) => unpack_pairs(codes, u, v, levels.masks(), out),
             }
         }
+    }
+
+    /// Adds decoded rows to rows of a 16-bit base.
+    pub(crate) fn add(&self, rows: Rows, half: Half, base: &mut [u16]) {
+        let v = &self.scales.channels;
+        for (base, (codes, u)) in base.chunks_mut(v.len()).zip(self.lines(rows)) {
+            match (self.levels.map(Levels::masks), half) {
+                (None, Half::F16) => add_signs::<F16>(codes, u, v, base),
+                (None, Half::Bf16) => add_signs::<Bf16>(codes, u, v, base),
+                (Some(levels), Half::F16) => add_pairs::<F16>(codes, u, v, levels, base),
+                (Some(levels), Half::Bf16) => add_pairs::<Bf16>(codes, u, v, levels, base),
+            }
+        }
+    }
+
+    /// Codes and u of each row.
+    fn lines(&self, rows: Rows) -> impl Iterator<Item = (&[u8], f32)> {
+        let codes = self.codes[rows.first * self.width..].chunks(self.width);
+        codes.zip(self.scales.rows[rows.first..].iter().copied())
     }
 }

@@ -47,14 +47,18 @@ pub(crate) struct Difference<'a> {
 }
 
 impl Residual for Difference<'_> {
-    fn strip(&self, rows: Rows, out: &mut [f32]) -> Result<(), usize> {
+    fn check(&self, rows: Rows) -> Result<(), usize> {
         let range = self.state.shape.range(rows);
         let start = range.start;
-        let bits = &self.x.bits()[range];
-        let half = self.state.half;
-        if let Some(offset) = half.first_non_finite(bits) {
-            return Err(start + offset);
+        match self.state.half.first_non_finite(&self.x.bits()[range]) {
+            None => Ok(()),
+            Some(offset) => Err(start + offset),
         }
+    }
+
+    fn strip(&self, rows: Rows, out: &mut [f32]) {
+        let bits = &self.x.bits()[self.state.shape.range(rows)];
+        let half = self.state.half;
         match (&self.state.base, &self.state.before) {
             (Some(base), None) => base.difference(rows, half, bits, out),
             _ => {
@@ -62,7 +66,6 @@ impl Residual for Difference<'_> {
                 half.subtract(bits, out);
             }
         }
-        Ok(())
     }
 }
 
@@ -153,6 +156,18 @@ impl State {
 
     /// A step whose message says how the prediction is wrong.
     pub(crate) fn apply(&mut self, decoder: &Decoder<'_>) {
+        // The short way of the two cheapest codecs: base, prediction and reconstruction are one.
+        if let (Decoder::Sign(signs), Some(base), None) = (decoder, &mut self.base, &self.before)
+            && self.output.is_empty()
+        {
+            let half = self.half;
+            in_order(base.parts(), |mut part| {
+                let rows = part.rows;
+                signs.add(rows, half, part.halves());
+            });
+            self.turn();
+            return;
+        }
         self.advance(Values::Change, |rows, out| decoder.strip(rows, out));
     }
 

@@ -60,6 +60,45 @@ fn with_feedback_both_sides_are_equal_to_the_bit() {
 }
 
 #[test]
+fn a_reconstruction_is_the_prediction_and_the_decoded_residual() {
+    // By the definition, through the public functions, whatever short ways the sender takes.
+    let shape = Shape::new(SHAPE.0, SHAPE.1);
+    for half in [Half::F16, Half::Bf16] {
+        let steps = trajectory(shape, half, 3);
+        for protocol in every_protocol().filter(|protocol| protocol.warmup > 0) {
+            for compressor in FORMATS {
+                let mut loopback = Loopback::new(compressor, protocol, shape, half);
+                for (step, bits) in steps.iter().enumerate() {
+                    let mut sum = vec![0.0; bits.len()];
+                    loopback.sender().prediction(&mut sum);
+                    let x = widened(half, bits);
+                    let residual: Vec<f32> = x.iter().zip(&sum).map(|(x, p)| x - p).collect();
+                    let matrix = Matrix::new(shape, half, bits);
+                    let got = loopback.exchange(matrix, PLACE).unwrap().reconstruction;
+                    // A warm start has no message of its own to compare with.
+                    let warm = step > protocol.warmup as usize
+                        && matches!(
+                            compressor,
+                            Compressor::LowRank(_) | Compressor::LowRankInt4(_)
+                        );
+                    if step < protocol.warmup as usize || warm {
+                        continue;
+                    }
+                    let message = compressor.encode(&residual, shape).unwrap();
+                    let decoded = compressor.decode(&message.0, shape).unwrap();
+                    sum.iter_mut().zip(&decoded).for_each(|(p, d)| *p += d);
+                    assert_eq!(
+                        got.bits(),
+                        narrowed(half, &sum),
+                        "{compressor} {protocol:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn an_unchanged_activation_changes_nothing() {
     let shape = Shape::new(SHAPE.0, SHAPE.1);
     for half in [Half::F16, Half::Bf16] {
