@@ -2,8 +2,6 @@
 
 pub mod assign;
 pub mod calibrate;
-pub mod cli;
-pub mod figure;
 pub mod interval;
 pub mod launch;
 pub mod search;

@@ -20,14 +20,6 @@ pub enum InputError {
         /// What the system says.
         what: String,
     },
-    /// The report cannot be written.
-    #[error("{file} cannot be written ({what}): choose a folder that you may write to")]
-    Unwritable {
-        /// The file or folder.
-        file: String,
-        /// What the system says.
-        what: String,
-    },
     /// The file starts as gzip but does not unpack.
     #[error(
         "{file} is a damaged gzip file ({what}): copy it again, `gzip -t` must accept it, or give the plain CSV"

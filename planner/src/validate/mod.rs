@@ -10,9 +10,7 @@
 pub mod collectives_tier;
 pub mod csv_input;
 pub mod kernels_tier;
-mod plots;
 pub mod published;
-mod report;
 pub mod statistics;
 pub mod tier;
 
@@ -26,23 +24,16 @@ use published::Published;
 use tier::Tier;
 
 /// What to validate on; nothing at all means the built-in data of every tier.
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inputs {
     /// Measured GEMM times (CSV or CSV.gz with the columns of the built-in table).
-    #[arg(long, value_name = "FILE")]
     pub gemm: Option<PathBuf>,
     /// Measured attention times.
-    #[arg(long, value_name = "FILE")]
     pub attention: Option<PathBuf>,
     /// Measured NCCL times.
-    #[arg(long, value_name = "FILE")]
     pub nccl: Option<PathBuf>,
     /// Published end-to-end latencies; may be repeated: calibration rows are looked for in all files.
-    #[arg(long, value_name = "FILE")]
     pub published: Vec<PathBuf>,
-    /// Also write a report here: validation.md with its plots.
-    #[arg(long, value_name = "FOLDER")]
-    pub report: Option<PathBuf>,
 }
 
 impl Inputs {
@@ -131,9 +122,5 @@ pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, Input
         tiers.published = Some(published::published(&published)?);
     }
     progress.finish_and_clear();
-    let report = Report { tiers };
-    if let Some(folder) = &inputs.report {
-        report::write(&report, folder)?;
-    }
-    Ok(report)
+    Ok(Report { tiers })
 }

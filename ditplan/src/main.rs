@@ -1,21 +1,60 @@
 //! The `ditplan` program: parse, ask, print.
 //!
+//! ```text
+//! Arguments ─▶ asked::Asked ─▶ Question ─▶ planner ─▶ Answer ─▶ table | JSON | picture
+//! ```
+//! Nothing here computes a figure, and every command gives back its text.
+//!
 //! Exit codes: 0, an answer (also when the reader of the output went away); 1, the answer could not be
 //! written; 2, a mistake in the question, told in one sentence on standard error.
+
+mod arguments;
+mod asked;
+mod choice;
+mod contract;
+mod figure;
+mod listing;
+mod quality;
+mod replayed;
+#[cfg(test)]
+mod sample;
+mod simulated;
+mod text;
+mod trace;
+mod validated;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
-use planner::cli::{self, Arguments};
+
+use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
-    match cli::answer(&Arguments::parse()) {
+    match answer(&Arguments::parse()) {
         Ok(text) => print(&text),
         Err(error) => {
             complain(&format!("{error:#}"));
             ExitCode::from(2)
         }
+    }
+}
+
+/// Runs one command and gives back the text to print.
+///
+/// # Errors
+/// A mistake of the user's, whose text says what to do.
+fn answer(arguments: &Arguments) -> Result<String> {
+    match &arguments.command {
+        Command::Plan(wanted) => choice::answer(wanted),
+        Command::Simulate(wanted) => simulated::answer(wanted),
+        Command::Validate(wanted) => validated::answer(wanted),
+        Command::Replay(typed) => replayed::answer(typed),
+        Command::Trace(wanted) => trace::answer(wanted),
+        Command::Models(format) => Ok(listing::models(*format)),
+        Command::Machines(format) => Ok(listing::machines(*format)),
+        Command::Gpus(format) => Ok(listing::gpus(*format)),
     }
 }
 

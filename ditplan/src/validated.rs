@@ -1,23 +1,46 @@
 //! `validate`: how far the predictions are from measurements.
 
-use anyhow::{Context, Result};
+mod plots;
+mod report;
+
+use anyhow::{Context, Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::arguments::ValidateArguments;
 use super::{listing, text};
-use crate::validate;
+use planner::validate::{self, Inputs};
 
 /// What `validate` prints.
 pub(super) fn answer(typed: &ValidateArguments) -> Result<String> {
     let progress = progress();
-    let report = validate::validate(&typed.inputs, &progress);
+    let report = validate::validate(&typed.inputs(), &progress);
     progress.finish_and_clear();
-    let json = serde_json::to_value(report?).context("the report is not JSON")?;
+    let report = report?;
+    if let Some(folder) = &typed.report {
+        report::write(&report, folder).map_err(|error| {
+            anyhow!(
+                "{} cannot be written ({error}): choose a folder that you may write to",
+                folder.display()
+            )
+        })?;
+    }
+    let json = serde_json::to_value(report).context("the report is not JSON")?;
     if typed.format.json {
         return Ok(listing::pretty(&json));
     }
     Ok(report_for_people(&json))
+}
+
+impl ValidateArguments {
+    fn inputs(&self) -> Inputs {
+        Inputs {
+            gemm: self.gemm.clone(),
+            attention: self.attention.clone(),
+            nccl: self.nccl.clone(),
+            published: self.published.clone(),
+        }
+    }
 }
 
 /// A bar on standard error; invisible where that is not a terminal.

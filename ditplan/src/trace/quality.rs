@@ -10,8 +10,8 @@ use traces::trace::{ErrorRow, Run, RunStrategy, Split, Trace};
 
 use super::super::{listing, text};
 use super::arguments::QualityArguments;
-use crate::search::CONFIDENCE;
-use crate::validate::statistics::{decision, median};
+use planner::search::CONFIDENCE;
+use planner::validate::statistics::{decision, median};
 
 /// Runs of a kind: why, on which prompts, ranks and steps.
 type Kind = (Split, String, String, u32, u32);

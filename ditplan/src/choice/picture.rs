@@ -8,7 +8,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use crate::figure::{Failure, Figure};
-use crate::search::Answer;
+use planner::search::Answer;
 
 /// A point of the lower panel: latency in seconds, deviation.
 type Point = (f64, f64);

@@ -6,8 +6,8 @@ use topologies::host::Compilation;
 use topologies::{Bytes, Machine, SimDuration};
 use traces::timeline::SpanClass;
 
-use crate::launch::{Engine, Launch, Run};
-use crate::search::{Answer, Candidate, Filter, Quality, Question, StopReason};
+use planner::launch::{Engine, Launch, Run};
+use planner::search::{Answer, Candidate, Filter, Quality, Question, StopReason};
 
 /// The default question.
 fn question() -> Question {

@@ -11,8 +11,8 @@ use topologies::{LinkKind, Machine, MeasuredRun};
 
 use super::arguments::{EngineArgument, GuidanceArgument, PlanArguments, QuestionArguments};
 use super::quality;
-use crate::launch::Engine;
-use crate::search::{Filter, Question};
+use planner::launch::Engine;
+use planner::search::{Filter, Question};
 
 /// The question of `plan`.
 pub(super) fn plan_question(typed: &PlanArguments) -> Result<Question> {

@@ -11,7 +11,7 @@ use traces::bundled;
 use traces::trace::{Calibrated, Trace};
 
 use super::arguments::{Granularity as Typed, PlanArguments};
-use crate::search::{Budget, Filter, Granularity, TraceQuality};
+use planner::search::{Budget, Filter, Granularity, TraceQuality};
 
 /// The filter of `plan`.
 pub(super) fn filter(typed: &PlanArguments) -> Result<Filter> {

@@ -5,8 +5,8 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::tier::Stratum;
 use crate::figure::{self, Failure, Figure};
+use planner::validate::tier::Stratum;
 
 /// Points drawn at most: those of 235,000 rows would make an SVG of 30 MB.
 const MOST_POINTS: usize = 4000;

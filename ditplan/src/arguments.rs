@@ -10,7 +10,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::replayed::ReplayArguments;
 use super::trace::TraceArguments;
-use crate::validate::Inputs;
 
 /// Plan, simulate and validate how GPUs share one diffusion model.
 #[derive(Debug, Parser)]
@@ -94,8 +93,21 @@ pub(super) struct SimulateArguments {
 /// What `validate` reads.
 #[derive(Debug, Args)]
 pub(super) struct ValidateArguments {
-    #[command(flatten)]
-    pub inputs: Inputs,
+    /// Measured GEMM times (CSV or CSV.gz with the columns of the built-in table).
+    #[arg(long, value_name = "FILE")]
+    pub gemm: Option<PathBuf>,
+    /// Measured attention times.
+    #[arg(long, value_name = "FILE")]
+    pub attention: Option<PathBuf>,
+    /// Measured NCCL times.
+    #[arg(long, value_name = "FILE")]
+    pub nccl: Option<PathBuf>,
+    /// Published end-to-end latencies; may be repeated: calibration rows are looked for in all files.
+    #[arg(long, value_name = "FILE")]
+    pub published: Vec<PathBuf>,
+    /// Also write a report here: validation.md with its plots.
+    #[arg(long, value_name = "FOLDER")]
+    pub report: Option<PathBuf>,
     #[command(flatten)]
     pub format: Format,
 }

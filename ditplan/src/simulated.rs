@@ -10,7 +10,7 @@ use traces::timeline::{self, Timeline};
 use super::arguments::SimulateArguments;
 use super::text::{self, bulleted, heading, wrapped};
 use super::{asked, choice, contract, listing};
-use crate::search::{self, Evaluation, Filter, Question};
+use planner::search::{self, Evaluation, Filter, Question};
 
 /// What `simulate` prints; it also writes the timeline.
 pub(super) fn answer(typed: &SimulateArguments) -> Result<String> {

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::csv_input::InputError;
 use super::plots::Plot;
-use super::published::{Published, Summary};
-use super::statistics::Score;
-use super::tier::{Stratum, Tier, Unmapped};
-use super::{Report, Tiers};
+use crate::figure::Failure;
+use planner::validate::published::{Published, Summary};
+use planner::validate::statistics::Score;
+use planner::validate::tier::{Stratum, Tier, Unmapped};
+use planner::validate::{Report, Tiers};
 
 /// Rows of a list of worst predictions.
 const WORST: usize = 25;
@@ -19,18 +19,14 @@ const WORST: usize = 25;
 /// Writes `validation.md` and its plots into `folder`, which is made if need be.
 ///
 /// # Errors
-/// [`InputError::Unwritable`].
-pub fn write(report: &Report, folder: &Path) -> Result<(), InputError> {
-    let failed = |what: &dyn std::fmt::Display| InputError::Unwritable {
-        file: folder.display().to_string(),
-        what: what.to_string(),
-    };
-    std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+/// What the system or the picture says; not which folder.
+pub fn write(report: &Report, folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder)?;
     for (name, plot) in plots(&report.tiers) {
-        plot.write(folder, &name).map_err(|error| failed(&error))?;
+        plot.write(folder, &name)?;
     }
     let page = folder.join("validation.md");
-    std::fs::write(page, markdown(&report.tiers)).map_err(|error| failed(&error))
+    Ok(std::fs::write(page, markdown(&report.tiers))?)
 }
 
 fn tiers(tiers: &Tiers) -> impl Iterator<Item = (&'static str, &'static str, &Tier)> {
@@ -212,8 +208,9 @@ fn calibration(page: &mut String, all: &Summary) {
 }
 
 fn worst(page: &mut String, all: &Summary) {
-    let size =
-        |row: &&super::published::score::Prediction| (row.predicted / row.measured).ln().abs();
+    let size = |row: &&planner::validate::published::score::Prediction| {
+        (row.predicted / row.measured).ln().abs()
+    };
     let mut rows: Vec<_> = all.rows.iter().filter(|row| row.flag.is_none()).collect();
     rows.sort_by(|a, b| size(b).total_cmp(&size(a)));
     page.push_str("\n### Worst predictions\n\n| row | plan | measured s | predicted s | 90 % interval |\n|---|---|---|---|---|\n");
@@ -251,8 +248,8 @@ fn unmapped(page: &mut String, rows: &[Unmapped]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::csv_input::Table;
     use indicatif::ProgressBar;
+    use planner::validate::csv_input::Table;
 
     #[test]
     fn a_report_has_its_page_and_its_plots() {
@@ -261,7 +258,7 @@ mod tests {
             h100_sxm,2.30.1,broadcast,half,4,1048576,40\n";
         let table = Table::from_bytes(text.as_bytes(), "n.csv").unwrap();
         let tier =
-            super::super::collectives_tier::collectives(Some(&table), &ProgressBar::hidden());
+            planner::validate::collectives_tier::collectives(Some(&table), &ProgressBar::hidden());
         let report = Report {
             tiers: Tiers {
                 collectives: Some(tier.unwrap()),
@@ -282,9 +279,6 @@ mod tests {
             );
         }
         let blocked = folder.path().join("validation.md").join("below");
-        assert!(matches!(
-            write(&report, &blocked),
-            Err(InputError::Unwritable { .. })
-        ));
+        assert!(write(&report, &blocked).is_err());
     }
 }

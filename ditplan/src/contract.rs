@@ -9,7 +9,7 @@ use sim::plan::{Exchange, Fidelity, Plan};
 use super::listing;
 use sim::quality::OwnShard;
 
-use crate::search::{Answer, Candidate, Evaluation, Question, Spent, own_shard, shards};
+use planner::search::{Answer, Candidate, Evaluation, Question, Spent, own_shard, shards};
 
 /// The answer to `plan`; `top` limits how many plans are listed.
 pub(super) fn answer(answer: &Answer, top: Option<usize>) -> Value {

@@ -11,7 +11,7 @@ use super::arguments::{Emit, PlanArguments};
 use super::text::{self, bulleted, duration, gigabytes, heading, percent, seconds, wrapped};
 use super::{asked, contract, listing};
 use crate::figure;
-use crate::search::{self, Answer, Candidate, Quality, Question, Spent};
+use planner::search::{self, Answer, Candidate, Quality, Question, Spent};
 
 mod picture;
 
