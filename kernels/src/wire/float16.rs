@@ -58,18 +58,16 @@ impl Bits16 for F16 {
         f32::from_bits((extended << 13) & 0x8FFF_E000) * f32::from_bits((112 + 127) << 23)
     }
 
+    /// Adding 2^13 times the power of two at or below the magnitude, at least 2^-14, rounds to the
+    /// spacing of binary16. The sum's lower bits are then the fraction with its leading bit; the
+    /// exponent is added, less 113 which 0x3C00 makes up for.
     #[inline(always)]
     fn narrow(value: f32) -> u16 {
-        let sign = (value.to_bits() >> 16) & 0x8000;
         let magnitude = least(value.abs(), 65504.0);
-        let bits = magnitude.to_bits();
-        let odd = (bits >> 13) & 1;
-        let rounding = 0xFFFu32.wrapping_sub(112 << 23);
-        let normal = bits.wrapping_add(rounding).wrapping_add(odd) >> 13;
-        // Below 2^-14 the spacing is 2^-24, which is that of numbers from 0.5 to 1.
-        let subnormal = (magnitude + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
-        let below = magnitude < f32::from_bits((127 - 14) << 23);
-        (sign | if below { subnormal } else { normal }) as u16
+        let power = (magnitude.to_bits() & 0x7F80_0000).max(113 << 23);
+        let rounded = magnitude + f32::from_bits(power + (13 << 23) + 0x3C00);
+        let bits = rounded.to_bits().wrapping_add(power >> 13);
+        (((value.to_bits() >> 16) & 0x8000) | (bits & 0x7FFF)) as u16
     }
 }
 
@@ -131,10 +129,7 @@ vectorised! {
 
     fn difference_row<X: Bits16, B: Bits16>(bits: &[u16], base: &[u16], out: &mut [f32]) {
         for ((out, &bits), &base) in out.iter_mut().zip(bits).zip(base) {
-            let residual = X::widen(bits) - B::widen(base);
-            // Two binary16 differ by less than the limit.
-            let small = X::NOT_FINITE == F16::NOT_FINITE && B::NOT_FINITE == F16::NOT_FINITE;
-            *out = if small { residual } else { limited(residual) };
+            *out = limited(X::widen(bits) - B::widen(base));
         }
     }
 
@@ -146,6 +141,18 @@ vectorised! {
 
     fn greatest_magnitude(bits: &[u16]) -> u16 {
         bits.iter().fold(0, |greatest, &bits| greatest.max(bits & 0x7FFF))
+    }
+}
+
+/// The residual of a base of the same format.
+#[inline(always)]
+pub(crate) fn difference<B: Bits16>(x: u16, base: u16) -> f32 {
+    let residual = B::widen(x) - B::widen(base);
+    // Two binary16 differ by less than the limit.
+    if B::NOT_FINITE == F16::NOT_FINITE {
+        residual
+    } else {
+        limited(residual)
     }
 }
 
