@@ -40,6 +40,14 @@ struct Masks {
     threshold: f32,
 }
 
+impl Masks {
+    /// The level of a code's lower bit.
+    #[inline(always)]
+    fn of(self, large: u32) -> f32 {
+        f32::from_bits(self.low ^ (self.turn & 0u32.wrapping_sub(large)))
+    }
+}
+
 const FIXED: Levels = Levels {
     low: 0.5,
     high: 2.0,

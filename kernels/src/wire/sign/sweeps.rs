@@ -3,7 +3,7 @@
 //! A block of channels is turned to one flag a byte, then to codes by multiplication, in the
 //! first-level cache. Sums have a fixed order: channels over rows, a row over sixteen lanes.
 
-use super::super::float16::{Bits16, difference, vectorised};
+use super::super::float16::{Bits16, difference, widely_vectorised};
 use super::super::shape::STRIP_ROWS;
 use super::Masks;
 
@@ -15,7 +15,7 @@ const BLOCK: usize = 512;
 type Flags = [u8; BLOCK];
 type Lanes = [f32; LANES];
 
-vectorised! {
+widely_vectorised! {
     /// Adds the magnitudes of a row to the channels' sums; the row's own sum.
     pub(super) fn add_magnitudes(row: &[f32], channels: &mut [f32]) -> f64 {
         let mut lanes = [0.0f32; LANES];
@@ -84,7 +84,8 @@ vectorised! {
         let rows = row.chunks(BLOCK).zip(v.chunks(BLOCK));
         for ((row, v), out) in rows.zip(out.chunks_mut(BLOCK / 4)) {
             for ((flag, &value), &v) in flags.iter_mut().zip(row).zip(v) {
-                *flag = pair(value, u * v, threshold) as u8;
+                let (up, large) = pair(value, u * v, threshold);
+                *flag = (u8::from(up) << 1) | u8::from(large);
             }
             flags[row.len()..].fill(0);
             join_pairs(&flags, out);
@@ -104,9 +105,11 @@ vectorised! {
         let rows = x.chunks(BLOCK).zip(base.chunks_mut(BLOCK)).zip(v.chunks(BLOCK));
         for (((x, base), v), out) in rows.zip(out.chunks_mut(BLOCK / 4)) {
             for (((flag, &x), base), &v) in flags.iter_mut().zip(x).zip(base).zip(v) {
-                let code = pair(difference::<B>(x, *base), u * v, levels.threshold);
-                *base = B::narrow(B::widen(*base) + two_bit(code, u * v, levels));
-                *flag = code as u8;
+                let residual = difference::<B>(x, *base);
+                let (up, large) = pair(residual, u * v, levels.threshold);
+                let change = levels.of(large.into()) * (u * v);
+                *base = B::narrow(B::widen(*base) + if up { change } else { -change });
+                *flag = (u8::from(up) << 1) | u8::from(large);
             }
             flags[x.len()..].fill(0);
             join_pairs(&flags, out);
@@ -242,10 +245,10 @@ fn join_pairs(flags: &Flags, codes: &mut [u8]) {
     }
 }
 
-/// The code of two bits.
+/// The two bits of a code, the higher first.
 #[inline(always)]
-fn pair(residual: f32, scale: f32, threshold: f32) -> u32 {
-    (u32::from(residual >= 0.0) << 1) | u32::from(residual.abs() > threshold * scale)
+fn pair(residual: f32, scale: f32, threshold: f32) -> (bool, bool) {
+    (residual >= 0.0, residual.abs() > threshold * scale)
 }
 
 #[inline(always)]
@@ -255,8 +258,7 @@ fn one_bit(code: u32, scale: f32) -> f32 {
 
 #[inline(always)]
 fn two_bit(code: u32, scale: f32, levels: Masks) -> f32 {
-    let level = levels.low ^ (levels.turn & 0u32.wrapping_sub(code & 1));
-    signed(f32::from_bits(level) * scale, code << 30)
+    signed(levels.of(code & 1) * scale, code << 30)
 }
 
 /// A positive scale, negative where the top bit is 0.
