@@ -17,7 +17,7 @@ macro_rules! vectorised {
     ($($function:item)*) => {
         $(
             #[multiversion::multiversion(targets(
-                "x86_64+avx+avx2+bmi1+bmi2+sse3+sse4.1+sse4.2+ssse3+popcnt",
+                "x86_64+avx2",
             ))]
             $function
         )*
@@ -31,8 +31,8 @@ macro_rules! widely_vectorised {
     ($($function:item)*) => {
         $(
             #[multiversion::multiversion(targets(
-                "x86_64+avx+avx2+avx512f+avx512bw+avx512dq+avx512vl+bmi1+bmi2+sse3+sse4.1+sse4.2+ssse3+popcnt",
-                "x86_64+avx+avx2+bmi1+bmi2+sse3+sse4.1+sse4.2+ssse3+popcnt",
+                "x86_64+avx512bw+avx512dq+avx512vl",
+                "x86_64+avx2",
             ))]
             $function
         )*
