@@ -9,6 +9,7 @@ use topologies::Bandwidth;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::replayed::ReplayArguments;
+use super::swept::SweepArguments;
 use super::trace::TraceArguments;
 
 /// Plan, simulate and validate how GPUs share one diffusion model.
@@ -27,6 +28,8 @@ pub(super) enum Command {
     Plan(PlanArguments),
     /// Simulate one plan
     Simulate(SimulateArguments),
+    /// Ask what-if: the answer at many values of bandwidth, GPUs, resolution and more
+    Sweep(SweepArguments),
     /// Compare predictions with measured kernels, collectives and published runs
     Validate(ValidateArguments),
     /// Run the compressors over a recorded trace: rate and error of every layer and step

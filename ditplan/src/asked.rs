@@ -111,7 +111,9 @@ fn request(typed: &QuestionArguments, model: &Model, machine: &Machine) -> Resul
 
 /// The preset of this name, or the machine in this file.
 fn machine(name: &str) -> Result<Machine> {
-    let is_file = name.ends_with(".toml") || name.contains('/') || Path::new(name).is_file();
+    let hypothetical = name.contains('@');
+    let is_file = Path::new(name).is_file()
+        || !hypothetical && (name.ends_with(".toml") || name.contains('/'));
     if !is_file {
         return Ok(Machine::preset(name)?);
     }

@@ -19,6 +19,7 @@ mod replayed;
 #[cfg(test)]
 mod sample;
 mod simulated;
+mod swept;
 mod text;
 mod trace;
 mod validated;
@@ -49,6 +50,7 @@ fn answer(arguments: &Arguments) -> Result<String> {
     match &arguments.command {
         Command::Plan(wanted) => choice::answer(wanted),
         Command::Simulate(wanted) => simulated::answer(wanted),
+        Command::Sweep(wanted) => swept::answer(wanted),
         Command::Validate(wanted) => validated::answer(wanted),
         Command::Replay(typed) => replayed::answer(typed),
         Command::Trace(wanted) => trace::answer(wanted),

@@ -320,18 +320,35 @@ impl Machine {
     /// # Errors
     /// [`TopologyError::ZeroCapacity`].
     pub fn with_bandwidth(
-        mut self,
+        self,
         kind: LinkKind,
         capacity: Bandwidth,
     ) -> Result<Self, TopologyError> {
-        for link in self.links.iter_mut().filter(|link| link.kind == kind) {
-            link.capacity = capacity;
+        self.with_links(|of| of == kind, |link| link.capacity = capacity)
+    }
+
+    /// The same machine with every link of some technologies changed by `change`, which keeps the kind.
+    /// Measured rates and runs of the host are kept, as for [`with_bandwidth`](Self::with_bandwidth).
+    ///
+    /// # Errors
+    /// [`TopologyError`]: a link without capacity or with an efficiency outside (0, 1].
+    pub fn with_links(
+        mut self,
+        kinds: impl Fn(LinkKind) -> bool,
+        change: impl Fn(&mut Link),
+    ) -> Result<Self, TopologyError> {
+        for link in self.links.iter_mut().filter(|link| kinds(link.kind)) {
+            change(link);
         }
         let topology = Topology {
             vertices: self.vertices.clone(),
             links: self.links.clone(),
         };
         topology.check_links()?;
+        let latency = |link: &LinkId| self.links[link.index()].latency;
+        for route in &mut self.routes {
+            route.latency = route.links.iter().map(latency).sum();
+        }
         Ok(self)
     }
 
