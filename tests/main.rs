@@ -13,6 +13,7 @@
 //! | `traces` | recorded activations: inspected, checked, sliced, converted |
 //! | `wrong_input` | every mistake is one sentence on standard error and exit code 2 |
 //! | `streams` | closed pipes, colours, backtraces |
+//! | `sweep` | what-if: landmarks, kills and resumption, pictures |
 
 mod folding;
 mod listings;
@@ -21,6 +22,7 @@ mod plan_table;
 mod quality;
 mod readme;
 mod streams;
+mod sweep;
 mod theorems;
 mod timeline;
 mod traces;
@@ -50,4 +52,15 @@ fn printed(arguments: &[&str]) -> String {
 /// The JSON it prints.
 fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&printed(arguments)).expect("the output is JSON")
+}
+
+/// The sentence of a question that is refused with exit code 2.
+fn refused(arguments: &[&str]) -> String {
+    let output = ditplan(arguments).assert().code(2).get_output().clone();
+    let sentence = String::from_utf8(output.stderr).expect("the sentence is UTF-8");
+    assert!(
+        output.stdout.is_empty() && sentence.starts_with("error: "),
+        "{sentence}"
+    );
+    sentence
 }

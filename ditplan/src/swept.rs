@@ -83,7 +83,7 @@ pub(super) fn answer(typed: &SweepArguments) -> Result<String> {
     let table = table(typed, &sweep)?;
     let title = choice::title(&sweep.question);
     if let Some(path) = &typed.plot {
-        let drawn = picture::write(title.trim(), &table, path);
+        let drawn = picture::write(&choice::asked(&sweep.question), &table, path);
         drawn.map_err(|error| anyhow!("--plot {}: {error}", path.display()))?;
     }
     if typed.format.json {
@@ -183,64 +183,72 @@ fn report(table: &Table) -> String {
 }
 
 /// Rows that a table for people may have.
-const SHOWN: usize = 60;
+const SHOWN: usize = 40;
 
-/// One line a point.
+/// One line a point; fewer columns where many numbers vary.
 fn listed(table: &Table, lines: &[&Line]) -> String {
+    type Column = (&'static str, fn(&Line) -> String);
+    const COLUMNS: [Column; 5] = [
+        ("latency, s", |line| format!("{:.3}", line.latency_s)),
+        ("speed-up", |line| format!("{:.2}", line.speed_up)),
+        ("90 %, s", |line| {
+            format!("{:.3} to {:.3}", line.lo_s, line.hi_s)
+        }),
+        ("exposed, s", |line| format!("{:.3}", line.exposed_s)),
+        ("memory, GB", |line| format!("{:.1}", line.memory_gb)),
+    ];
+    let columns = &COLUMNS[..COLUMNS.len().min(7 - table.axes.len().clamp(2, 5))];
     let mut header: Vec<&str> = table.axes.iter().map(String::as_str).collect();
-    let first = header.len();
-    header.extend([
-        "plan",
-        "latency, s",
-        "90 %",
-        "speed-up",
-        "exposed, s",
-        "memory, GB",
-    ]);
-    let mut shown = text::table(
-        &header,
-        &[first + 1, first + 2, first + 3, first + 4, first + 5],
-    );
+    header.push("plan");
+    let numbers: Vec<usize> = (header.len()..header.len() + columns.len()).collect();
+    header.extend(columns.iter().map(|column| column.0));
+    let mut shown = text::table(&header, &numbers);
     for line in lines.iter().take(SHOWN) {
         let mut cells = line.values.clone();
-        cells.extend(if line.plan.is_empty() {
-            vec!["none".to_owned()]
+        if line.plan.is_empty() {
+            cells.push("none".to_owned());
         } else {
-            vec![
-                line.plan.clone(),
-                format!("{:.3}", line.latency_s),
-                format!("{:.3} to {:.3}", line.lo_s, line.hi_s),
-                format!("{:.2}", line.speed_up),
-                format!("{:.3}", line.exposed_s),
-                format!("{:.1}", line.memory_gb),
-            ]
-        });
+            cells.push(line.label());
+            cells.extend(columns.iter().map(|column| column.1(line)));
+        }
         shown.add_row(cells);
     }
     let mut page = text::rendered(&mut shown);
     if lines.len() > SHOWN {
         let more = lines.len() - SHOWN;
         page.push_str(&format!(
-            "    {more} more points: --out FILE.csv or --json has them\n"
+            "    {more} more points: --out FILE.csv or --json has them\n\n{}",
+            winners(lines)
         ));
     }
     page
 }
 
-/// Who wins where over two numbers: the first down, the second across.
+/// Who wins where over two numbers: the one with more values down, the other across.
 fn grid(table: &Table, lines: &[&Line]) -> String {
-    let across = table.distinct(1);
-    if across.len() > 8 {
+    const MOST: usize = 4;
+    let (one, other) = (table.distinct(0), table.distinct(1));
+    let (down, across) = if one.len() < other.len() {
+        (1, 0)
+    } else {
+        (0, 1)
+    };
+    let (rows, columns) = if down == 0 {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    if columns.len() > MOST {
         return winners(lines);
     }
-    let mut header = vec![format!("{} \\ {}", table.axes[0], table.axes[1])];
-    header.extend(across.iter().cloned());
+    let mut header = vec![format!("{}, {}", table.axes[down], table.axes[across])];
+    header.extend(columns.iter().cloned());
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut shown = text::table(&header, &[]);
-    for down in table.distinct(0) {
-        let mut cells = vec![down.clone()];
-        cells.extend(across.iter().map(|across| {
-            let at = |line: &&&Line| line.values[0] == down && line.values[1] == *across;
+    for row in rows {
+        let mut cells = vec![row.clone()];
+        cells.extend(columns.iter().map(|column| {
+            let at = |line: &&&Line| line.values[down] == row && line.values[across] == *column;
             match lines.iter().find(at) {
                 Some(line) if !line.plan.is_empty() => {
                     format!("{} {:.2} s", line.label(), line.latency_s)

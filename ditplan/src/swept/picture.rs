@@ -58,43 +58,31 @@ fn described(axis: &str) -> String {
     format!("{axis}{unit}")
 }
 
-/// A colour for each kind of plan, the most frequent first.
-fn colours(lines: &[&Line]) -> BTreeMap<String, RGBColor> {
-    const COLOURS: [(u8, u8, u8); 10] = [
-        (66, 114, 196),
-        (230, 126, 34),
-        (88, 160, 80),
-        (192, 80, 77),
-        (128, 100, 162),
-        (75, 172, 198),
-        (160, 120, 60),
-        (220, 140, 190),
-        (120, 120, 120),
-        (190, 190, 60),
-    ];
+/// Kinds of plans with a colour of their own.
+const COLOURS: [RGBColor; 9] = [
+    RGBColor(66, 114, 196),
+    RGBColor(230, 126, 34),
+    RGBColor(88, 160, 80),
+    RGBColor(192, 80, 77),
+    RGBColor(128, 100, 162),
+    RGBColor(75, 172, 198),
+    RGBColor(160, 120, 60),
+    RGBColor(220, 140, 190),
+    RGBColor(190, 190, 60),
+];
+/// All other kinds.
+const REST: RGBColor = RGBColor(150, 150, 150);
+
+/// A colour for each kind of plan, the most frequent first, with how many points it wins.
+fn colours(lines: &[&Line]) -> Vec<(String, usize, RGBColor)> {
     let kinds = rows::kinds(lines)
         .into_iter()
         .filter(|(kind, _)| kind != "none");
-    let coloured = kinds.enumerate().map(|(index, (kind, _))| {
-        let (red, green, blue) = COLOURS[index % COLOURS.len()];
-        (kind, RGBColor(red, green, blue))
-    });
-    coloured.collect()
-}
-
-/// Edges halfway (in ratios) between positions.
-fn edges(positions: &[f64]) -> Vec<f64> {
-    let between = |pair: &[f64]| (pair[0] * pair[1]).sqrt();
-    let mut edges: Vec<f64> = positions.windows(2).map(between).collect();
-    let (first, last) = (positions[0], positions[positions.len() - 1]);
-    match (edges.first().copied(), edges.last().copied()) {
-        (Some(low), Some(high)) => {
-            edges.insert(0, first * first / low);
-            edges.push(last * last / high);
-        }
-        _ => edges = vec![first * 0.9, first * 1.1],
-    }
-    edges
+    let colour = |index: usize| COLOURS.get(index).copied().unwrap_or(REST);
+    kinds
+        .enumerate()
+        .map(|(index, (kind, count))| (kind, count, colour(index)))
+        .collect()
 }
 
 /// Who wins where: the last axis to the right, the one before it up, a panel for each value of a third.
@@ -112,7 +100,7 @@ impl Figure for Phases<'_> {
         let lines = self.table.best();
         let colours = colours(&lines);
         let (width, _) = area.dim_in_pixel();
-        let (panels, legend) = area.split_horizontally(width.saturating_sub(210));
+        let (panels, legend) = area.split_horizontally(width.saturating_sub(240));
         let third = self.table.axes.len() == 3;
         let values = if third {
             self.table.distinct(0)
@@ -134,10 +122,17 @@ impl Figure for Phases<'_> {
             };
             self.panel(part, &caption, &of, &colours)?;
         }
-        for (index, (kind, colour)) in colours.iter().enumerate() {
+        let entry = |index: usize, words: String, colour: RGBColor| {
             let y = 20 + 22 * index as i32;
             legend.draw(&Rectangle::new([(4, y), (18, y + 14)], colour.filled()))?;
-            legend.draw(&Text::new(kind.clone(), (24, y), ("sans-serif", 13)))?;
+            legend.draw(&Text::new(words, (24, y), ("sans-serif", 12)))
+        };
+        for (index, (kind, count, colour)) in colours.iter().take(COLOURS.len()).enumerate() {
+            entry(index, format!("{kind} ({count})"), *colour)?;
+        }
+        let rest: usize = colours.iter().skip(COLOURS.len()).map(|one| one.1).sum();
+        if rest > 0 {
+            entry(COLOURS.len(), format!("other kinds ({rest})"), REST)?;
         }
         Ok(())
     }
@@ -149,57 +144,70 @@ impl Phases<'_> {
         area: &DrawingArea<B, Shift>,
         caption: &str,
         lines: &[&Line],
-        colours: &BTreeMap<String, RGBColor>,
+        colours: &[(String, usize, RGBColor)],
     ) -> Result<(), Failure>
     where
         B::ErrorType: 'static,
     {
         let axes = self.table.axes.len();
-        let positions = |axis: usize| {
-            let mut positions: Vec<f64> = self
-                .table
-                .distinct(axis)
-                .iter()
-                .map(|text| number(text))
-                .collect();
-            positions.sort_by(f64::total_cmp);
-            positions
-        };
-        let (across, up) = (positions(axes - 1), positions(axes - 2));
-        let (right, top) = (edges(&across), edges(&up));
+        let (across, up) = (self.ordered(axes - 1), self.ordered(axes - 2));
+        let (right, top) = (across.len() as i32, up.len() as i32);
         let mut chart = ChartBuilder::on(area)
             .caption(caption, ("sans-serif", 14))
             .margin(8)
             .x_label_area_size(38)
             .y_label_area_size(50)
-            .build_cartesian_2d(
-                (right[0]..right[right.len() - 1]).log_scale(),
-                (top[0]..top[top.len() - 1]).log_scale(),
-            )?;
+            .build_cartesian_2d((0..right).into_segmented(), (0..top).into_segmented())?;
+        let label = |values: &[String], at: &SegmentValue<i32>| match at {
+            SegmentValue::CenterOf(index) => values
+                .get(*index as usize)
+                .map(|value| short(number(value)))
+                .unwrap_or_default(),
+            _ => String::new(),
+        };
         chart
             .configure_mesh()
             .disable_mesh()
+            .x_labels(across.len().min(10))
+            .y_labels(up.len().min(16))
             .x_desc(described(&self.table.axes[axes - 1]))
             .y_desc(described(&self.table.axes[axes - 2]))
-            .x_label_formatter(&|value| format!("{value}"))
-            .y_label_formatter(&|value| format!("{value}"))
+            .x_label_formatter(&|at| label(&across, at))
+            .y_label_formatter(&|at| label(&up, at))
             .label_style(("sans-serif", 12))
             .draw()?;
         let place =
-            |positions: &[f64], value: f64| positions.iter().position(|known| *known == value);
+            |values: &[String], value: &String| values.iter().position(|known| known == value);
         for line in lines {
-            let Some(colour) = colours.get(&line.kind()) else {
+            let kind = line.kind();
+            let Some((_, _, colour)) = colours.iter().find(|one| one.0 == kind) else {
                 continue;
             };
-            let x = place(&across, number(&line.values[axes - 1]));
-            let y = place(&up, number(&line.values[axes - 2]));
+            let x = place(&across, &line.values[axes - 1]);
+            let y = place(&up, &line.values[axes - 2]);
             if let (Some(x), Some(y)) = (x, y) {
-                let cell = [(right[x], top[y]), (right[x + 1], top[y + 1])];
+                let corner = |x: usize, y: usize| {
+                    (SegmentValue::Exact(x as i32), SegmentValue::Exact(y as i32))
+                };
+                let cell = [corner(x, y), corner(x + 1, y + 1)];
                 chart.draw_series([Rectangle::new(cell, colour.filled())])?;
             }
         }
         Ok(())
     }
+
+    /// The values of an axis, ascending.
+    fn ordered(&self, axis: usize) -> Vec<String> {
+        let mut values = self.table.distinct(axis);
+        values.sort_by(|a, b| number(a).total_cmp(&number(b)));
+        values
+    }
+}
+
+/// A number with at most three digits behind the point.
+fn short(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Latency over one number: a curve for each given plan, else the best plan's with its kinds marked.
@@ -253,7 +261,7 @@ impl Figure for Curves<'_> {
             .x_desc(described(&self.table.axes[0]))
             .y_desc("latency, s")
             .x_label_formatter(&|value| format!("{value}"))
-            .y_label_formatter(&|value| format!("{value:.3}"))
+            .y_label_formatter(&|value| short(*value))
             .light_line_style(WHITE)
             .label_style(("sans-serif", 14))
             .draw()?;

@@ -22,7 +22,7 @@ pub(super) fn answer(typed: &SweepArguments, question: &Question, share: f64) ->
     let title = choice::title(question);
     if let Some(path) = &typed.plot {
         let picture = Tornado {
-            title: title.trim().to_owned(),
+            title: choice::asked(question),
             base,
             swings: &swings,
         };

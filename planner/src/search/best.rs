@@ -114,7 +114,7 @@ struct Raced {
     left: Vec<Bounded>,
 }
 
-fn race(bench: &Bench<'_>, plans: Vec<Bounded>) -> Result<Raced, PlanningError> {
+fn race(bench: &Bench<'_>, plans: Vec<Bounded>, batch: usize) -> Result<Raced, PlanningError> {
     let allowed = |bounded: &Bounded| passes(bench, &bounded.plan);
     let mut queue = plans
         .into_iter()
@@ -128,7 +128,7 @@ fn race(bench: &Bench<'_>, plans: Vec<Bounded>) -> Result<Raced, PlanningError> 
         if best.is_some_and(|best| next.parts.total > best) {
             break;
         }
-        let batch: Vec<Bounded> = queue.by_ref().take(BATCH).collect();
+        let batch: Vec<Bounded> = queue.by_ref().take(batch).collect();
         judged.extend(judge(bench, batch)?);
         // Compressors per layer must beat one everywhere by a margin: so the best of these is found too.
         let uniform = judged
@@ -146,19 +146,19 @@ fn rank(judged: &mut [Judged]) {
     prefer_uniform(judged);
 }
 
-/// The plans that could win, best first.
+/// The plans that could win, best first; one at a time, since many such searches run side by side.
 pub(super) fn fastest(
     bench: &Bench<'_>,
     plans: Vec<Bounded>,
 ) -> Result<Vec<Judged>, PlanningError> {
-    let mut judged = race(bench, plans)?.judged;
+    let mut judged = race(bench, plans, 1)?.judged;
     rank(&mut judged);
     Ok(judged)
 }
 
 /// Searches the plans, given by ascending lower bound; one of each kind that cannot win is judged too.
 pub(super) fn search(bench: &Bench<'_>, plans: Vec<Bounded>) -> Result<Found, PlanningError> {
-    let Raced { mut judged, left } = race(bench, plans)?;
+    let Raced { mut judged, left } = race(bench, plans, BATCH)?;
     let next_bound = left.first().map(|bounded| bounded.parts.total);
     let (shown, pruned) = one_of_each_kind(left, &judged);
     judged.extend(judge(bench, shown)?);

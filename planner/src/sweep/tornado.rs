@@ -65,6 +65,12 @@ fn inputs(question: &Question, share: f64) -> Vec<(Field, [Value; 3])> {
             factors.map(|factor| count(question.request.text_tokens, factor)),
         ),
     ];
+    // Multiples of 16, as shares of a sequence: others are copied to every rank, which is another effect.
+    let tokens = |factor: f64| {
+        let sixteens = f64::from(question.request.text_tokens) * factor / 16.0;
+        Value::Count(16 * (sixteens.round() as u32).max(1))
+    };
+    inputs.push((Field::TextTokens, factors.map(tokens)));
     for kind in [
         LinkKind::Pcie,
         LinkKind::Socket,
