@@ -59,6 +59,7 @@ class Machine:
         self.rank = self.step = self.layer = 0
         self._down, self._up = (torch.cuda.Stream(self.device) for _ in range(2)) if self.cuda else (None, None)
         self._slots: dict[object, _Slot] = {}
+        self._turns: dict[object, int] = {}
         self._buffers: dict[object, Tensor] = {}
         self._kept: list[object] = []
         self._last_copies: list[torch.cuda.Event] = []
@@ -99,7 +100,7 @@ class Machine:
     def send(self, target: int, tensors: Sequence[Tensor], name: object, ready: Optional[torch.cuda.Event]) -> "Arrival":
         """A message from the current rank to `target`, sent at `ready`; `name` tells messages under way apart."""
         into = [self.buffer((name, self.rank, target, i), x) for i, x in enumerate(tensors)]
-        slot = self._slot((name, self.rank, target), tensors)
+        slot = self._slot(target, tensors)
         size = sum(x.numel() * x.element_size() for x in tensors)
         down = self._copy(self._down, self.rank, slot.tensors, tensors, size, [ready, slot.free])
         sent = len(self.spans) - 1
@@ -140,11 +141,13 @@ class Machine:
             for span, (start, end) in zip(self.spans, moments)
         ]
 
-    def _slot(self, key: object, tensors: Sequence[Tensor]) -> _Slot:
-        slot = self._slots.get(key)
-        if slot is None or [x.shape for x in slot.tensors] != [x.shape for x in tensors] or slot.tensors[0].dtype != tensors[0].dtype:
-            slot = self._slots[key] = _Slot([torch.empty(x.shape, dtype=x.dtype, pin_memory=self.cuda) for x in tensors])
-        return slot
+    def _slot(self, target: int, tensors: Sequence[Tensor]) -> _Slot:
+        """Host memory for a message to `target`: two slots in turn for each pair of ranks and size."""
+        pair = (self.rank, target, *((x.shape, x.dtype) for x in tensors))
+        self._turns[pair] = turn = 1 - self._turns.get(pair, 1)
+        if (pair, turn) not in self._slots:
+            self._slots[pair, turn] = _Slot([torch.empty(x.shape, dtype=x.dtype, pin_memory=self.cuda) for x in tensors])
+        return self._slots[pair, turn]
 
     def _copy(self, stream: object, rank: int, to: Sequence[Tensor], source: Sequence[Tensor], size: int, after: Sequence) -> object:
         """Copies on a stream once `after` has happened; an event when it is done."""
