@@ -132,9 +132,12 @@ def group(spec: Spec) -> tuple:
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much of the campaign is run: batches of a run at most, splits, seconds after which no run is begun."""
+    """How much of the campaign is run: batches of a run at most and samples of a batch, runs at most, splits, seconds
+    after which no run is begun."""
 
     batches: int = 6
+    samples: int = BATCH
+    most: int = 10**6
     splits: tuple[str, ...] = ("fit", "test", "transfer")
     seconds: float = float("inf")
 
@@ -147,7 +150,7 @@ def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers
     torch.set_num_threads(1)
     model, references, until = load_weights(model_path, device), {}, time.monotonic() + bounds.seconds
     log.mkdir(parents=True, exist_ok=True)
-    own = [spec for spec in all_specs(assignments)[worker::workers] if spec.split in bounds.splits]
+    own = [spec for spec in all_specs(assignments)[worker::workers] if spec.split in bounds.splits][: bounds.most]
     todo = [(spec, BATCH * i) for i in range(bounds.batches) for spec in own if i < batches(spec)]
     todo.sort(key=lambda run: 0 if run[1] == 0 else 1 if run[0].prompts == "A" else 2)
     done = read_log(log)
@@ -155,7 +158,7 @@ def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers
         if time.monotonic() > until:
             return False
         began, key = time.time(), (spec.prompts, spec.how.steps, first)
-        prompts = PROMPTS[spec.prompts].part(first, BATCH)
+        prompts = PROMPTS[spec.prompts].part(first, bounds.samples)
         if key not in references:
             references[key] = sample(model, prompts, spec.how.steps)
         try:
@@ -204,6 +207,8 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=LAYERS, help="plan: layers of the model")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cpu")
     parser.add_argument("--batches", type=int, default=6, help="run: batches of prompts of a run at most")
+    parser.add_argument("--samples", type=int, default=BATCH, help="run: samples of a batch, fewer to try the program out")
+    parser.add_argument("--most", type=int, default=10**6, help="run: only the first so many runs")
     parser.add_argument("--splits", nargs="+", choices=["fit", "test", "transfer"], default=["fit", "test", "transfer"])
     parser.add_argument("--until-s", type=float, default=float("inf"), help="run: seconds after which no run is begun")
     args = parser.parse_args()
@@ -215,7 +220,7 @@ def main() -> None:
     assignments = json.loads(args.assignments.read_text())
     if args.command == "run":
         worker, workers = (int(part) for part in args.worker.split("/"))
-        bounds = Bounds(args.batches, tuple(args.splits), args.until_s)
+        bounds = Bounds(args.batches, args.samples, args.most, tuple(args.splits), args.until_s)
         if not execute(args.model, assignments, args.log, worker, workers, args.device, bounds):
             print("partial: --until-s is used up; the same command continues")
     else:

@@ -62,7 +62,8 @@ def make_codec(plan: Plan, choice: str, stack: torch.nn.Module) -> WireCodec | N
         except Unavailable as error:
             if choice == "cuda":
                 raise ValueError(f"--codec cuda: {error}") from error
-            print(f"compressor: PyTorch's codec, because {error}", file=sys.stderr)
+            if stack.noise.is_cuda:
+                print(f"compressor {plan.compressor}: PyTorch's codec, because {error}", file=sys.stderr)
     return TorchWire(plan.compressor)
 
 
