@@ -57,22 +57,22 @@ allowance() {
     echo $((own < rest ? own : rest))
 }
 
-# step NAME LIMIT_S COMMAND...: runs a step that is not done; @T in the command is the seconds it may take. A program
-# whose last line says `partial` is continued by a later call, until its limit is used up.
+# step NAME LIMIT_S LEAST_S COMMAND...: runs a step that is not done; @T in the command is the seconds it may take. It
+# is left to the next call where this one has less than LEAST_S left. A program whose last line says `partial` is
+# continued by a later call, until its limit is used up.
 step() {
-    local name=$1 limit=$2 spent=0 allowed rc start
-    shift 2
+    local name=$1 limit=$2 least=$3 spent=0 allowed rc start
+    shift 3
+    [ $toy = no ] || least=$((least / 8))
     [ -z "$only" ] || [ "$only" = "$name" ] || return 0
     if [ -e "$out/steps/$name.done" ]; then echo "== $name: done before"; return 0; fi
     [ -e "$out/steps/$name.spent" ] && spent=$(cat "$out/steps/$name.spent")
     allowed=$(allowance "$limit" "$spent")
-    if [ "$allowed" -lt 1 ]; then
-        if [ "$spent" -ge "$limit" ]; then
-            echo "== $name: its $limit s are used up"; failed="$failed $name"
-        else
-            echo "== $name: left to the next call"; left="$left $name"
-        fi
-        return 0
+    if [ "$spent" -ge "$limit" ]; then
+        echo "== $name: its $limit s are used up"; failed="$failed $name"; return 0
+    fi
+    if [ "$allowed" -lt 1 ] || { [ "$allowed" -lt "$least" ] && [ $((limit - spent)) -gt "$allowed" ]; }; then
+        echo "== $name: left to the next call"; left="$left $name"; return 0
     fi
     echo "== $name: at most $allowed s"
     start=$SECONDS
@@ -101,25 +101,25 @@ step() {
 skip() { [ -n "$only" ] && [ "$only" != "$1" ] || echo "== $1: SKIPPED, $2"; }
 
 if [ -n "${DITPLAN:-}" ] && [ $device = cuda ]; then
-    step check 60 "$DITPLAN" cuda check
-    step sweep 120 "$DITPLAN" cuda sweep --out "$out/profile"
+    step check 60 20 "$DITPLAN" cuda check
+    step sweep 120 60 "$DITPLAN" cuda sweep --out "$out/profile"
 else
     reason="DITPLAN names no binary"
     [ $device = cuda ] || reason="the kernels need --device cuda"
     skip check "$reason"; skip sweep "$reason"
 fi
 
-step calibrate 420 "$python" -m ditplan_capture.calibrate --out "$out/profile" --device $device --budget-s @T $toy_flag
-step train 120 "$python" -m ditplan_capture.train_digits --out "$trace" --device $device $model
-step capture 60 "$python" -m ditplan_capture.record_digits --model "$trace/model.safetensors" --out "$trace/trace" \
+step calibrate 420 20 "$python" -m ditplan_capture.calibrate --out "$out/profile" --device $device --budget-s @T $toy_flag
+step train 120 100 "$python" -m ditplan_capture.train_digits --out "$trace" --device $device $model
+step capture 60 50 "$python" -m ditplan_capture.record_digits --model "$trace/model.safetensors" --out "$trace/trace" \
     --device $device --steps 28 --samples $samples
-step errors 90 "$python" -m ditplan_capture.replay "$trace/trace" --ranks 2 4 8 --device $device \
+step errors 90 80 "$python" -m ditplan_capture.replay "$trace/trace" --ranks 2 4 8 --device $device \
     --out "$trace/trace/errors.csv.gz"
 
 campaign() { # NAME LIMIT ARGUMENTS...
     local name=$1 limit=$2
     shift 2
-    step "$name" "$limit" "$python" -m ditplan_capture.campaign run --model "$trace/model.safetensors" \
+    step "$name" "$limit" 20 "$python" -m ditplan_capture.campaign run --model "$trace/model.safetensors" \
         --assignments "$trace/assignments.json" --log "$trace/log" --device $device --until-s @T "$@"
 }
 if [ -d "$trace" ] && [ ! -e "$trace/assignments.json" ]; then
@@ -127,9 +127,9 @@ if [ -d "$trace" ] && [ ! -e "$trace/assignments.json" ]; then
 fi
 campaign sensitivities 150 $fit
 campaign campaign 150 $rest
-step quality 30 bash -c '"$0" -m ditplan_capture.campaign collect --assignments "$1/assignments.json" --log "$1/log" \
+step quality 30 25 bash -c '"$0" -m ditplan_capture.campaign collect --assignments "$1/assignments.json" --log "$1/log" \
     --out "$1/trace/runs.csv.gz" && "$0" -m ditplan_capture.calibrate_quality "$1/trace" --check' "$python" "$trace"
-step virtual 300 "$python" -m ditplan_capture.virtual_campaign --out "$out/virtual" --device $device --budget-s @T \
+step virtual 300 40 "$python" -m ditplan_capture.virtual_campaign --out "$out/virtual" --device $device --budget-s @T \
     --weights "$trace/model.safetensors" --repeats $repeats $toy_flag
 
 # Few and small files: the tensors of the trace stay behind.

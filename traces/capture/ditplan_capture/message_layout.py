@@ -80,7 +80,7 @@ def to_message(codec: Codec, parts: Parts, message: Tensor, rows: int, channels:
         parts = parts | {"uv": torch.cat([parts["u"].flatten(), parts["v"].flatten()])}
     at = 0
     for field in layout(codec, rows, channels):
-        part = parts[field.name]
+        part = parts[field.name].reshape(field.shape)
         content = part.contiguous().view(torch.uint8) if field.bits == HALF else pack(part, field.bits)
         message[at : at + field.bytes] = content.reshape(-1)
         at += field.bytes
