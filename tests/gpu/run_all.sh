@@ -102,18 +102,18 @@ skip() { [ -n "$only" ] && [ "$only" != "$1" ] || echo "== $1: SKIPPED, $2"; }
 
 if [ -n "${DITPLAN:-}" ] && [ $device = cuda ]; then
     step check 60 20 "$DITPLAN" cuda check
-    step sweep 120 60 "$DITPLAN" cuda sweep --out "$out/profile"
+    step sweep 90 60 "$DITPLAN" cuda sweep --out "$out/profile"
 else
     reason="DITPLAN names no binary"
     [ $device = cuda ] || reason="the kernels need --device cuda"
     skip check "$reason"; skip sweep "$reason"
 fi
 
-step calibrate 420 20 "$python" -m ditplan_capture.calibrate --out "$out/profile" --device $device --budget-s @T $toy_flag
-step train 120 100 "$python" -m ditplan_capture.train_digits --out "$trace" --device $device $model
+step calibrate 390 20 "$python" -m ditplan_capture.calibrate --out "$out/profile" --device $device --budget-s @T $toy_flag
+step train 90 60 "$python" -m ditplan_capture.train_digits --out "$trace" --device $device $model
 step capture 60 50 "$python" -m ditplan_capture.record_digits --model "$trace/model.safetensors" --out "$trace/trace" \
     --device $device --steps 28 --samples $samples
-step errors 90 80 "$python" -m ditplan_capture.replay "$trace/trace" --ranks 2 4 8 --device $device \
+step errors 120 90 "$python" -m ditplan_capture.replay "$trace/trace" --ranks 2 4 8 --device $device \
     --out "$trace/trace/errors.csv.gz"
 
 campaign() { # NAME LIMIT ARGUMENTS...
@@ -126,11 +126,13 @@ if [ -d "$trace" ] && [ ! -e "$trace/assignments.json" ]; then
     "$python" -m ditplan_capture.campaign plan --layers $layers --assignments "$trace/assignments.json"
 fi
 campaign sensitivities 150 $fit
-campaign campaign 150 $rest
+campaign campaign 130 $rest
 step quality 30 25 bash -c '"$0" -m ditplan_capture.campaign collect --assignments "$1/assignments.json" --log "$1/log" \
     --out "$1/trace/runs.csv.gz" && "$0" -m ditplan_capture.calibrate_quality "$1/trace" --check' "$python" "$trace"
+weights=()
+[ ! -e "$trace/model.safetensors" ] || weights=(--weights "$trace/model.safetensors")
 step virtual 300 40 "$python" -m ditplan_capture.virtual_campaign --out "$out/virtual" --device $device --budget-s @T \
-    --weights "$trace/model.safetensors" --repeats $repeats $toy_flag
+    --repeats $repeats $toy_flag "${weights[@]}"
 
 # Few and small files: the tensors of the trace stay behind.
 if [ -z "$only" ] || [ "$only" = pack ]; then

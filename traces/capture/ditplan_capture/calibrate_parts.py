@@ -146,7 +146,7 @@ def _launch(setting: Setting) -> Iterator[Point]:
             def measure(mode=mode, kernels=kernels) -> Sequence:
                 return host_time(ops.chain(setting.stopwatch.device, mode, kernels), setting.stopwatch, 20).row()
 
-            yield Point("launch", min(tier, 1), (mode, kernels), measure, f"{kernels} tiny kernels, {mode}")
+            yield Point("launch", 3 if mode == "compiled" else min(tier, 1), (mode, kernels), measure, f"{kernels} tiny kernels, {mode}")
 
 
 def _copies(setting: Setting) -> Iterator[Point]:

@@ -146,7 +146,7 @@ class Machine:
         pair = (self.rank, target, *((x.shape, x.dtype) for x in tensors))
         self._turns[pair] = turn = 1 - self._turns.get(pair, 1)
         if (pair, turn) not in self._slots:
-            self._slots[pair, turn] = _Slot([torch.empty(x.shape, dtype=x.dtype, pin_memory=self.cuda) for x in tensors])
+            self._slots[pair, turn] = _Slot([torch.empty(x.shape, dtype=x.dtype, pin_memory=torch.cuda.is_available()) for x in tensors])
         return self._slots[pair, turn]
 
     def _copy(self, stream: object, rank: int, to: Sequence[Tensor], source: Sequence[Tensor], size: int, after: Sequence) -> object:
