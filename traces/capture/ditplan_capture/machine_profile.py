@@ -25,7 +25,9 @@ from .shard import write_atomically
 FORMAT = 1
 FILE = "profile.json"
 #: What nvidia-smi is asked for, in the order of a clock's values.
-QUERY = "clocks.sm,clocks.mem,power.draw,temperature.gpu,clocks_throttle_reasons.active"
+QUERY = ("clocks.sm", "clocks.mem", "power.draw", "temperature.gpu")
+#: The reasons of throttling, by the name of newer and of older drivers.
+REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 #: Seconds between two readings of the clocks.
 CLOCK_PERIOD_S = 2.0
 #: Environment variables recorded beside those of a trace.
@@ -101,10 +103,11 @@ class Clocks:
             self._start()
 
     def _start(self) -> None:
-        command = ["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader,nounits", f"-lms={int(1000 * CLOCK_PERIOD_S)}"]
         try:
+            command = clock_query()
+            command.append(f"--loop-ms={int(1000 * CLOCK_PERIOD_S)}")
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             print(f"clocks are not logged: {error}", file=sys.stderr)
             return
         threading.Thread(target=self._read, daemon=True).start()
@@ -120,10 +123,19 @@ class Clocks:
             self._process.wait()
 
 
+def clock_query() -> list[str]:
+    """nvidia-smi's command for one reading, with the name that this driver has for the reasons of throttling."""
+    for reasons in REASONS:
+        command = ["nvidia-smi", "--id=0", f"--query-gpu={','.join((*QUERY, reasons))}", "--format=csv,noheader,nounits"]
+        if subprocess.run(command, capture_output=True, timeout=20).returncode == 0:
+            return command
+    raise subprocess.SubprocessError("nvidia-smi answers no query of clocks")
+
+
 def clock_row(text: str, at_s: float) -> Optional[dict]:
     """One reading of nvidia-smi: `1980, 3201, 410.2, 51, 0x0000000000000000`; None if it is something else."""
     fields = [field.strip() for field in text.split(",")]
-    if len(fields) != len(QUERY.split(",")):
+    if len(fields) != len(QUERY) + 1:
         return None
 
     def number(field: str) -> Optional[float]:

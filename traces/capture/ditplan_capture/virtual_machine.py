@@ -62,11 +62,12 @@ class Machine:
         self._turns: dict[object, int] = {}
         self._buffers: dict[object, Tensor] = {}
         self._kept: list[object] = []
+        self._boundary: object = None
         self._last_copies: list[torch.cuda.Event] = []
 
     def begin(self) -> None:
         """A new run: nothing is under way, no spans."""
-        self.spans, self.messages, self._kept, self._last_copies = [], [], [], []
+        self.spans, self.messages, self._kept, self._last_copies, self._boundary = [], [], [], [], None
         for slot in self._slots.values():
             slot.free = None
 
@@ -77,10 +78,12 @@ class Machine:
     @contextlib.contextmanager
     def mark(self, kind: str) -> Iterator[None]:
         """Times the compute queued inside as one span of class `kind`."""
-        span = Span(self.rank, "compute", kind, self.step, self.layer, 0, self._stamp(None))
+        span = Span(self.rank, "compute", kind, self.step, self.layer, 0, self._boundary or self._stamp(None))
         self.spans.append(span)
         yield
         span.end = self._stamp(None)
+        # The next span starts here unless something is waited for: an event on the device costs about a microsecond.
+        self._boundary = span.end if self.cuda else None
 
     def buffer(self, key: object, like: Tensor) -> Tensor:
         """A device buffer of that name, shaped as `like`; the same one each time."""
@@ -114,6 +117,7 @@ class Machine:
     def wait(self, arrival: "Arrival") -> list[Tensor]:
         """What follows on the compute queue waits for a message; its tensors."""
         if arrival.event is not None:
+            self._boundary = None
             torch.cuda.current_stream().wait_event(arrival.event)
         return arrival.tensors
 

@@ -104,3 +104,18 @@ def test_attention_waits_for_this_steps_gather_unless_it_is_stale(streams, line,
         arrived = max(r["end_ps"] for at, r in spot if at in arrivals)
         late.append(min(r["start_ps"] for _, r in spot if r["class"] == "attention") >= arrived)
     assert all(late) if waits else not all(late)
+
+
+def test_short_calls_are_timed_by_many_at_once(streams, monkeypatch):
+    from ditplan_capture.stopwatch import Stopwatch
+
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: None)
+    calls = []
+
+    def call(i: int) -> None:
+        calls.append(i)
+        torch.cuda.current_stream().now += 5
+
+    timed = Stopwatch(CUDA).time(call)
+    assert timed.median_us == pytest.approx(5.0, rel=0.03) and timed.repeats == 60
+    assert calls[-1] > 60 * 10, "inputs rotate through all samples"
