@@ -30,12 +30,14 @@ case $until in '' | *[!0-9]*) usage ;; esac
 steps="check sweep calibrate train capture errors sensitivities campaign quality virtual pack"
 case " $steps " in *" ${only:-check} "*) ;; *) echo "$0: no step \"$only\"; steps are: $steps" >&2; exit 2 ;; esac
 
+python=${PYTHON:-python3}
+case $python in /*) ;; */*) python=$PWD/$python ;; esac
+ditplan=${DITPLAN:+$(realpath "$DITPLAN")}
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$out/steps" "$out/logs"
 out=$(cd "$out" && pwd)
 cd "$here/../../traces/capture" || exit 1
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-python=${PYTHON:-python3}
 began=$SECONDS
 failed=
 left=
@@ -101,8 +103,11 @@ step() {
 skip() { [ -n "$only" ] && [ "$only" != "$1" ] || echo "== $1: SKIPPED, $2"; }
 
 if [ -n "${DITPLAN:-}" ] && [ $device = cuda ]; then
-    step check 60 20 "$DITPLAN" cuda check
-    step sweep 90 60 "$DITPLAN" cuda sweep --out "$out/profile"
+    mkdir -p "$out/profile"
+    quick=
+    [ $toy = no ] || quick=--quick
+    step check 60 20 "$ditplan" cuda check $quick
+    step sweep 90 60 "$ditplan" cuda sweep --out "$out/profile" $toy_flag
 else
     reason="DITPLAN names no binary"
     [ $device = cuda ] || reason="the kernels need --device cuda"

@@ -41,7 +41,7 @@ def block_points(stopwatch: Stopwatch, shapes: Sequence[Shape], dtype: torch.dty
                         return block_time(stopwatch, shape, kind, mode, ranks, dtype).row()
 
                     late = 0 if mode == "eager" else 2 if ranks in COMPILED_FIRST else 4
-                    yield place // 3 + late, (shape.name, kind, mode, shape.batch, shape.image, shape.text, ranks), measure
+                    yield place // 3 + late, (shape.model, kind, mode, shape.batch, shape.image, shape.text, ranks), measure
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ Ulysses degree N             heads / N, whole sequence   tensor degree N        
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Iterator
 
@@ -34,6 +35,11 @@ class Shape:
     text: int
     batch: int = 1
     context: int = 0
+
+    @property
+    def model(self) -> str:
+        """The model's name in ditplan, without the size of the request."""
+        return re.sub(r"-(2048|4096|720p)$", "", self.name)
 
     @property
     def joint(self) -> bool:

@@ -72,7 +72,7 @@ def plan_json(args: argparse.Namespace, plan: Plan, stack: torch.nn.Module, code
     shape, machine = stack.shape, describe(stack.noise.device)
     kept = ("gpu", "device", "system", "driver", "cuda", "torch", "commit", "date", "environment")
     return {
-        "model": args.model, "blocks": len(stack.blocks), "kinds": stack.kinds, "tokens": shape.image,
+        "model": shape.model, "blocks": len(stack.blocks), "kinds": stack.kinds, "tokens": shape.image,
         "text_tokens": shape.text, "heads": shape.heads, "head_dim": shape.head_dim, "batch": shape.batch,
         "steps": args.steps, "plan": plan.line, "ranks": plan.ranks, "repeats": args.repeats,
         "makespan_us": result.makespan_us, "numerics": checked,
