@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
 import re
 import subprocess
@@ -57,14 +58,14 @@ def software_name() -> str:
 
 def environment() -> dict[str, str]:
     """Environment variables that matter; of a path only its last part."""
-    import os
-
     names = [n for n in sorted(os.environ) if n.startswith(PREFIXES) and not any(w in n for w in about.SECRET_WORDS)]
     return about.environment() | {n: os.environ[n].rsplit("/", 1)[-1] for n in names}
 
 
 def commit() -> Optional[str]:
-    """The commit of the checkout that this program is part of, if it is one."""
+    """The commit of the checkout that this program is part of, if it is one; DITPLAN_COMMIT says it for a bare copy."""
+    if given := os.environ.get("DITPLAN_COMMIT"):
+        return given
     try:
         answer = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
@@ -166,6 +167,8 @@ class Profile:
         if any(before.get(key) != self.content[key] for key in same):
             had, has = (", ".join(str(x.get(key)) for key in same) for x in (before, self.content))
             raise OtherDevice(f"{self.path.parent} holds points of {had}, this is {has}; give an empty --out")
+        if ("--toy" in before["command"]) != ("--toy" in self.content["command"]):
+            raise OtherDevice(f"{self.path.parent} mixes toy shapes with others; give an empty --out")
         self.content["date"] = before["date"]
         self.content["parts"], self.content["notes"] = before["parts"], before.get("notes", [])
         self._earlier = before["clocks"]

@@ -105,6 +105,12 @@ def test_a_directory_of_another_device_is_refused(tmp_path, capsys):
     assert "holds points of NVIDIA H200, cuda" in error and error.count("\n") == 1
 
 
+def test_toy_shapes_are_not_mixed_with_others(tmp_path, capsys):
+    assert run("--out", tmp_path, *TOY, "--budget-s", "0") == 0
+    assert run("--out", tmp_path, "--device", "cpu", "--budget-s", "0") == 2
+    assert "mixes toy shapes with others" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments, sentence", [
     (["--device", "cpu", "--parts", "spiral"], "part `spiral`: known are attention"),
     pytest.param(["--device", "cuda"], "PyTorch finds no CUDA device", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")),
