@@ -9,6 +9,8 @@ use topologies::Bandwidth;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::replayed::ReplayArguments;
+use super::report::ReportArguments;
+use super::serve::ServeArguments;
 use super::swept::SweepArguments;
 use super::trace::TraceArguments;
 
@@ -32,6 +34,10 @@ pub(super) enum Command {
     Sweep(SweepArguments),
     /// Compare predictions with measured kernels, collectives and published runs
     Validate(ValidateArguments),
+    /// Write the answer of any command as one page that opens from disk
+    Report(ReportArguments),
+    /// Show reports and ask questions in a browser on this machine
+    Serve(ServeArguments),
     /// Run the compressors over a recorded trace: rate and error of every layer and step
     Replay(ReplayArguments),
     /// Inspect, check, slice and convert recorded activations

@@ -47,7 +47,7 @@ pub(super) fn evaluation(asked: &Question, found: &Evaluation) -> Value {
 }
 
 /// What was asked.
-fn question(asked: &Question) -> Value {
+pub(super) fn question(asked: &Question) -> Value {
     let Question {
         model,
         request,

@@ -16,8 +16,10 @@ mod figure;
 mod listing;
 mod quality;
 mod replayed;
+mod report;
 #[cfg(test)]
 mod sample;
+mod serve;
 mod simulated;
 mod swept;
 mod text;
@@ -51,6 +53,8 @@ fn answer(arguments: &Arguments) -> Result<String> {
         Command::Plan(wanted) => choice::answer(wanted),
         Command::Simulate(wanted) => simulated::answer(wanted),
         Command::Sweep(wanted) => swept::answer(wanted),
+        Command::Report(wanted) => report::answer(wanted),
+        Command::Serve(wanted) => serve::answer(wanted),
         Command::Validate(wanted) => validated::answer(wanted),
         Command::Replay(typed) => replayed::answer(typed),
         Command::Trace(wanted) => trace::answer(wanted),

@@ -87,7 +87,7 @@ pub(super) fn answer(typed: &SweepArguments) -> Result<String> {
         drawn.map_err(|error| anyhow!("--plot {}: {error}", path.display()))?;
     }
     if typed.format.json {
-        return Ok(listing::pretty(&table.json()));
+        return Ok(listing::pretty(&table.json(&sweep.question)));
     }
     let mut page = title + "\n" + &report(&table);
     for (what, path) in [("Rows", &typed.out), ("Picture", &typed.plot)] {

@@ -257,7 +257,7 @@ impl Table {
     }
 
     /// One object a row.
-    pub(super) fn json(&self) -> Value {
+    pub(super) fn json(&self, question: &Question) -> Value {
         let cell = |text: &String| match text.parse::<f64>() {
             Ok(number) if number.is_finite() => json!(number),
             _ if text.is_empty() => Value::Null,
@@ -271,7 +271,7 @@ impl Table {
                     .collect(),
             )
         };
-        json!({ "axes": self.axes, "rows": self.cells.iter().map(row).collect::<Vec<_>>() })
+        json!({ "question": crate::contract::question(question), "axes": self.axes, "rows": self.cells.iter().map(row).collect::<Vec<_>>() })
     }
 }
 
