@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `folding` | a folded simulation is the full one |
 //! | `listings` | models, machines and GPUs, for people and as JSON |
+//! | `pages` | reports and the local server |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
 //! | `plan_table` | what `plan` prints for people |
 //! | `quality` | a compressor per layer under a quality budget; replay; predictions against closed-loop runs |
@@ -17,6 +18,7 @@
 
 mod folding;
 mod listings;
+mod pages;
 mod plan_json;
 mod plan_table;
 mod quality;

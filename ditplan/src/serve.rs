@@ -98,6 +98,7 @@ fn handle(mut request: Request, runs: &Runs, page: &str) {
         Header::from_bytes(name, value).expect("headers of this program are ASCII")
     };
     let response = Response::from_string(body)
+        .with_chunked_threshold(usize::MAX)
         .with_status_code(status)
         .with_header(header("Content-Type", &format!("{kind}; charset=utf-8")))
         .with_header(header("X-Content-Type-Options", "nosniff"))
