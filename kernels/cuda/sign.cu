@@ -321,7 +321,7 @@ __device__ __forceinline__ int exponent_of(float value) {
     return (e ? e : 1) - 127;
 }
 
-// No sum overflows 63 bits: s <= N C g.
+// No sum of squares overflows 63 bits: s <= N C g.
 __device__ __forceinline__ int fraction_bits(int rows, int channels) {
     int bits = 62 - 2 * (exponent_of((float)rows) + exponent_of((float)channels) + 2);
     return bits < 0 ? 0 : bits > 24 ? 24 : bits;
@@ -400,8 +400,11 @@ __device__ __forceinline__ void levels(DITPLAN_PARAMETERS) {
     most_v = block_greatest(most_v);
     double all = 0.0;
     for (int tile = 0; tile < scratch.channel_tiles; tile++) all += scratch.tile_sums[tile];
+    // v saturates at 65504: where the mean is beyond, products are held so that their sum fits too.
     int mean_exponent = exponent_of((float)(all / ((double)rows * channels)));
+    mean_exponent = mean_exponent < 15 ? mean_exponent : 15;
     int fraction = fraction_bits(rows, channels);
+    double most_product = power_of_two(60 - exponent_of((float)rows) - exponent_of((float)channels));
     for (int strip = 0; strip < option; strip++) {
         int first = ((int)blockIdx.y * option + strip) * STRIP;
         for (int i = threadIdx.x; i < BINS; i += THREADS) products[i] = squares[i] = 0;
@@ -433,7 +436,7 @@ __device__ __forceinline__ void levels(DITPLAN_PARAMETERS) {
                     atomicAdd(&products[bin], (u32)(size * shrink * small * (unit / 8.0f) + 0.5f));
                 } else {
                     atomicAdd(&open_squares, (u64)((double)s * s * to_all + 0.5));
-                    atomicAdd(&open_products, (u64)((double)size * s * to_all + 0.5));
+                    atomicAdd(&open_products, (u64)(fmin((double)size * s * to_all, most_product) + 0.5));
                 }
             }
         }

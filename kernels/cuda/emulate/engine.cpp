@@ -53,7 +53,7 @@ void meet(Meeting &meeting, unsigned members) {
 
 void barrier() { meet(block_meeting, engine.threads.x); }
 
-uint64_t exchange(uint64_t value, unsigned from) {
+uint64_t swap_lanes(uint64_t value, unsigned from) {
     unsigned warp = current / LANES;
     // Two sets of slots: a lane that is ahead writes to the one that no other reads any more.
     unsigned set = warp_meetings[warp].times % 2;
@@ -117,7 +117,7 @@ void launch(Entry what, const Arguments &with, dim3_ blocks, unsigned threads, u
     }
     unsigned char *memory = (unsigned char *)aligned_alloc(16, (shared + 31) / 16 * 16);
     memset(memory, 0xA5, shared);
-    engine = {{}, {}, {threads, 1, 1}, blocks, memory, barrier, exchange};
+    engine = {{}, {}, {threads, 1, 1}, blocks, memory, barrier, swap_lanes};
     entry = what;
     arguments = &with;
     unsigned count = blocks.x * blocks.y * blocks.z;
