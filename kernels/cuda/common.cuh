@@ -498,3 +498,10 @@ typedef IntegerBase<4> Base_int4;
     DITPLAN_BASES(what, body, threads, blocks, f16)                                                \
     DITPLAN_BASES(what, body, threads, blocks, bf16)
 #endif
+
+// An entry point that is the same for every activation and base: ditplan_<what>.
+#define DITPLAN_PLAIN(what, body, threads, blocks)                                                 \
+    extern "C" __global__ void __launch_bounds__(threads, blocks)                                  \
+        ditplan_##what(DITPLAN_PARAMETERS) {                                                       \
+        body<F16, HalfBase<F16>, false>(DITPLAN_ARGUMENTS);                                        \
+    }

@@ -27,7 +27,12 @@ fn every_compressor_agrees_with_the_cpu() {
     let wanted = |compressor: kernels::Compressor| compressor.to_string().contains(&only);
     let checked = check(&gpu, Depth::Quick, wanted, |done| println!("{done}")).expect("it runs");
     let wrong: Vec<&String> = checked.iter().flat_map(|it| &it.wrong).collect();
-    assert!(wrong.is_empty(), "{} wrong, the first: {:#?}", wrong.len(), &wrong[..wrong.len().min(12)]);
+    assert!(
+        wrong.is_empty(),
+        "{} wrong, the first: {:#?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(12)]
+    );
 }
 
 #[test]

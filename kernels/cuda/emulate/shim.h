@@ -93,6 +93,7 @@ static inline T __ldcg(const T *at) {
     return *at;
 }
 
+static inline int min(int a, int b) { return a < b ? a : b; }
 static inline float __uint_as_float(unsigned bits) {
     float value;
     memcpy(&value, &bits, 4);

@@ -43,7 +43,11 @@ impl Case {
         let [first, second] = [0, 1].map(|step| self.kind.activation(half, self.shape, step));
         let base = match self.order {
             Order::Zero => None,
-            _ => Some(stored(self.variant.base, &widened(half, &first), self.shape)),
+            _ => Some(stored(
+                self.variant.base,
+                &widened(half, &first),
+                self.shape,
+            )),
         };
         let prediction = match &base {
             Some(bytes) => read_base(self.variant.base, bytes, self.shape),
@@ -56,7 +60,10 @@ impl Case {
 
         let new = || Codec::new(gpu, self.compressor, self.shape, self.variant, self.order);
         let (mut sender, mut receiver) = (new()?, new()?);
-        let (x0, x1) = (gpu.upload(&bytes_of(&first))?, gpu.upload(&bytes_of(&second))?);
+        let (x0, x1) = (
+            gpu.upload(&bytes_of(&first))?,
+            gpu.upload(&bytes_of(&second))?,
+        );
         for codec in [&mut sender, &mut receiver] {
             codec.start(&x0)?;
         }
@@ -69,7 +76,9 @@ impl Case {
         sender.encode(&x1, &buffer, self.offset, Some(&out))?;
         let written = gpu.download(&buffer)?;
         let message = &written[self.offset..self.offset + sender.message_bytes()];
-        let beside = written[..self.offset].iter().chain(&written[self.offset + message.len()..]);
+        let beside = written[..self.offset]
+            .iter()
+            .chain(&written[self.offset + message.len()..]);
         if beside.copied().any(|byte| byte != POISON) {
             return Ok(Err("the encode writes beside its message".to_owned()));
         }
@@ -120,7 +129,9 @@ impl Case {
         out: &[u8],
     ) -> Result<Option<String>, CudaError> {
         if let Some(place) = first_difference(&expected.out, out) {
-            return Ok(Some(format!("the {what}'s reconstruction differs: {place}")));
+            return Ok(Some(format!(
+                "the {what}'s reconstruction differs: {place}"
+            )));
         }
         let base = (self.order != Order::Zero).then_some(&expected.base[..]);
         differs(gpu, &format!("the {what}'s new base"), codec, base)
@@ -181,7 +192,13 @@ fn integers(format: Compressor, values: &[f32], shape: Shape) -> Vec<u8> {
 fn read_base(format: BaseFormat, bytes: &[u8], shape: Shape) -> Vec<f32> {
     debug_assert_eq!(
         bytes.len(),
-        base_bytes(Variant { activation: Half::F16, base: format }, shape),
+        base_bytes(
+            Variant {
+                activation: Half::F16,
+                base: format
+            },
+            shape
+        ),
         "a base has the bytes of its format"
     );
     let decoded = |compressor: Compressor| compressor.decode(bytes, shape).expect("a sound base");

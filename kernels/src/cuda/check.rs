@@ -21,7 +21,7 @@ pub enum Depth {
 }
 
 /// Every format, with ranks and blocks that small shapes exercise.
-const COMPRESSORS: [Compressor; 10] = [
+const COMPRESSORS: [Compressor; 12] = [
     Compressor::OneBit,
     Compressor::TwoBit,
     Compressor::TwoBitFitted,
@@ -32,8 +32,8 @@ const COMPRESSORS: [Compressor; 10] = [
     Compressor::Sparse(4),
     Compressor::Sparse(8),
     Compressor::Sparse(16),
-    //LR Compressor::LowRank(8),
-    //LR Compressor::LowRankInt4(8),
+    Compressor::LowRank(8),
+    Compressor::LowRankInt4(8),
 ];
 
 /// Not multiples of 2, 4, 8, 16, 64, 256, of a strip or of a block; and two whose octets are whole.
@@ -81,7 +81,10 @@ impl fmt::Display for Checked {
 
 fn shapes(depth: Depth) -> impl Iterator<Item = Shape> {
     let large: &[_] = if depth == Depth::Full { &LARGE } else { &[] };
-    SMALL.iter().chain(large).map(|&(rows, channels)| Shape::new(rows, channels))
+    SMALL
+        .iter()
+        .chain(large)
+        .map(|&(rows, channels)| Shape::new(rows, channels))
 }
 
 /// The comparisons of a compressor in one variant.
@@ -90,7 +93,11 @@ fn cases(compressor: Compressor, variant: Variant, depth: Depth) -> Vec<Case> {
     let mut cases = Vec::new();
     for (n, shape) in shapes(depth).enumerate() {
         let large = n >= SMALL.len();
-        let kinds = if large { &Kind::ALL[..1] } else { &Kind::ALL[..] };
+        let kinds = if large {
+            &Kind::ALL[..1]
+        } else {
+            &Kind::ALL[..]
+        };
         for &kind in kinds {
             // Aligned for the large and for whole octets, else also at an odd address.
             let offset = if shape.channels() % 8 == 0 { 0 } else { n % 4 };

@@ -37,7 +37,10 @@ impl<'g> Codec<'g> {
         variant: Variant,
         order: Order,
     ) -> Result<Self, CudaError> {
-        assert!(order != Order::Second, "the GPU keeps one base: order 0 or 1");
+        assert!(
+            order != Order::Second,
+            "the GPU keeps one base: order 0 or 1"
+        );
         let geometry = Geometry {
             shape,
             multiprocessors: gpu.multiprocessors,

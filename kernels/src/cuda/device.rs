@@ -87,7 +87,10 @@ impl Operands<'_> {
         assert!(enough(self.x, activations), "x has 2 N C bytes");
         assert!(enough(self.out, activations), "out has 2 N C bytes");
         for (buffer, bytes) in [self.base, Some(self.work)].into_iter().flatten() {
-            assert!(buffer.bytes() >= bytes, "base and work have the bytes of their formats");
+            assert!(
+                buffer.bytes() >= bytes,
+                "base and work have the bytes of their formats"
+            );
         }
         if let Some((buffer, bytes)) = self.message {
             let end = self.message_offset + bytes;
@@ -133,7 +136,9 @@ pub fn probe(ptx: Option<PathBuf>) -> Result<Gpu, CudaError> {
 
 fn open(ptx: Option<PathBuf>) -> Result<Gpu, CudaError> {
     let absent = |error: cudarc::driver::DriverError| {
-        let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
+        let text = error
+            .error_string()
+            .map(|text| text.to_string_lossy().into_owned());
         CudaError::NoDevice(text.unwrap_or_else(|_| format!("{error:?}")))
     };
     let context = CudaContext::new(0).map_err(absent)?;
@@ -197,7 +202,9 @@ impl Gpu {
         let ptx = match &self.ptx {
             None => compiled(source, variant, &self.arch)?,
             Some(folder) => {
-                let path = folder.join(file_name(source, variant)).with_extension("ptx");
+                let path = folder
+                    .join(file_name(source, variant))
+                    .with_extension("ptx");
                 let text = std::fs::read_to_string(&path).map_err(|error| CudaError::Ptx {
                     path: path.display().to_string(),
                     reason: error.to_string(),
@@ -207,7 +214,9 @@ impl Gpu {
         };
         let what = format!("load {}", file_name(source, variant));
         let module = self.context.load_module(ptx).map_err(refused(&what))?;
-        self.modules.borrow_mut().insert((source, variant), module.clone());
+        self.modules
+            .borrow_mut()
+            .insert((source, variant), module.clone());
         Ok(module)
     }
 
@@ -217,8 +226,10 @@ impl Gpu {
     /// A source that does not compile or load.
     pub fn kernel(&self, launch: &Launch, variant: Variant) -> Result<Kernel, CudaError> {
         let module = self.module(launch.source, variant)?;
-        let name = format!("ditplan_{}_{}", launch.entry, variant.suffix());
-        let function = module.load_function(&name).map_err(refused(&format!("find {name}")))?;
+        let name = launch.name(variant);
+        let function = module
+            .load_function(&name)
+            .map_err(refused(&format!("find {name}")))?;
         Ok(Kernel(function))
     }
 
@@ -245,7 +256,9 @@ impl Gpu {
     /// # Errors
     /// A failed copy.
     pub fn write(&self, bytes: &[u8], to: &mut Buffer) -> Result<(), CudaError> {
-        self.stream.memcpy_htod(bytes, &mut to.0).map_err(refused("take bytes"))
+        self.stream
+            .memcpy_htod(bytes, &mut to.0)
+            .map_err(refused("take bytes"))
     }
 
     /// The bytes of a buffer.
@@ -253,7 +266,10 @@ impl Gpu {
     /// # Errors
     /// A failed copy, or an earlier launch that failed.
     pub fn download(&self, from: &Buffer) -> Result<Vec<u8>, CudaError> {
-        let bytes = self.stream.clone_dtoh(&from.0).map_err(refused("give bytes"))?;
+        let bytes = self
+            .stream
+            .clone_dtoh(&from.0)
+            .map_err(refused("give bytes"))?;
         self.finish()?;
         Ok(bytes)
     }
@@ -263,7 +279,9 @@ impl Gpu {
     /// # Errors
     /// A failed copy.
     pub fn copy(&self, from: &Buffer, to: &mut Buffer) -> Result<(), CudaError> {
-        self.stream.memcpy_dtod(&from.0, &mut to.0).map_err(refused("copy"))
+        self.stream
+            .memcpy_dtod(&from.0, &mut to.0)
+            .map_err(refused("copy"))
     }
 
     /// Waits for all that was asked.
@@ -281,7 +299,12 @@ impl Gpu {
     ///
     /// # Panics
     /// If a buffer is smaller than the kernel assumes.
-    pub fn launch(&self, kernel: &Kernel, launch: &Launch, on: Operands<'_>) -> Result<(), CudaError> {
+    pub fn launch(
+        &self,
+        kernel: &Kernel,
+        launch: &Launch,
+        on: Operands<'_>,
+    ) -> Result<(), CudaError> {
         on.check();
         let pointer = |buffer: Option<&Buffer>| match buffer {
             Some(buffer) => buffer.0.device_ptr(&self.stream).0,
@@ -313,7 +336,9 @@ impl Gpu {
         // nothing or tests for it. The buffers outlive the launch: freeing is ordered after it in the
         // same stream. No Rust reference to device memory exists, so writes through `&Buffer` alias none.
         let launched = unsafe { arguments.launch(config) };
-        launched.map(|_| ()).map_err(refused(&format!("launch {}", launch.entry)))
+        launched
+            .map(|_| ())
+            .map_err(refused(&format!("launch {}", launch.entry)))
     }
 
     /// Time from before to after some work, microseconds, by events.
@@ -323,7 +348,9 @@ impl Gpu {
     pub fn time_us(&self, work: impl FnOnce() -> Result<(), CudaError>) -> Result<f64, CudaError> {
         let event = || {
             let flags = Some(CUevent_flags::CU_EVENT_DEFAULT);
-            self.context.new_event(flags).map_err(refused("make an event"))
+            self.context
+                .new_event(flags)
+                .map_err(refused("make an event"))
         };
         let (before, after) = (event()?, event()?);
         before.record(&self.stream).map_err(refused("record"))?;

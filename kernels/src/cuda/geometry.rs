@@ -2,7 +2,8 @@
 //!
 //! The constants are those of `kernels/cuda/*.cu`; a test holds them to the sources.
 
-use super::source::Source;
+use super::low_rank;
+use super::source::{Source, Variant};
 use crate::compressor::Compressor;
 use crate::wire::Shape;
 
@@ -33,6 +34,8 @@ pub struct Launch {
     pub source: Source,
     /// The entry point, without `ditplan_` and the variant.
     pub entry: &'static str,
+    /// Whether it has variants by activation and base.
+    pub varies: bool,
     /// Blocks in x and y.
     pub grid: [usize; 2],
     /// Threads of a block: whole warps.
@@ -43,6 +46,18 @@ pub struct Launch {
     pub option: usize,
     /// The parameter `stage`.
     pub stage: usize,
+}
+
+impl Launch {
+    /// The entry point's whole name.
+    #[must_use]
+    pub fn name(&self, variant: Variant) -> String {
+        if self.varies {
+            format!("ditplan_{}_{}", self.entry, variant.suffix())
+        } else {
+            format!("ditplan_{}", self.entry)
+        }
+    }
 }
 
 /// A shape on a GPU.
@@ -68,10 +83,11 @@ impl Geometry {
     }
 
     /// A launch over tiles of `rows` rows.
-    fn tiles(self, source: Source, entry: &'static str, rows: usize) -> Launch {
+    pub(super) fn tiles(self, source: Source, entry: &'static str, rows: usize) -> Launch {
         Launch {
             source,
             entry,
+            varies: true,
             grid: [self.channel_tiles(), self.rows().div_ceil(rows)],
             threads: TILE_THREADS,
             shared_bytes: 0,
@@ -108,13 +124,20 @@ impl Geometry {
     }
 
     /// The launches of an encode.
+    ///
+    /// # Panics
+    /// For low rank above 64.
     #[must_use]
     pub fn encode(self, compressor: Compressor) -> Vec<Launch> {
         let sign = |entry, rows| self.tiles(Source::Sign, entry, rows);
         let integer = |entry| self.tiles(Source::Integer, entry, INTEGER_ROWS);
         match compressor {
-            Compressor::OneBit => vec![self.sums("1bit_encode_1"), sign("1bit_encode_2", SIGN_ROWS)],
-            Compressor::TwoBit => vec![self.sums("2bit_encode_1"), sign("2bit_encode_2", CODE_ROWS)],
+            Compressor::OneBit => {
+                vec![self.sums("1bit_encode_1"), sign("1bit_encode_2", SIGN_ROWS)]
+            }
+            Compressor::TwoBit => {
+                vec![self.sums("2bit_encode_1"), sign("2bit_encode_2", CODE_ROWS)]
+            }
             Compressor::TwoBitFitted => vec![
                 self.sums("2bit_encode_1"),
                 self.sums("2bit_fitted_encode_2"),
@@ -132,8 +155,8 @@ impl Geometry {
                     ..launch
                 }]
             }
-            Compressor::LowRank(_) | Compressor::LowRankInt4(_) => {
-                unimplemented!()
+            Compressor::LowRank(r) | Compressor::LowRankInt4(r) => {
+                low_rank::encode(self, r, compressor)
             }
         }
     }
@@ -154,8 +177,8 @@ impl Geometry {
                 option: usize::from(m),
                 ..self.by_rows(Source::Sparse, "sparse_decode_1", SPARSE_ROWS)
             }],
-            Compressor::LowRank(_) | Compressor::LowRankInt4(_) => {
-                unimplemented!()
+            Compressor::LowRank(r) | Compressor::LowRankInt4(r) => {
+                vec![low_rank::decode(self, r, compressor)]
             }
         }
     }
@@ -171,7 +194,10 @@ impl Geometry {
     pub fn work_bytes(self, compressor: Compressor) -> usize {
         match compressor {
             Compressor::OneBit | Compressor::TwoBit | Compressor::TwoBitFitted => self.sign_work(),
-            _ => 16,
+            Compressor::LowRank(r) | Compressor::LowRankInt4(r) => {
+                low_rank::work_bytes(self.shape, r)
+            }
+            Compressor::Int8 | Compressor::Int4 | Compressor::Fp8 | Compressor::Sparse(_) => 16,
         }
     }
 

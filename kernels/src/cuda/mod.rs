@@ -18,6 +18,7 @@ mod codec;
 mod device;
 mod error;
 mod geometry;
+mod low_rank;
 mod samples;
 mod source;
 mod sweep;
@@ -33,5 +34,5 @@ pub use source::{Source, Variant};
 pub use sweep::{Sweep, sweep};
 pub use table::{Direction, Measured, UnreadableTable, ratios, read, write};
 
-
-
+#[cfg(test)]
+mod tests;

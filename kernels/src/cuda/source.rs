@@ -80,15 +80,19 @@ pub struct Variant {
 impl Variant {
     /// Every variant.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Half::F16, Half::Bf16].into_iter().flat_map(|activation| {
-            BaseFormat::ALL.map(|base| Self { activation, base })
-        })
+        [Half::F16, Half::Bf16]
+            .into_iter()
+            .flat_map(|activation| BaseFormat::ALL.map(|base| Self { activation, base }))
     }
 
     /// As names of entry points end: `f16_int8`.
     #[must_use]
     pub fn suffix(self) -> String {
-        format!("{}_{}", activation_name(self.activation), base_name(self.base))
+        format!(
+            "{}_{}",
+            activation_name(self.activation),
+            base_name(self.base)
+        )
     }
 
     /// What the source is compiled with to have this variant only.

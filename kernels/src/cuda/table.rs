@@ -6,8 +6,6 @@
 //! ```
 //! The first seven columns are the key. `kernel` is `ditplan` for ours and `original` for another's.
 
-use std::fmt::Write as _;
-
 use thiserror::Error;
 
 /// The columns.
@@ -79,7 +77,7 @@ pub struct UnreadableTable {
 
 impl Measured {
     /// What two lines have in common that measure the same.
-    fn key(&self) -> (&str, Direction, &str, &str, usize, usize) {
+    pub(super) fn key(&self) -> (&str, Direction, &str, &str, usize, usize) {
         let Self {
             compressor,
             direction,
@@ -104,10 +102,12 @@ impl Measured {
         self.gb_per_s() / self.copy_gb_per_s
     }
 
-    fn line(&self) -> String {
+    /// The line with its end.
+    #[must_use]
+    pub fn line(&self) -> String {
         // A name with a comma would be quoted; none has one.
         format!(
-            "{},{},{},{},{},{},{},{},{:.3},{},{:.3},{:.3},{:.1},{:.4}",
+            "{},{},{},{},{},{},{},{},{:.3},{},{:.3},{:.3},{:.1},{:.4}\n",
             self.compressor,
             self.direction.name(),
             self.kernel,
@@ -163,10 +163,10 @@ impl Measured {
 /// The text of a table.
 #[must_use]
 pub fn write(lines: &[Measured]) -> String {
-    lines.iter().fold(format!("{HEADER}\n"), |mut text, line| {
-        let _ = writeln!(text, "{}", line.line());
-        text
-    })
+    let lines = lines.iter().map(Measured::line);
+    std::iter::once(format!("{HEADER}\n"))
+        .chain(lines)
+        .collect()
 }
 
 /// The lines of a table's text.

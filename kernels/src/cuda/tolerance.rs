@@ -41,7 +41,10 @@ pub(super) fn compare(
     let near = match compressor {
         Compressor::OneBit => signs(shape, residual, expected, got, 1, None),
         Compressor::TwoBit => {
-            let levels = Span { least: 1.0, most: 1.0 };
+            let levels = Span {
+                least: 1.0,
+                most: 1.0,
+            };
             signs(shape, residual, expected, got, 2, Some(levels))
         }
         Compressor::TwoBitFitted => fitted(shape, residual, expected, got),
@@ -52,7 +55,9 @@ pub(super) fn compare(
             let at = expected.iter().zip(got).position(|(a, b)| a != b);
             let at = at.unwrap_or(0);
             let (e, g) = (expected[at], got[at]);
-            Err(format!("the message differs first at byte {at}: {g:02x}, not {e:02x}"))
+            Err(format!(
+                "the message differs first at byte {at}: {g:02x}, not {e:02x}"
+            ))
         }
     };
     near.map(|()| Agreement::Near)
@@ -106,7 +111,10 @@ fn signs(
 ) -> Result<(), String> {
     let (rows, channels) = (shape.rows(), shape.channels());
     let width = (channels * bits).div_ceil(8);
-    let (scales, got_scales) = (bits_of(&expected[rows * width..]), bits_of(&got[rows * width..]));
+    let (scales, got_scales) = (
+        bits_of(&expected[rows * width..]),
+        bits_of(&got[rows * width..]),
+    );
     for (n, (&a, &b)) in scales.iter().zip(&got_scales).enumerate() {
         if a.abs_diff(b) > 1 {
             let (name, n) = if n < rows { ("u", n) } else { ("v", n - rows) };
@@ -151,13 +159,27 @@ fn low_rank(
     expected: &[u8],
     got: &[u8],
 ) -> Result<(), String> {
-    let decoded = |message: &[u8]| compressor.decode(message, shape).map_err(|error| error.to_string());
+    let decoded = |message: &[u8]| {
+        compressor
+            .decode(message, shape)
+            .map_err(|error| error.to_string())
+    };
     let (a, b) = (decoded(expected)?, decoded(got)?);
-    let norm = residual.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+    let norm = residual
+        .iter()
+        .map(|&value| f64::from(value).powi(2))
+        .sum::<f64>()
+        .sqrt();
     let pairs = a.iter().zip(&b);
-    let distance = pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>().sqrt();
+    let distance = pairs
+        .map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2))
+        .sum::<f64>()
+        .sqrt();
     if distance <= LOW_RANK * norm {
         return Ok(());
     }
-    Err(format!("the reconstruction is {:.2e} of the residual's norm away", distance / norm))
+    Err(format!(
+        "the reconstruction is {:.2e} of the residual's norm away",
+        distance / norm
+    ))
 }
