@@ -473,7 +473,7 @@ BODY(fitted_codes, (codes<X, B, WIDE, true>))
 BODY(fitted_decode, (apply<X, B, WIDE, 2, true, false>))
 
 DITPLAN_ENTRIES(1bit_encode_1, one_bit_sums, THREADS, 2)
-DITPLAN_ENTRIES(1bit_encode_2, one_bit_codes, THREADS, 3)
+DITPLAN_ENTRIES(1bit_encode_2, one_bit_codes, THREADS, 2)
 DITPLAN_ENTRIES(1bit_decode_1, one_bit_decode, THREADS, 3)
 DITPLAN_ENTRIES(2bit_encode_1, two_bit_sums, THREADS, 2)
 DITPLAN_ENTRIES(2bit_encode_2, two_bit_codes, THREADS, 3)
