@@ -260,7 +260,10 @@ fn what_is_typed_wrong_exits_with_2() {
 #[cfg(not(feature = "cuda"))]
 #[test]
 fn without_the_gpus_compressors_cuda_says_how_to_build_them() {
-    for command in [&["cuda", "check"][..], &["cuda", "sweep", "--out", "no-such"]] {
+    for command in [
+        &["cuda", "check"][..],
+        &["cuda", "sweep", "--out", "no-such"],
+    ] {
         says(&complaint(command), &["--features cuda"]);
     }
 }
