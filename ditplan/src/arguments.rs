@@ -8,6 +8,7 @@ use topologies::Bandwidth;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::cuda::CudaArguments;
 use super::replayed::ReplayArguments;
 use super::report::ReportArguments;
 use super::serve::ServeArguments;
@@ -42,6 +43,8 @@ pub(super) enum Command {
     Replay(ReplayArguments),
     /// Inspect, check, slice and convert recorded activations
     Trace(TraceArguments),
+    /// Check and time the compressors on the GPU found
+    Cuda(CudaArguments),
     /// List the known models
     Models(Format),
     /// List the preset machines

@@ -12,6 +12,7 @@ mod arguments;
 mod asked;
 mod choice;
 mod contract;
+mod cuda;
 mod figure;
 mod listing;
 mod quality;
@@ -58,6 +59,7 @@ fn answer(arguments: &Arguments) -> Result<String> {
         Command::Validate(wanted) => validated::answer(wanted),
         Command::Replay(typed) => replayed::answer(typed),
         Command::Trace(wanted) => trace::answer(wanted),
+        Command::Cuda(wanted) => cuda::answer(wanted),
         Command::Models(format) => Ok(listing::models(*format)),
         Command::Machines(format) => Ok(listing::machines(*format)),
         Command::Gpus(format) => Ok(listing::gpus(*format)),
