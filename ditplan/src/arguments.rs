@@ -8,10 +8,12 @@ use topologies::Bandwidth;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::compared::CompareArguments;
 use super::cuda::CudaArguments;
 use super::replayed::ReplayArguments;
 use super::report::ReportArguments;
 use super::serve::ServeArguments;
+use super::shell::{CompletionsArguments, ManArguments};
 use super::swept::SweepArguments;
 use super::trace::TraceArguments;
 
@@ -35,6 +37,8 @@ pub(super) enum Command {
     Sweep(SweepArguments),
     /// Compare predictions with measured kernels, collectives and published runs
     Validate(ValidateArguments),
+    /// Put two plans or two machines side by side, and say what would turn the tables
+    Compare(CompareArguments),
     /// Write the answer of any command as one page that opens from disk
     Report(ReportArguments),
     /// Show reports and ask questions in a browser on this machine
@@ -51,6 +55,10 @@ pub(super) enum Command {
     Machines(Format),
     /// List the known GPUs
     Gpus(Format),
+    /// Print completions for a shell
+    Completions(CompletionsArguments),
+    /// Print the manual page
+    Man(ManArguments),
 }
 
 /// The question of `plan`.
@@ -125,7 +133,7 @@ pub(super) struct ValidateArguments {
 }
 
 /// What `plan` and `simulate` ask about.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct QuestionArguments {
     /// The model (`ditplan models` lists them)
     #[arg(long, default_value = "FLUX.1-dev")]

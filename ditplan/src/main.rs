@@ -11,6 +11,7 @@
 mod arguments;
 mod asked;
 mod choice;
+mod compared;
 mod contract;
 mod cuda;
 mod figure;
@@ -21,6 +22,7 @@ mod report;
 #[cfg(test)]
 mod sample;
 mod serve;
+mod shell;
 mod simulated;
 mod swept;
 mod text;
@@ -53,6 +55,7 @@ fn answer(arguments: &Arguments) -> Result<String> {
     match &arguments.command {
         Command::Plan(wanted) => choice::answer(wanted),
         Command::Simulate(wanted) => simulated::answer(wanted),
+        Command::Compare(wanted) => compared::answer(wanted),
         Command::Sweep(wanted) => swept::answer(wanted),
         Command::Report(wanted) => report::answer(wanted),
         Command::Serve(wanted) => serve::answer(wanted),
@@ -63,6 +66,8 @@ fn answer(arguments: &Arguments) -> Result<String> {
         Command::Models(format) => Ok(listing::models(*format)),
         Command::Machines(format) => Ok(listing::machines(*format)),
         Command::Gpus(format) => Ok(listing::gpus(*format)),
+        Command::Completions(wanted) => Ok(shell::completions(wanted)),
+        Command::Man(wanted) => shell::man(wanted),
     }
 }
 

@@ -24,14 +24,23 @@ cuda=$PWD/$cuda
 
 compile() {
     mkdir -p build
+    local arch jobs=()
     for arch in 80 89 90; do
-        for source in *.cu; do
-            name=build/${source%.cu}_sm_$arch
-            cat common.cuh "$source" > "$name.cu"
-            "$cuda/bin/nvcc" -ptx -arch=compute_$arch -Werror all-warnings -o "$name.ptx" "$name.cu"
-            "$cuda/bin/ptxas" -v -arch=sm_$arch -o "$name.cubin" "$name.ptx" > "$name.log" 2>&1 ||
-                { cat "$name.log"; exit 1; }
-            python3 - "$name.log" "$source" "sm_$arch" <<'PYTHON'
+        compile_for "$arch" &
+        jobs+=($!)
+    done
+    for job in "${jobs[@]}"; do wait "$job"; done
+}
+
+compile_for() {
+    local arch=$1 source name
+    for source in *.cu; do
+        name=build/${source%.cu}_sm_$arch
+        cat common.cuh "$source" > "$name.cu"
+        "$cuda/bin/nvcc" -ptx -arch=compute_$arch -Werror all-warnings -o "$name.ptx" "$name.cu"
+        "$cuda/bin/ptxas" -v -arch=sm_$arch -o "$name.cubin" "$name.ptx" > "$name.log" 2>&1 ||
+            { cat "$name.log"; exit 1; }
+        python3 - "$name.log" "$source" "sm_$arch" <<'PYTHON'
 import re, sys
 
 log, source, arch = open(sys.argv[1]).read(), sys.argv[2], sys.argv[3]
@@ -43,7 +52,6 @@ print(f"{source:12} {arch}: {len(names):3} kernels, {min(registers)} to {max(reg
 if bad or len(names) != len(registers) or len(names) != len(stacks):
     sys.exit("spilled registers or a stack: " + " ".join(bad))
 PYTHON
-        done
     done
 }
 

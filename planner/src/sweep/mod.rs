@@ -7,6 +7,7 @@
 //! number of threads; so a sweep that stopped goes on behind its last row.
 
 pub mod axis;
+mod compare;
 pub mod field;
 mod tornado;
 
@@ -15,6 +16,7 @@ use sim::plan::Plan;
 
 use crate::search::{self, Candidate, PlanningError, Question};
 pub use axis::{Axis, AxisError};
+pub use compare::{Comparison, Side, Turn, compare};
 pub use field::{Field, Value};
 pub use tornado::{Swing, tornado};
 
