@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `compare` | two plans or machines side by side; completions, manual |
 //! | `folding` | a folded simulation is the full one |
 //! | `listings` | models, machines and GPUs, for people and as JSON |
 //! | `pages` | reports and the local server |
@@ -16,6 +17,7 @@
 //! | `streams` | closed pipes, colours, backtraces |
 //! | `sweep` | what-if: landmarks, kills and resumption, pictures |
 
+mod compare;
 mod folding;
 mod listings;
 mod pages;

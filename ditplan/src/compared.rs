@@ -112,7 +112,7 @@ fn report(title: &str, names: [&String; 2], found: &Comparison) -> String {
     if !found.never.is_empty() {
         let fields: Vec<String> = found.never.iter().map(ToString::to_string).collect();
         notes.push(format!(
-            "no change of {} up to 64-fold would make {slower} as fast",
+            "no change of {} up to 16-fold would make {slower} as fast",
             fields.join(", ")
         ));
     }

@@ -12,7 +12,7 @@ use super::field::{Field, Value};
 use crate::search::{self, PlanningError, Question};
 
 /// Factors beyond this are no answer.
-const FARTHEST: f64 = 64.0;
+const FARTHEST: f64 = 16.0;
 
 /// One of the two: a question, and the plan for it.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub struct Comparison {
     pub slower: usize,
     /// One change at a time that would make the slower as fast.
     pub turns: Vec<Turn>,
-    /// Inputs of which no change up to 64-fold would.
+    /// Inputs of which no change up to 16-fold would.
     pub never: Vec<Field>,
 }
 
