@@ -69,6 +69,12 @@ pub(super) fn compose(
     })
 }
 
+/// One plan, its steady steps folded.
+pub(super) fn candidate(bench: &Bench<'_>, plan: &Plan) -> Result<Candidate, PlanningError> {
+    let simulation = bench.simulate(plan, Detail::Folded)?;
+    Ok(bench.candidate(&bench.bounded_plan(plan)?, &simulation))
+}
+
 /// One plan in full.
 pub(super) fn evaluation(bench: &Bench<'_>, plan: &Plan) -> Result<Evaluation, PlanningError> {
     let simulation = bench.simulate(plan, Detail::Full)?;
