@@ -8,6 +8,7 @@ use topologies::Bandwidth;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::capacity::CapacityArguments;
 use super::replayed::ReplayArguments;
 use super::trace::TraceArguments;
 
@@ -31,6 +32,8 @@ pub(super) enum Command {
     Validate(ValidateArguments),
     /// Run the compressors over a recorded trace: rate and error of every layer and step
     Replay(ReplayArguments),
+    /// Find the fewest GPUs (or dollars) that serve a rate of requests in time
+    Capacity(CapacityArguments),
     /// Inspect, check, slice and convert recorded activations
     Trace(TraceArguments),
     /// List the known models

@@ -10,6 +10,7 @@
 
 mod arguments;
 mod asked;
+mod capacity;
 mod choice;
 mod contract;
 mod figure;
@@ -51,6 +52,7 @@ fn answer(arguments: &Arguments) -> Result<String> {
         Command::Simulate(wanted) => simulated::answer(wanted),
         Command::Validate(wanted) => validated::answer(wanted),
         Command::Replay(typed) => replayed::answer(typed),
+        Command::Capacity(typed) => capacity::answer(typed),
         Command::Trace(wanted) => trace::answer(wanted),
         Command::Models(format) => Ok(listing::models(*format)),
         Command::Machines(format) => Ok(listing::machines(*format)),
