@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `capacity` | fleets that serve a rate of requests in time |
 //! | `folding` | a folded simulation is the full one |
 //! | `listings` | models, machines and GPUs, for people and as JSON |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
@@ -14,6 +15,7 @@
 //! | `wrong_input` | every mistake is one sentence on standard error and exit code 2 |
 //! | `streams` | closed pipes, colours, backtraces |
 
+mod capacity;
 mod folding;
 mod listings;
 mod plan_json;

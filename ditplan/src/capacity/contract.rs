@@ -90,6 +90,7 @@ fn alternative(answer: &Answer, one: &Alternative) -> Value {
     json!({
         "gpus_per_replica": offer.gpus,
         "plan": offer.plan.to_string(),
+        "batch": offer.batch,
         "machine": answer.question.markets[offer.market].machine().name,
         "fleet": fleet,
         "reason": reason,
@@ -122,20 +123,21 @@ fn pool(answer: &Answer, pool: &PoolChoice) -> Value {
             "shape": answer.question.shapes[*shape].name,
             "service_s": times.collect::<Vec<_>>(),
             "slow_factor": offer.slow[*shape],
+            "launch": offer.launch[*shape].as_ref().map(|launch| json!({
+                "engine": launch.engine.to_string(),
+                "command": launch.command.as_ref().ok(),
+                "reason": launch.command.as_ref().err(),
+            })),
         })
     });
     json!({
         "machine": answer.question.markets[offer.market].machine().name,
         "gpus_per_replica": offer.gpus,
         "plan": offer.plan.to_string(),
+        "batch": offer.batch,
         "replicas": pool.replicas,
         "spares": pool.spares,
         "services": services.collect::<Value>(),
-        "launch": {
-            "engine": offer.launch.engine.to_string(),
-            "command": offer.launch.command.as_ref().ok(),
-            "reason": offer.launch.command.as_ref().err(),
-        },
     })
 }
 

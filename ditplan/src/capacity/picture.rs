@@ -156,6 +156,7 @@ impl Load {
             .configure_mesh()
             .x_desc(unit)
             .y_desc("waiting")
+            .y_label_formatter(&|count| format!("{count:.0}"))
             .light_line_style(WHITE)
             .label_style(("sans-serif", 13))
             .draw()?;

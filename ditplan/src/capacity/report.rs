@@ -1,7 +1,5 @@
 //! The answer for people: the fleet, how it does, what else was looked at, and why.
 
-use std::collections::BTreeSet;
-
 use planner::capacity::{Alternative, Answer, Judged, Objective, PoolChoice, Verdict};
 use sim::serving::statistics::Estimate;
 use sim::serving::{Pattern, Routing};
@@ -141,9 +139,12 @@ fn name(answer: &Answer, offer: usize) -> String {
         1 => "one GPU".to_owned(),
         _ => offer.plan.to_string(),
     };
-    let plan = plan.split(" warmup").next().unwrap_or_default();
+    let mut plan = plan.split(" warmup").next().unwrap_or_default().to_owned();
+    if offer.batch > 1 {
+        plan.push_str(&format!(" x{}", offer.batch));
+    }
     match answer.question.markets.len() {
-        1 => plan.to_owned(),
+        1 => plan,
         _ => format!(
             "{plan} on {}",
             answer.question.markets[offer.market].machine().name
@@ -307,12 +308,9 @@ fn remark(answer: &Answer, one: &Alternative) -> String {
     match &one.at_choice {
         None => "chosen".to_owned(),
         Some(Ok(found)) => {
-            format!(
-                "as many {budget} as the choice: {} s",
-                figure(answer, found)
-            )
+            format!("for the choice's {budget}: {} s", figure(answer, found))
         }
-        Some(Err(reason)) => format!("as many {budget} as the choice: {reason}"),
+        Some(Err(reason)) => format!("for the choice's {budget}: {reason}"),
     }
 }
 
@@ -339,23 +337,23 @@ fn one_fewer(answer: &Answer) -> String {
 
 /// How replicas are launched; one line for each engine that cannot.
 fn launches(answer: &Answer) -> String {
-    let mut seen = BTreeSet::new();
     let mut lines = String::new();
     for pool in &answer.choice.fleet.pools {
-        if !seen.insert(pool.offer) {
+        // The plan of a pool is the same for all its shapes: one command shows it.
+        let (offer, shape) = (&answer.offers[pool.offer], pool.shapes[0]);
+        let Some(launch) = &offer.launch[shape] else {
             continue;
-        }
-        let offer = &answer.offers[pool.offer];
-        let engine = offer.launch.engine;
-        let shape = &answer.question.shapes[pool.shapes[0]];
-        match &offer.launch.command {
+        };
+        let (engine, plan) = (launch.engine, plan(answer, pool));
+        match &launch.command {
             Ok(command) => lines.push_str(&format!(
-                "# {} for {} ({engine}), one request; keep it loaded behind a queue to serve\n{command}\n",
-                plan(answer, pool),
-                shape.name
+                "# {plan} ({engine}), one request of {}; to serve, keep it loaded behind the queue\n{command}\n",
+                answer.question.shapes[shape].name
             )),
             Err(reason) => lines.push_str(&wrapped(
-                &format!("  {engine} cannot run {}: {reason}. --exact and --engine change what is considered.", plan(answer, pool)),
+                &format!(
+                    "  {engine} cannot run {plan}: {reason}. --exact and --engine change what is considered."
+                ),
                 2,
             )),
         }

@@ -1,6 +1,6 @@
 //! What a replica can be: a plan on some of a machine's GPUs, with its service time of every shape.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use indicatif::ProgressBar;
 use rayon::prelude::*;
@@ -24,8 +24,10 @@ pub struct Offer {
     pub service: Vec<Vec<SimDuration>>,
     /// Upper end of the 90 % interval of a service time over the time itself, by shape.
     pub slow: Vec<f64>,
-    /// How it is launched for the first shape that it serves.
-    pub launch: Launch,
+    /// How it is launched, by shape; none where it cannot serve the shape.
+    pub launch: Vec<Option<Launch>>,
+    /// Requests that it serves together at most.
+    pub batch: usize,
 }
 
 impl Offer {
@@ -35,12 +37,28 @@ impl Offer {
         shapes.iter().all(|shape| !self.service[*shape].is_empty())
     }
 
+    /// The same with every limit of batches that is a power of two, and its own: larger ones carry more, and
+    /// make requests late.
+    fn batched(&self) -> Vec<Self> {
+        let limits = (0..31).map(|power| 1_usize << power);
+        let limits = limits.take_while(|limit| *limit < self.batch);
+        let limited = |batch: usize| {
+            let first = |times: &Vec<SimDuration>| times.iter().take(batch).copied().collect();
+            Self {
+                service: self.service.iter().map(first).collect(),
+                batch,
+                ..self.clone()
+            }
+        };
+        limits.chain([self.batch]).map(limited).collect()
+    }
+
     /// Whether another offer is as good for these shapes, and better or listed first.
     fn dominated(&self, by: &Self, shapes: &[usize]) -> bool {
         by.serves(shapes)
             && shapes.iter().all(|shape| {
                 let (own, other) = (&self.service[*shape], &by.service[*shape]);
-                other.len() >= own.len() && own.iter().zip(other).all(|(own, other)| other <= own)
+                other.len() == own.len() && own.iter().zip(other).all(|(own, other)| other <= own)
             })
     }
 }
@@ -87,16 +105,12 @@ impl Menu {
             missing: Vec::new(),
             provenance: Vec::new(),
         };
-        let mut plans: BTreeMap<(usize, u32, Plan), Launch> = BTreeMap::new();
+        let mut plans: BTreeSet<(usize, u32, Plan)> = BTreeSet::new();
         for (&(market, size, shape), found) in asked.iter().zip(&found) {
             match found {
                 // A plan that leaves GPUs idle is the offer of a smaller size.
                 Ok(answer) if answer.choice.plan.ranks() == size && answer.choice.fits => {
-                    let choice = &answer.choice;
-                    let launch = choice.launch.clone();
-                    plans
-                        .entry((market, size, choice.plan.clone()))
-                        .or_insert(launch);
+                    plans.insert((market, size, answer.choice.plan.clone()));
                 }
                 Ok(answer) => {
                     let best = answer.choice.plan.strategy();
@@ -118,12 +132,13 @@ impl Menu {
         progress.set_position(0);
         progress.set_message("timing batches");
         let plans: Vec<_> = plans.into_iter().collect();
-        let priced = plans.into_par_iter().map(|((market, gpus, plan), launch)| {
-            let offer = priced(question, market, gpus, plan, launch);
+        let priced = plans.into_par_iter().map(|(market, gpus, plan)| {
+            let offer = priced(question, market, gpus, plan);
             progress.inc(1);
             offer
         });
-        menu.offers = priced.collect();
+        let priced: Vec<Offer> = priced.collect();
+        menu.offers = priced.iter().flat_map(Offer::batched).collect();
         for (shape, one) in question.shapes.iter().enumerate() {
             if !menu.offers.iter().any(|offer| offer.serves(&[shape])) {
                 let last = menu.missing.iter().rev().find(|missing| missing.2 == shape);
@@ -143,7 +158,7 @@ impl Menu {
         let beaten = |index: usize| {
             able.iter().any(|&other| {
                 let (one, by) = (&self.offers[index], &self.offers[other]);
-                let same = (one.market, one.gpus) == (by.market, by.gpus);
+                let same = (one.market, one.gpus, one.batch) == (by.market, by.gpus, by.batch);
                 let tie = by.dominated(one, shapes);
                 same && other != index && one.dominated(by, shapes) && (!tie || other < index)
             })
@@ -156,36 +171,42 @@ impl Menu {
 }
 
 /// A plan with its service times of every shape and batch that it can serve.
-fn priced(question: &Question, market: usize, gpus: u32, plan: Plan, launch: Launch) -> Offer {
-    let mut service = Vec::new();
-    let mut slow = Vec::new();
+fn priced(question: &Question, market: usize, gpus: u32, plan: Plan) -> Offer {
+    let mut offer = Offer {
+        market,
+        gpus,
+        plan,
+        service: Vec::new(),
+        slow: Vec::new(),
+        launch: Vec::new(),
+        batch: 1,
+    };
     for of_shape in &question.markets[market].questions {
         let mut times = Vec::new();
         let mut factor = 1.0;
+        let mut launch = None;
         for batch in 1..=question.rules.batch {
             let mut one = of_shape.clone();
             one.gpus = gpus;
             one.request.batch = batch;
-            match search::candidate(&one, &plan) {
+            match search::candidate(&one, &offer.plan) {
                 Ok(found) if found.fits => {
-                    factor = found.hi.as_secs_f64() / found.latency.as_secs_f64();
+                    if batch == 1 {
+                        factor = found.hi.as_secs_f64() / found.latency.as_secs_f64();
+                        launch = Some(found.launch);
+                    }
                     times.push(found.latency);
                 }
                 // What does not fit, or is not legal, ends the batches.
                 Ok(_) | Err(_) => break,
             }
         }
-        service.push(times);
-        slow.push(factor);
+        offer.batch = offer.batch.max(times.len());
+        offer.service.push(times);
+        offer.slow.push(factor);
+        offer.launch.push(launch);
     }
-    Offer {
-        market,
-        gpus,
-        plan,
-        service,
-        slow,
-        launch,
-    }
+    offer
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use rand_distr::{Distribution, Exp1};
+use rand_distr::{Distribution, Exp1, StandardUniform};
 use rand_pcg::Pcg64;
 use topologies::{SimDuration, SimTime};
 
@@ -106,11 +106,40 @@ impl<'a> Simulation<'a> {
             batches: 0,
         };
         if let Some(failures) = pool.failures() {
-            for index in 0..simulation.replicas.len() {
-                simulation.set_failure(index, failures);
-            }
+            simulation.begin_failures(failures);
         }
         simulation
+    }
+
+    /// Failures are under way when the run starts: each replica is up with the probability that it has in
+    /// the long run, and exponential times have no memory.
+    fn begin_failures(&mut self, failures: Failures) {
+        let all = self.replicas.len();
+        let mut up = Vec::with_capacity(all);
+        for replica in 0..all {
+            let life = &mut self.replicas[replica].life;
+            let chance: f64 = StandardUniform.sample(life);
+            if chance < failures.availability() {
+                self.set_failure(replica, failures);
+                up.push(replica);
+            } else {
+                let life: f64 = Exp1.sample(life);
+                self.replicas[replica].state = State::Failed;
+                let back = self.now + failures.mttr.scaled(life);
+                self.set(back, Event::Repair { replica });
+            }
+        }
+        let active = up.len().min(self.pool.replicas() as usize);
+        let (serving, spare) = up.split_at(active);
+        for &replica in serving {
+            self.replicas[replica].state = State::Free;
+        }
+        for &replica in spare {
+            self.replicas[replica].state = State::Spare;
+        }
+        self.free = serving.iter().copied().collect();
+        self.spare = spare.iter().copied().collect();
+        self.serving = u32::try_from(active).expect("fewer than the pool has");
     }
 
     fn set(&mut self, at: SimTime, event: Event) {
