@@ -83,7 +83,7 @@ fn question(answer: &Answer) -> Value {
 fn alternative(answer: &Answer, one: &Alternative) -> Value {
     let (fleet, reason) = match &one.verdict {
         Verdict::Keeps(found) => (Some(judged(answer, found)), None),
-        Verdict::Fails(reason) => (None, Some(reason)),
+        Verdict::Impossible(reason) | Verdict::Fails(reason) => (None, Some(reason)),
     };
     let at_choice = one.at_choice.as_ref();
     let offer = &answer.offers[one.offer];

@@ -290,7 +290,7 @@ fn alternatives(answer: &Answer) -> String {
                     remark(answer, one),
                 ]);
             }
-            Verdict::Fails(reason) => {
+            Verdict::Impossible(reason) | Verdict::Fails(reason) => {
                 let dash = || "-".to_owned();
                 table.add_row([name, dash(), dash(), dash(), reason.clone()]);
             }

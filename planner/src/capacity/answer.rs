@@ -8,8 +8,8 @@ use super::choose::{Uniform, missed};
 use super::measure::{Bench, Measured, streams};
 use super::partition::Mixed;
 use super::{
-    Alternative, Answer, CapacityError, CurvePoint, Fleet, Judged, Objective, QueuePoint, Verdict,
-    seconds,
+    Alternative, Answer, CapacityError, CurvePoint, Fleet, Judged, Objective, QueuePoint, Tried,
+    Verdict, seconds,
 };
 
 /// Points of the curve of latencies against the rate.
@@ -70,7 +70,9 @@ fn no_fleet(bench: &Bench<'_>, uniform: &Uniform) -> CapacityError {
         .by_offer
         .iter()
         .filter_map(|(offer, verdict)| match verdict {
-            Verdict::Fails(reason) => Some(format!("{}: {reason}", bench.name(*offer))),
+            Verdict::Fails(reason) | Verdict::Impossible(reason) => {
+                Some(format!("{}: {reason}", bench.name(*offer)))
+            }
             Verdict::Keeps(_) => None,
         });
     let mut reasons: Vec<String> = reasons.take(4).collect();
@@ -155,10 +157,7 @@ fn curve(
 }
 
 /// The choice with one replica fewer in a pool, for every pool that has another.
-fn one_fewer(
-    bench: &Bench<'_>,
-    choice: &Judged,
-) -> Result<Vec<(usize, Result<Judged, String>)>, CapacityError> {
+fn one_fewer(bench: &Bench<'_>, choice: &Judged) -> Result<Vec<(usize, Tried)>, CapacityError> {
     let mut all = Vec::new();
     for place in 0..choice.fleet.pools.len() {
         let mut fleet = choice.fleet.clone();
@@ -173,10 +172,7 @@ fn one_fewer(
 }
 
 /// A fleet's figures, or the proof that it is overloaded.
-fn judged_or_overloaded(
-    bench: &Bench<'_>,
-    fleet: Fleet,
-) -> Result<Result<Judged, String>, CapacityError> {
+fn judged_or_overloaded(bench: &Bench<'_>, fleet: Fleet) -> Result<Tried, CapacityError> {
     for pool in &fleet.pools {
         if pool.replicas == 0 || pool.replicas < bench.fewest(pool.offer, &pool.shapes) {
             let load = bench.load(pool.offer, &pool.shapes);
@@ -198,7 +194,7 @@ fn alternatives(
     let budget = bench.fleet_cost(&choice.fleet);
     let all = uniform.by_offer.into_iter().map(|(offer, verdict)| {
         let own = matches!(&verdict, Verdict::Keeps(judged) if judged.fleet == choice.fleet);
-        let proved = matches!(&verdict, Verdict::Fails(reason) if reason.contains("any number"));
+        let proved = matches!(verdict, Verdict::Impossible(_));
         let at_choice = if own || proved {
             None
         } else {

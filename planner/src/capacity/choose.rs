@@ -16,7 +16,7 @@ impl Uniform {
     pub fn best(&self) -> Option<&Judged> {
         match self.by_offer.first()? {
             (_, Verdict::Keeps(judged)) => Some(judged),
-            (_, Verdict::Fails(_)) => None,
+            (_, Verdict::Impossible(_) | Verdict::Fails(_)) => None,
         }
     }
 }
@@ -42,7 +42,7 @@ pub(super) fn uniform(bench: &Bench<'_>, progress: &ProgressBar) -> Result<Unifo
             let tie = judged.measured.latency[2].value;
             (bench.fleet_cost(&judged.fleet), tie)
         }
-        Verdict::Fails(_) => (f64::INFINITY, f64::INFINITY),
+        Verdict::Impossible(_) | Verdict::Fails(_) => (f64::INFINITY, f64::INFINITY),
     };
     by_offer.sort_by(|a, b| {
         let (one, other) = (rank(&a.1), rank(&b.1));
@@ -74,7 +74,7 @@ pub(super) fn too_slow(bench: &Bench<'_>, offer: usize, shapes: &[usize]) -> Opt
 /// The fewest replicas of an offer for some shapes that keep the objective, all others left out of it.
 fn fewest(bench: &Bench<'_>, offer: usize, shapes: &[usize]) -> Result<Verdict, CapacityError> {
     if let Some(reason) = too_slow(bench, offer, shapes) {
-        return Ok(Verdict::Fails(reason));
+        return Ok(Verdict::Impossible(reason));
     }
     let each = bench.menu.offers[offer].gpus;
     let spares = bench.pool_of(offer, shapes, 1).spares;
@@ -129,7 +129,7 @@ fn fewest(bench: &Bench<'_>, offer: usize, shapes: &[usize]) -> Result<Verdict, 
             failed = middle;
         }
     }
-    Ok(Verdict::Keeps(kept))
+    Ok(Verdict::Keeps(Box::new(kept)))
 }
 
 /// Replicas that the closed forms think enough; the bound where they say nothing.

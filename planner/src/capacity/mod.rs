@@ -194,10 +194,15 @@ pub struct Judged {
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// The fewest replicas that keep the objective.
-    Keeps(Judged),
+    Keeps(Box<Judged>),
+    /// Proved that no number does: replicas are too slow even where nobody waits.
+    Impossible(String),
     /// No number of replicas up to the limit does.
     Fails(String),
 }
+
+/// What a fleet was found to do, or the proof that it is overloaded.
+pub type Tried = Result<Judged, String>;
 
 /// One way to serve that was looked at beside the choice: equal replicas for all shapes.
 #[derive(Clone, Debug)]
@@ -207,7 +212,7 @@ pub struct Alternative {
     /// Its smallest fleet.
     pub verdict: Verdict,
     /// What the GPUs (or dollars) of the choice would do as such replicas; none for the choice itself.
-    pub at_choice: Option<Result<Judged, String>>,
+    pub at_choice: Option<Tried>,
 }
 
 /// Latencies at another rate.
@@ -246,7 +251,7 @@ pub struct Answer {
     /// The cheapest of them, where one keeps the objective.
     pub uniform: Option<Judged>,
     /// The choice with one replica fewer in each of its pools that has more: what then fails.
-    pub one_fewer: Vec<(usize, Result<Judged, String>)>,
+    pub one_fewer: Vec<(usize, Tried)>,
     /// Mixes that were simulated because they could have been cheaper.
     pub mixes: usize,
     /// The largest rate at which the choice keeps the objective, to 0.5 %.
