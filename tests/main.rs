@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `compare` | two plans or machines side by side; completions, manual |
+//! | `capacity` | fleets that serve a rate of requests in time |
 //! | `folding` | a folded simulation is the full one |
 //! | `listings` | models, machines and GPUs, for people and as JSON |
 //! | `pages` | reports and the local server |
@@ -17,6 +18,7 @@
 //! | `streams` | closed pipes, colours, backtraces |
 //! | `sweep` | what-if: landmarks, kills and resumption, pictures |
 
+mod capacity;
 mod compare;
 mod folding;
 mod listings;

@@ -1,14 +1,13 @@
 //! The README shows what the program prints.
 
+use std::sync::Mutex;
 use std::{env, fs, path::Path};
 
 use crate::printed;
 
-/// The block of the README that holds the answer to the default question: before, inside, after.
-fn split(readme: &str) -> (&str, &str, &str) {
-    let mark = readme
-        .find("<!-- what `ditplan plan` prints")
-        .expect("the README marks its output");
+/// The block of the README behind a mark: before, inside, after.
+fn split<'a>(readme: &'a str, mark: &str) -> (&'a str, &'a str, &'a str) {
+    let mark = readme.find(mark).expect("the README marks its output");
     let open = mark
         + readme[mark..]
             .find("```text\n")
@@ -18,12 +17,14 @@ fn split(readme: &str) -> (&str, &str, &str) {
     (&readme[..open], &readme[open..close], &readme[close..])
 }
 
-#[test]
-fn the_readme_shows_what_plan_prints() {
+/// Asserts that the block behind a mark is this page; or renews it.
+fn shows(mark: &str, page: &str) {
+    // One at a time: each writes the whole file.
+    static FILE: Mutex<()> = Mutex::new(());
+    let _one = FILE.lock();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = fs::read_to_string(&path).expect("the README can be read");
-    let (before, shown, after) = split(&readme);
-    let page = printed(&["plan"]);
+    let (before, shown, after) = split(&readme, mark);
     if env::var_os("UPDATE_README").is_some() {
         fs::write(&path, format!("{before}{page}{after}")).expect("the README can be written");
     } else {
@@ -32,6 +33,31 @@ fn the_readme_shows_what_plan_prints() {
             "renew it: UPDATE_README=1 cargo test --workspace readme"
         );
     }
+}
+
+#[test]
+fn the_readme_shows_what_plan_prints() {
+    shows("<!-- what `ditplan plan` prints", &printed(&["plan"]));
+}
+
+#[test]
+fn the_readme_shows_what_capacity_prints() {
+    let page = printed(&[
+        "capacity",
+        "--machine",
+        "8xh100-sxm",
+        "--exact",
+        "--rate",
+        "2/s",
+        "--slo",
+        "p95<=12s",
+        "--mix",
+        "1024x1024:0.7,2048x2048:0.3",
+    ]);
+    let (answer, _) = page
+        .split_once("\nLaunch\n")
+        .expect("the page has a section Launch");
+    shows("<!-- ditplan capacity", answer);
 }
 
 #[test]

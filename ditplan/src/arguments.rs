@@ -8,6 +8,7 @@ use topologies::Bandwidth;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::capacity::CapacityArguments;
 use super::compared::CompareArguments;
 use super::cuda::CudaArguments;
 use super::replayed::ReplayArguments;
@@ -45,6 +46,8 @@ pub(super) enum Command {
     Serve(ServeArguments),
     /// Run the compressors over a recorded trace: rate and error of every layer and step
     Replay(ReplayArguments),
+    /// Find the fewest GPUs (or dollars) that serve a rate of requests in time
+    Capacity(CapacityArguments),
     /// Inspect, check, slice and convert recorded activations
     Trace(TraceArguments),
     /// Check and time the compressors on the GPU found

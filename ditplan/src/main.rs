@@ -10,6 +10,7 @@
 
 mod arguments;
 mod asked;
+mod capacity;
 mod choice;
 mod compared;
 mod contract;
@@ -61,6 +62,7 @@ fn answer(arguments: &Arguments) -> Result<String> {
         Command::Serve(wanted) => serve::answer(wanted),
         Command::Validate(wanted) => validated::answer(wanted),
         Command::Replay(typed) => replayed::answer(typed),
+        Command::Capacity(typed) => capacity::answer(typed),
         Command::Trace(wanted) => trace::answer(wanted),
         Command::Cuda(wanted) => cuda::answer(wanted),
         Command::Models(format) => Ok(listing::models(*format)),

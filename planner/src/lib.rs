@@ -2,6 +2,7 @@
 
 pub mod assign;
 pub mod calibrate;
+pub mod capacity;
 pub mod interval;
 pub mod launch;
 pub mod search;

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod platform;
 pub mod quality;
 pub mod replay;
+pub mod serving;
 pub mod simulate;
 pub mod testing;
 pub mod workload;

@@ -92,9 +92,13 @@ pub(super) fn winner(
 
 /// One given plan.
 pub(super) fn judgement(bench: &Bench<'_>, plan: &Plan) -> Result<Found, PlanningError> {
+    bench.found(candidate(bench, plan)?, 1, 1)
+}
+
+/// One plan, its steady steps folded.
+pub(super) fn candidate(bench: &Bench<'_>, plan: &Plan) -> Result<Candidate, PlanningError> {
     let simulation = bench.simulate(plan, Detail::Folded)?;
-    let candidate = bench.candidate(&bench.bounded_plan(plan)?, &simulation);
-    bench.found(candidate, 1, 1)
+    Ok(bench.candidate(&bench.bounded_plan(plan)?, &simulation))
 }
 
 /// One plan in full.

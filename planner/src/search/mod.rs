@@ -324,3 +324,14 @@ pub fn evaluate(question: &Question, plan: &Plan) -> Result<Evaluation, Planning
     )?;
     answer::evaluation(&bench, plan)
 }
+
+/// One given plan without its timeline.
+///
+/// # Errors
+/// A [`PlanningError`] when the plan is not legal for the question.
+pub fn candidate(question: &Question, plan: &Plan) -> Result<Candidate, PlanningError> {
+    let bench = Bench::new(question)?;
+    let gpus = question.gpus as usize;
+    legality::check(question.model, &bench.workload, plan, gpus)?;
+    answer::candidate(&bench, plan)
+}

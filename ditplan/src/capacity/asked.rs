@@ -1,0 +1,420 @@
+//! From what was typed to what is asked.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use planner::capacity::{Market, Objective, Question, Rules, Shape, Slo, slo};
+use planner::search::{self, Filter};
+use sim::model::{self, Request};
+use sim::serving::{Failures, Pattern, Rate, Routing, Source};
+
+use super::recorded::{self, Recorded};
+use super::{CapacityArguments, ObjectiveArgument, RoutingArgument};
+use crate::arguments::QuestionArguments;
+use crate::asked;
+
+/// Requests of a run where nothing else is asked.
+const REQUESTS: usize = 10_000;
+/// Runs of more requests are replicated less.
+const LONG: usize = 50_000;
+/// The most requests of a run.
+const MOST: f64 = 2e6;
+
+/// What a request asks for, before the model has had its say.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wanted {
+    /// Width x height.
+    pub size: String,
+    /// Frames; the model's where there is none.
+    pub frames: Option<u32>,
+    /// Steps; those of `--steps` or the model's where there is none.
+    pub steps: Option<u32>,
+}
+
+/// The question of `capacity`.
+pub(super) fn question(typed: &CapacityArguments) -> Result<Question> {
+    let record = is_file(&typed.arrivals).then(|| recorded::read(Path::new(&typed.arrivals)));
+    let record = record.transpose()?;
+    let wanted = wanted(typed, record.as_ref())?;
+    let markets = markets(typed, &wanted)?;
+    let source = source(typed, &wanted, record)?;
+    let shares = source.shares();
+    let usual = asked_default(typed)?;
+    let requests = markets[0].questions.iter().map(|one| one.request);
+    let shapes = requests.zip(shares).map(|(request, share)| Shape {
+        name: name(&request, &usual),
+        share,
+        request,
+    });
+    let shapes: Vec<Shape> = shapes.collect();
+    for (place, shape) in shapes.iter().enumerate() {
+        let before = shapes[..place].iter().any(|other| other.name == shape.name);
+        ensure!(
+            !before,
+            "--mix has {} twice: give it one weight",
+            shape.name
+        );
+    }
+    Ok(Question {
+        slo: objective(typed, &shapes, &usual)?,
+        rules: rules(typed)?,
+        objective: match typed.objective {
+            ObjectiveArgument::Gpus => Objective::Gpus,
+            ObjectiveArgument::Dollars => Objective::Dollars,
+        },
+        replications: typed.replications.unwrap_or(match source.requests() {
+            ..=LONG => 10,
+            _ => 4,
+        }),
+        seed: typed.seed,
+        most_gpus: typed.max_gpus,
+        shapes,
+        markets,
+        source,
+    })
+}
+
+/// The model's usual request, in the steps that were asked for.
+fn asked_default(typed: &CapacityArguments) -> Result<Request> {
+    let usual = model::find(&typed.model)?.default;
+    Ok(Request {
+        steps: typed.steps.unwrap_or(usual.steps),
+        ..usual
+    })
+}
+
+/// `1280x720x81@50`: frames and steps where they are not the usual ones.
+fn name(request: &Request, usual: &Request) -> String {
+    let mut name = request.resolution.to_string();
+    if request.frames != usual.frames {
+        name.push_str(&format!("x{}", request.frames));
+    }
+    if request.steps != usual.steps {
+        name.push_str(&format!("@{}", request.steps));
+    }
+    name
+}
+
+fn is_file(arrivals: &str) -> bool {
+    arrivals.to_lowercase().ends_with(".csv")
+        || arrivals.contains('/')
+        || Path::new(arrivals).is_file()
+}
+
+/// The shapes, with their weights.
+fn wanted(typed: &CapacityArguments, record: Option<&Recorded>) -> Result<Vec<(Wanted, f64)>> {
+    let Some(record) = record else {
+        let Some(mix) = &typed.mix else {
+            let size = asked_default(typed)?.resolution.to_string();
+            let usual = Wanted {
+                size,
+                frames: None,
+                steps: None,
+            };
+            return Ok(vec![(usual, 1.0)]);
+        };
+        let shapes: Vec<_> = mix.split(',').map(weighted).collect::<Result<_>>()?;
+        ensure!(
+            shapes.len() <= 16,
+            "--mix has {} shapes: give at most 16",
+            shapes.len()
+        );
+        return Ok(shapes);
+    };
+    ensure!(
+        typed.mix.is_none(),
+        "--mix and --arrivals {}: the file says what was asked for, leave --mix out",
+        typed.arrivals
+    );
+    Ok(record.shapes.clone())
+}
+
+/// Reads `1280x720x81@50:0.3`.
+fn weighted(text: &str) -> Result<(Wanted, f64)> {
+    let (name, weight) = match text.rsplit_once(':') {
+        Some((name, weight)) => {
+            let number = weight.trim().parse::<f64>().ok();
+            let number = number.filter(|weight| *weight > 0.0 && weight.is_finite());
+            (name, number.with_context(|| {
+                format!("--mix: \"{}\" is not a weight: give a positive number, for instance 1024x1024:0.7", weight.trim())
+            })?)
+        }
+        None => (text, 1.0),
+    };
+    Ok((shape(name).context("--mix")?, weight))
+}
+
+/// Reads `1280x720x81@50`.
+fn shape(text: &str) -> Result<Wanted> {
+    let wrong = || {
+        format!(
+            "\"{}\" is not a shape: write width x height, then x frames and @steps if need be, for instance 1280x720x81@50",
+            text.trim()
+        )
+    };
+    let (size, steps) = match text.trim().split_once('@') {
+        Some((size, steps)) => (size, Some(steps.trim().parse().ok().with_context(wrong)?)),
+        None => (text.trim(), None),
+    };
+    let sides: Vec<&str> = size.split(['x', 'X']).map(str::trim).collect();
+    let (size, frames) = match sides.as_slice() {
+        [width, height] => (format!("{width}x{height}"), None),
+        [width, height, frames] => {
+            let frames = frames.parse().ok().with_context(wrong)?;
+            (format!("{width}x{height}"), Some(frames))
+        }
+        _ => bail!(wrong()),
+    };
+    Ok(Wanted {
+        size,
+        frames,
+        steps,
+    })
+}
+
+/// The objective, with its shapes under their names.
+fn objective(typed: &CapacityArguments, shapes: &[Shape], usual: &Request) -> Result<Slo> {
+    let mut slo: Slo = typed.slo.parse().context("--slo")?;
+    for criterion in &mut slo.criteria {
+        let Some(text) = &criterion.shape else {
+            continue;
+        };
+        let meant = shape(text).context("--slo")?;
+        let request = Request {
+            resolution: meant.size.parse().context("--slo")?,
+            frames: meant.frames.unwrap_or(usual.frames),
+            steps: meant.steps.unwrap_or(usual.steps),
+            ..*usual
+        };
+        let meant = name(&request, usual);
+        let known: Vec<&str> = shapes.iter().map(|shape| shape.name.as_str()).collect();
+        ensure!(
+            known.contains(&meant.as_str()),
+            "--slo is about {meant}, which nobody asks for: the mix has {}",
+            known.join(", ")
+        );
+        criterion.shape = Some(meant);
+    }
+    Ok(slo)
+}
+
+/// The planner's questions: every shape on every machine.
+fn markets(typed: &CapacityArguments, wanted: &[(Wanted, f64)]) -> Result<Vec<Market>> {
+    let prices = prices(&typed.price)?;
+    let mut markets = Vec::new();
+    for machine in &typed.machine {
+        let one = |(wanted, _): &(Wanted, f64)| one_question(typed, machine, wanted);
+        let questions: Vec<search::Question> = wanted.iter().map(one).collect::<Result<_>>()?;
+        let gpu = &questions[0].machine.gpus[0];
+        let own = prices.iter().find(|(name, _)| *name == gpu.name);
+        markets.push(Market {
+            price: own.map(|(_, price)| *price).or(gpu.price_per_hour),
+            price_source: match own {
+                Some(_) => "--price".to_owned(),
+                None => gpu.price_source.clone(),
+            },
+            questions,
+        });
+    }
+    let has = |name: &str| {
+        let mut machines = markets.iter().map(Market::machine);
+        machines.any(|machine| machine.gpus.iter().any(|gpu| gpu.name == name))
+    };
+    if let Some((name, _)) = prices.iter().find(|(name, _)| !has(name)) {
+        bail!(
+            "--price is for {name}, which no --machine has: name one that has it, or leave the price out"
+        );
+    }
+    Ok(markets)
+}
+
+fn one_question(
+    typed: &CapacityArguments,
+    machine: &str,
+    wanted: &Wanted,
+) -> Result<search::Question> {
+    let question = QuestionArguments {
+        model: typed.model.clone(),
+        machine: machine.to_owned(),
+        gpus: None,
+        size: Some(wanted.size.clone()),
+        frames: wanted.frames,
+        steps: wanted.steps.or(typed.steps),
+        text_tokens: None,
+        network: None,
+        trace: None,
+        batch: 1,
+        guidance: typed.guidance,
+        engine: typed.engine,
+        compile: typed.compile,
+    };
+    if let Some(fid) = typed.max_fid {
+        ensure!(
+            fid.is_finite() && fid >= 0.0,
+            "--max-fid is {fid}: a FID is not negative, 0 allows exact plans only"
+        );
+    }
+    let filter = Filter {
+        exact_only: typed.exact,
+        max_fid: typed.max_fid,
+        ..Filter::default()
+    };
+    asked::question(&question, filter)
+}
+
+/// Reads `H100-SXM=2.5/h`.
+fn prices(typed: &[String]) -> Result<Vec<(String, f64)>> {
+    let one = |text: &String| {
+        let wrong = || {
+            format!(
+                "--price: \"{text}\" is not a price: write a GPU and dollars for an hour of it, for instance H100-SXM=2.5/h"
+            )
+        };
+        let (gpu, price) = text.split_once('=').with_context(wrong)?;
+        let number = price.trim().strip_suffix("/h").with_context(wrong)?;
+        let number: f64 = number.trim().parse().ok().with_context(wrong)?;
+        ensure!(number > 0.0 && number.is_finite(), wrong());
+        let gpu = topologies::gpu::find(gpu.trim()).context("--price")?;
+        Ok((gpu.name.clone(), number))
+    };
+    typed.iter().map(one).collect()
+}
+
+/// When requests come.
+fn source(
+    typed: &CapacityArguments,
+    wanted: &[(Wanted, f64)],
+    record: Option<Recorded>,
+) -> Result<Source> {
+    let rate: Option<Rate> = typed
+        .rate
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .context("--rate")?;
+    let weights = wanted.iter().map(|(_, weight)| *weight).collect();
+    if let Some(record) = record {
+        ensure!(
+            typed.requests.is_none(),
+            "--requests and --arrivals {}: the file says how many there are, leave --requests out",
+            typed.arrivals
+        );
+        return Ok(record.source(weights, rate, typed.seed)?);
+    }
+    let rate =
+        rate.context("--rate is missing: say how often requests come, for instance --rate 2/s")?;
+    let pattern = pattern(&typed.arrivals)?;
+    let mut requests = typed.requests.map_or(REQUESTS, |count| count as usize);
+    if let Pattern::Diurnal { period, .. } = pattern {
+        let period = rate.get() * period.as_secs_f64();
+        ensure!(
+            period <= MOST,
+            "--arrivals: a period has {period:.0} requests at {rate}, more than {MOST:.0}: give a shorter period"
+        );
+        requests = match typed.requests {
+            None => (period.ceil() as usize).max(100),
+            Some(count) => {
+                ensure!(
+                    count as f64 >= 0.99 * period,
+                    "--requests {count} are less than a period, which has {period:.0} at {rate}: give at least as many, or leave \
+                     --requests out"
+                );
+                count as usize
+            }
+        };
+    }
+    Source::new(pattern, weights, requests, rate, typed.seed).context("--arrivals")
+}
+
+/// Reads `gamma:cv=2`.
+fn pattern(text: &str) -> Result<Pattern> {
+    let (name, rest) = text.split_once(':').unwrap_or((text, ""));
+    let expected: &[&str] = match name {
+        "poisson" => &[],
+        "gamma" => &["cv"],
+        "diurnal" => &["peak", "period"],
+        _ => bail!(
+            "--arrivals: \"{text}\" is not a pattern: write poisson, gamma:cv=2, diurnal:peak=3,period=24h or the name of a CSV \
+             file"
+        ),
+    };
+    let values = keyed("--arrivals", rest, expected)?;
+    let number = |place: usize| -> Result<f64> {
+        let (key, text) = (expected[place], &values[place]);
+        text.parse()
+            .ok()
+            .with_context(|| format!("--arrivals: {key} is \"{text}\": give a number"))
+    };
+    Ok(match name {
+        "gamma" => Pattern::Gamma { cv: number(0)? },
+        "diurnal" => Pattern::Diurnal {
+            peak: number(0)?,
+            period: length("--arrivals", "period", &values[1])?,
+        },
+        _ => Pattern::Poisson,
+    })
+}
+
+/// Reads `key=value` for exactly these keys, in any order.
+fn keyed(option: &str, text: &str, keys: &[&str]) -> Result<Vec<String>> {
+    let mut values = vec![None; keys.len()];
+    for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+        let (key, value) = part.split_once('=').with_context(|| {
+            format!(
+                "{option}: \"{part}\" has no value: write {}=...",
+                part.trim()
+            )
+        })?;
+        let place = keys.iter().position(|known| *known == key.trim());
+        let place = place.with_context(|| match keys {
+            [] => format!(
+                "{option}: \"{}\" is not known here: leave it out",
+                key.trim()
+            ),
+            _ => format!(
+                "{option}: \"{}\" is not known here: write {}",
+                key.trim(),
+                keys.join(", ")
+            ),
+        })?;
+        values[place] = Some(value.trim().to_owned());
+    }
+    let missing = |(key, value): (&&str, Option<String>)| {
+        value.with_context(|| format!("{option}: {key} is missing: write {key}=..."))
+    };
+    keys.iter().zip(values).map(missing).collect()
+}
+
+fn length(option: &str, key: &str, text: &str) -> Result<topologies::SimDuration> {
+    slo::time(text).with_context(|| {
+        format!("{option}: {key} is \"{text}\": give a time of at most 100 days with its unit, for instance 30min or 24h")
+    })
+}
+
+/// How requests are served.
+fn rules(typed: &CapacityArguments) -> Result<Rules> {
+    let failures = match &typed.failures {
+        Some(text) => {
+            let values = keyed("--failures", text, &["mtbf", "mttr"])?;
+            Some(Failures {
+                mtbf: length("--failures", "mtbf", &values[0])?,
+                mttr: length("--failures", "mttr", &values[1])?,
+            })
+        }
+        None => None,
+    };
+    ensure!(
+        failures.is_some() || typed.spares == 0,
+        "--spares without --failures: nothing fails, so that nothing needs a spare; give --failures mtbf=...,mttr=..."
+    );
+    Ok(Rules {
+        routing: match typed.routing {
+            RoutingArgument::Fifo => Routing::Fifo,
+            RoutingArgument::Shortest => Routing::Shortest,
+            RoutingArgument::LeastLoaded => Routing::LeastLoaded,
+        },
+        batch: typed.batch,
+        failures,
+        spares: typed.spares,
+    })
+}

@@ -1,0 +1,341 @@
+//! From the cheapest fleets to an answer: what else was looked at, where the choice saturates, why.
+
+use indicatif::ProgressBar;
+use rayon::prelude::*;
+use sim::serving::{Rate, Run};
+
+use super::choose::{Uniform, missed};
+use super::measure::{Bench, Measured, streams};
+use super::partition::Mixed;
+use super::{
+    Alternative, Answer, CapacityError, CurvePoint, Fleet, Judged, Objective, QueuePoint, Tried,
+    Verdict, seconds,
+};
+
+/// Points of the curve of latencies against the rate.
+const POINTS: u32 = 14;
+
+/// Parts of the queue over time.
+const PARTS: usize = 300;
+
+/// The answer from what was found.
+pub(super) fn compose(
+    bench: &Bench<'_>,
+    uniform: Uniform,
+    mixed: Mixed,
+    progress: &ProgressBar,
+) -> Result<Answer, CapacityError> {
+    let best = uniform.best().cloned();
+    let Some(choice) = mixed.best.clone().or_else(|| best.clone()) else {
+        return Err(no_fleet(bench, &uniform));
+    };
+    progress.set_message("saturation");
+    progress.set_length(4);
+    progress.set_position(0);
+    let overload = overload(bench, &choice.fleet);
+    let saturation = saturation(bench, &choice.fleet, overload)?;
+    progress.inc(1);
+    let curve = curve(bench, &choice.fleet, saturation, overload)?;
+    progress.inc(1);
+    let slow = bench.measure_on(&choice.fleet, &bench.streams, true);
+    let slow = slow
+        .ok()
+        .map(|measured| bench.judged(choice.fleet.clone(), measured));
+    let one_fewer = one_fewer(bench, &choice)?;
+    progress.inc(1);
+    let alternatives = alternatives(bench, uniform, &choice)?;
+    let mut answer = Answer {
+        question: bench.question.clone(),
+        offers: bench.menu.offers.clone(),
+        queue: queue(bench, &choice.fleet)?,
+        alternatives,
+        uniform: best,
+        one_fewer,
+        mixes: mixed.simulated,
+        saturation,
+        overload,
+        slow,
+        curve,
+        findings: Vec::new(),
+        provenance: provenance(bench),
+        choice,
+    };
+    answer.findings = findings(bench, &answer, &mixed);
+    Ok(answer)
+}
+
+/// What stands in the way of every fleet.
+fn no_fleet(bench: &Bench<'_>, uniform: &Uniform) -> CapacityError {
+    let reasons = uniform
+        .by_offer
+        .iter()
+        .filter_map(|(offer, verdict)| match verdict {
+            Verdict::Fails(reason) | Verdict::Impossible(reason) => {
+                Some(format!("{}: {reason}", bench.name(*offer)))
+            }
+            Verdict::Keeps(_) => None,
+        });
+    let mut reasons: Vec<String> = reasons.take(4).collect();
+    if reasons.is_empty() {
+        reasons.push("no plan serves all shapes, and no pools for some of them suffice".to_owned());
+    }
+    CapacityError::NoFleet {
+        slo: bench.question.slo.to_string(),
+        reason: format!(
+            "{}: loosen it, take a faster machine, or raise --max-gpus",
+            reasons.join("; ")
+        ),
+    }
+}
+
+/// The rate at which the load of some pool is as large as the pool.
+fn overload(bench: &Bench<'_>, fleet: &Fleet) -> Rate {
+    let factors = fleet
+        .pools
+        .iter()
+        .map(|pool| f64::from(pool.replicas) / bench.load(pool.offer, &pool.shapes));
+    bench
+        .question
+        .rate()
+        .times(factors.fold(f64::INFINITY, f64::min))
+}
+
+fn at_rate(bench: &Bench<'_>, fleet: &Fleet, rate: Rate) -> Result<Measured, CapacityError> {
+    bench.measure_on(fleet, &streams(bench.question, rate), false)
+}
+
+/// The largest rate that keeps the objective: bisected to 0.5 %, between the rate that is asked and twice
+/// the overload at most.
+fn saturation(bench: &Bench<'_>, fleet: &Fleet, overload: Rate) -> Result<Rate, CapacityError> {
+    let asked = bench.question.rate();
+    let random = bench.question.source.is_random();
+    // A recorded stream ends: the queue at its end may be served in time even so.
+    let most = if random {
+        overload.get()
+    } else {
+        4.0 * overload.get()
+    };
+    let (mut low, mut high) = (1.0, (most / asked.get()).max(1.0));
+    while high / low > 1.005 {
+        let middle = (low * high).sqrt();
+        if at_rate(bench, fleet, asked.times(middle))?.keeps {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(asked.times(low))
+}
+
+/// Latencies from a tenth of the saturation rate to a little less than the overload.
+fn curve(
+    bench: &Bench<'_>,
+    fleet: &Fleet,
+    saturation: Rate,
+    overload: Rate,
+) -> Result<Vec<CurvePoint>, CapacityError> {
+    let end = (1.08 * saturation.get())
+        .min(0.995 * overload.get())
+        .max(saturation.get());
+    let asked = bench.question.rate().get();
+    let mut rates: Vec<f64> = (1..=POINTS)
+        .map(|point| end * f64::from(point) / f64::from(POINTS))
+        .chain([asked, saturation.get()])
+        .collect();
+    rates.sort_by(f64::total_cmp);
+    rates.dedup_by(|a, b| (*a / *b - 1.0).abs() < 1e-9);
+    let point = |rate: &f64| {
+        let rate = bench.question.rate().times(rate / asked);
+        let Measured { latency, keeps, .. } = at_rate(bench, fleet, rate)?;
+        Ok(CurvePoint {
+            rate,
+            latency,
+            keeps,
+        })
+    };
+    rates.par_iter().map(point).collect()
+}
+
+/// The choice with one replica fewer in a pool, for every pool that has another.
+fn one_fewer(bench: &Bench<'_>, choice: &Judged) -> Result<Vec<(usize, Tried)>, CapacityError> {
+    let mut all = Vec::new();
+    for place in 0..choice.fleet.pools.len() {
+        let mut fleet = choice.fleet.clone();
+        let pool = &mut fleet.pools[place];
+        if pool.replicas == 1 {
+            continue;
+        }
+        pool.replicas -= 1;
+        all.push((place, judged_or_overloaded(bench, fleet)?));
+    }
+    Ok(all)
+}
+
+/// A fleet's figures, or the proof that it is overloaded.
+fn judged_or_overloaded(bench: &Bench<'_>, fleet: Fleet) -> Result<Tried, CapacityError> {
+    for pool in &fleet.pools {
+        if pool.replicas == 0 || pool.replicas < bench.fewest(pool.offer, &pool.shapes) {
+            let load = bench.load(pool.offer, &pool.shapes);
+            return Ok(Err(format!(
+                "overloaded: {} replicas for a load of {load:.1}",
+                pool.replicas
+            )));
+        }
+    }
+    bench.judge(fleet).map(Ok)
+}
+
+/// The uniform fleets, each beside what the choice's money would buy of it.
+fn alternatives(
+    bench: &Bench<'_>,
+    uniform: Uniform,
+    choice: &Judged,
+) -> Result<Vec<Alternative>, CapacityError> {
+    let budget = bench.fleet_cost(&choice.fleet);
+    let all = uniform.by_offer.into_iter().map(|(offer, verdict)| {
+        let own = matches!(&verdict, Verdict::Keeps(judged) if judged.fleet == choice.fleet);
+        let proved = matches!(verdict, Verdict::Impossible(_));
+        let at_choice = if own || proved {
+            None
+        } else {
+            let shapes: Vec<usize> = (0..bench.question.shapes.len()).collect();
+            let affords = (budget / bench.replica_cost(offer) + 1e-9).floor() as u32;
+            let spares = bench.pool_of(offer, &shapes, 1).spares;
+            let pools = vec![bench.pool_of(offer, &shapes, affords.saturating_sub(spares))];
+            Some(judged_or_overloaded(bench, Fleet { pools })?)
+        };
+        Ok(Alternative {
+            offer,
+            verdict,
+            at_choice,
+        })
+    });
+    all.collect()
+}
+
+/// Who waits in the first replication, by parts of its length.
+fn queue(bench: &Bench<'_>, fleet: &Fleet) -> Result<Vec<QueuePoint>, CapacityError> {
+    let first = &bench.streams[..1];
+    let mut changes: Vec<(u64, i64)> = Vec::new();
+    let mut end = 0;
+    for pool in &fleet.pools {
+        let runs: Vec<Run> = bench.runs(&bench.pool(pool, false)?, first)?;
+        for run in &runs {
+            end = end.max(run.end.as_ps());
+            for one in run.served.iter().filter(|one| one.started > one.arrived) {
+                changes.push((one.arrived.as_ps(), 1));
+                changes.push((one.started.as_ps(), -1));
+            }
+        }
+    }
+    changes.sort_unstable();
+    let mut points = Vec::with_capacity(PARTS);
+    let (mut waiting, mut next, mut at) = (0_i64, 0, 0_u64);
+    for part in 1..=PARTS {
+        let until = (u128::from(end) * part as u128 / PARTS as u128) as u64;
+        let (from, mut sum, mut most) = (at, 0_u128, waiting);
+        while next < changes.len() && changes[next].0 <= until {
+            let (when, change) = changes[next];
+            sum += u128::from(when - at) * waiting as u128;
+            (at, waiting, next) = (when, waiting + change, next + 1);
+            most = most.max(waiting);
+        }
+        sum += u128::from(until - at) * waiting as u128;
+        at = until;
+        points.push(QueuePoint {
+            until_s: until as f64 / 1e12,
+            mean: sum as f64 / (until - from).max(1) as f64,
+            most: most as u32,
+        });
+    }
+    Ok(points)
+}
+
+fn findings(bench: &Bench<'_>, answer: &Answer, mixed: &Mixed) -> Vec<String> {
+    let mut lines = Vec::new();
+    let cost = |judged: &Judged| bench.fleet_cost(&judged.fleet);
+    let unit = |cost: f64| match bench.question.objective {
+        Objective::Gpus => format!("{cost:.0} GPUs"),
+        Objective::Dollars => format!("{cost:.2} dollars an hour"),
+    };
+    let choice = &answer.choice;
+    match (&mixed.best, &answer.uniform) {
+        (Some(_), Some(uniform)) => lines.push(format!(
+            "pools of their own for different shapes take {}, the best fleet of equal replicas {}: {:.0} % more",
+            unit(cost(choice)),
+            unit(cost(uniform)),
+            100.0 * (cost(uniform) / cost(choice) - 1.0)
+        )),
+        (Some(_), None) => lines.push(
+            "only pools of their own for different shapes keep the objective: no fleet of equal replicas does"
+                .to_owned(),
+        ),
+        (None, _) if bench.question.shapes.len() > 1 => lines.push(format!(
+            "equal replicas are as cheap as any pools for some shapes each ({} such fleets were simulated){}",
+            mixed.simulated,
+            if mixed.cut { "; some that might be cheaper were left out: there are too many" } else { "" }
+        )),
+        _ => {}
+    }
+    for (_, fewer) in &answer.one_fewer {
+        match fewer {
+            Ok(judged) if judged.measured.keeps => lines.push(
+                "one replica fewer would keep the objective too in this simulation: it is not monotone with batches, \
+                 failures or another routing than fifo"
+                    .to_owned(),
+            ),
+            _ => {}
+        }
+    }
+    if let Some(slow) = &answer.slow {
+        lines.push(if slow.measured.keeps {
+            "the objective is kept even if every service takes as long as the upper end of its 90 % interval".to_owned()
+        } else {
+            format!(
+                "were every service as long as the upper end of its 90 % interval, this fleet would not do: {}",
+                missed(bench, slow)
+            )
+        });
+    } else {
+        lines.push("were every service as long as the upper end of its 90 % interval, this fleet would never catch up".to_owned());
+    }
+    if let Some(closed) = choice.closed_form {
+        let simulated = choice.measured.latency[2].value;
+        lines.push(format!(
+            "the closed form says p95 {}, the simulation {}: {:+.0} %",
+            seconds(closed[2]),
+            seconds(simulated),
+            100.0 * (closed[2] / simulated - 1.0)
+        ));
+    }
+    lines
+}
+
+fn provenance(bench: &Bench<'_>) -> Vec<String> {
+    let question = bench.question;
+    let mut lines = Vec::new();
+    let runs = bench.streams.len();
+    lines.push(if runs == 1 {
+        "one run of the recorded requests: exact for them, so that its figures have no interval".to_owned()
+    } else {
+        let warm = bench.streams[0].warmup;
+        let measured = bench.streams[0].arrivals.len() - warm;
+        let left = if warm > 0 { format!(" (after {warm} that are not)") } else { String::new() };
+        format!(
+            "{runs} independent replications of {measured} measured requests{left}, seed {}; intervals are Student's t over \
+             them, 95 %",
+            question.seed
+        )
+    });
+    for market in &question.markets {
+        if let Some(price) = market.price {
+            let gpu = &market.machine().gpus[0].name;
+            lines.push(format!(
+                "{price} dollars for a {gpu} and hour: {}",
+                market.price_source
+            ));
+        }
+    }
+    lines.extend(bench.menu.provenance.iter().cloned());
+    lines
+}
