@@ -158,6 +158,20 @@ fn every_page_draws_in_a_browser() {
             ],
             vec!["u-wrap", "Rows"],
         ),
+        (
+            vec![
+                "capacity",
+                "--machine",
+                "8xh100-sxm",
+                "--rate",
+                "1/s",
+                "--slo",
+                "p95<=12s",
+                "--requests",
+                "500",
+            ],
+            vec!["Latency over the rate of requests", "Queue over time"],
+        ),
         (vec!["models"], vec!["FLUX.1-dev"]),
     ] {
         let folder = tempfile::tempdir().expect("a folder");

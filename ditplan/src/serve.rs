@@ -166,7 +166,27 @@ fn value(request: &Request, name: &'static str) -> Option<String> {
 }
 
 /// Commands and the options a page may set: none of them reads or writes a file.
-const OPTIONS: [(&str, &[&str]); 3] = [
+const OPTIONS: [(&str, &[&str]); 4] = [
+    (
+        "capacity",
+        &[
+            "model",
+            "machine",
+            "rate",
+            "slo",
+            "mix",
+            "arrivals",
+            "routing",
+            "batch",
+            "failures",
+            "spares",
+            "objective",
+            "engine",
+            "compile",
+            "exact",
+            "seed",
+        ],
+    ),
     (
         "plan",
         &[
