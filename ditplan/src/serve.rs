@@ -165,88 +165,45 @@ fn value(request: &Request, name: &'static str) -> Option<String> {
     found.next().map(|header| header.value.as_str().to_owned())
 }
 
-/// Commands and the options a page may set: none of them reads or writes a file.
-const OPTIONS: [(&str, &[&str]); 4] = [
+/// Options of every question that a page may set: none of them reads or writes a file.
+const SHARED: &[&str] = &["model", "machine", "batch", "engine", "compile"];
+/// Options of a question about one request.
+const REQUEST: &[&str] = &[
+    "gpus",
+    "size",
+    "frames",
+    "steps",
+    "text-tokens",
+    "network",
+    "guidance",
+];
+/// Commands, and their own options beside [`SHARED`]; whether they take [`REQUEST`] too.
+const COMMANDS: [(&str, bool, &[&str]); 4] = [
+    ("plan", true, &["exact", "budget", "max-fid", "strategy"]),
+    ("simulate", true, &["plan"]),
+    ("sweep", true, &["vary", "plan", "exact", "budget"]),
     (
         "capacity",
+        false,
         &[
-            "model",
-            "machine",
             "rate",
             "slo",
             "mix",
             "arrivals",
             "routing",
-            "batch",
             "failures",
             "spares",
             "objective",
-            "engine",
-            "compile",
             "exact",
             "seed",
         ],
     ),
-    (
-        "plan",
-        &[
-            "model",
-            "machine",
-            "gpus",
-            "size",
-            "frames",
-            "steps",
-            "batch",
-            "text-tokens",
-            "network",
-            "guidance",
-            "engine",
-            "compile",
-            "exact",
-            "budget",
-            "max-fid",
-            "strategy",
-        ],
-    ),
-    (
-        "simulate",
-        &[
-            "plan",
-            "model",
-            "machine",
-            "gpus",
-            "size",
-            "frames",
-            "steps",
-            "batch",
-            "text-tokens",
-            "network",
-            "guidance",
-            "engine",
-            "compile",
-        ],
-    ),
-    (
-        "sweep",
-        &[
-            "vary",
-            "plan",
-            "model",
-            "machine",
-            "gpus",
-            "size",
-            "frames",
-            "steps",
-            "batch",
-            "text-tokens",
-            "guidance",
-            "engine",
-            "compile",
-            "exact",
-            "budget",
-        ],
-    ),
 ];
+
+/// Whether a page may set an option of a command.
+fn may_set(request: bool, own: &[&str], name: &str) -> bool {
+    SHARED.contains(&name) || own.contains(&name) || (request && REQUEST.contains(&name))
+}
 
 /// The words of the question in a request's body.
 fn question(request: &mut Request) -> Result<Vec<String>, (u16, String)> {
@@ -271,14 +228,14 @@ fn question(request: &mut Request) -> Result<Vec<String>, (u16, String)> {
 
 fn words(asked: &Value) -> Result<Vec<String>, String> {
     let command = asked["command"].as_str().unwrap_or_default();
-    let known = OPTIONS.iter().find(|(name, _)| *name == command);
-    let (_, allowed) = known.ok_or_else(|| {
-        let names: Vec<&str> = OPTIONS.iter().map(|(name, _)| *name).collect();
+    let known = COMMANDS.iter().find(|(name, ..)| *name == command);
+    let (_, request, own) = known.ok_or_else(|| {
+        let names: Vec<&str> = COMMANDS.iter().map(|(name, ..)| *name).collect();
         format!("command \"{command}\": ask for one of {}", names.join(", "))
     })?;
     let mut words = vec![command.to_owned()];
     for (name, value) in asked["options"].as_object().into_iter().flatten() {
-        if !allowed.contains(&name.as_str()) {
+        if !may_set(*request, own, name) {
             return Err(format!("{command} takes no option \"{name}\" here"));
         }
         let values = match value {
