@@ -12,6 +12,7 @@ use crate::figure;
 
 mod asked;
 mod contract;
+mod patterns;
 mod picture;
 mod recorded;
 mod report;

@@ -177,8 +177,9 @@ fn judged_or_overloaded(bench: &Bench<'_>, fleet: Fleet) -> Result<Tried, Capaci
         if pool.replicas == 0 || pool.replicas < bench.fewest(pool.offer, &pool.shapes) {
             let load = bench.load(pool.offer, &pool.shapes);
             return Ok(Err(format!(
-                "overloaded: {} replicas for a load of {load:.1}",
-                pool.replicas
+                "overloaded: {} replica{} for a load of {load:.2}",
+                pool.replicas,
+                if pool.replicas == 1 { "" } else { "s" }
             )));
         }
     }
@@ -270,10 +271,20 @@ fn findings(bench: &Bench<'_>, answer: &Answer, mixed: &Mixed) -> Vec<String> {
             "only pools of their own for different shapes keep the objective: no fleet of equal replicas does"
                 .to_owned(),
         ),
+        (None, _) if bench.question.shapes.len() > 1 && mixed.simulated == 0 && !mixed.cut => lines
+            .push(
+                "equal replicas are the cheapest: no pools for some shapes each can cost less and keep the objective"
+                    .to_owned(),
+            ),
         (None, _) if bench.question.shapes.len() > 1 => lines.push(format!(
-            "equal replicas are as cheap as any pools for some shapes each ({} such fleets were simulated){}",
+            "equal replicas are the cheapest: {} fleets of pools for some shapes each would cost less, and none keeps the \
+             objective{}",
             mixed.simulated,
-            if mixed.cut { "; some that might be cheaper were left out: there are too many" } else { "" }
+            if mixed.cut {
+                "; some more were left out, there are too many"
+            } else {
+                ""
+            }
         )),
         _ => {}
     }
