@@ -88,16 +88,13 @@ fn no_fleet(bench: &Bench<'_>, uniform: &Uniform) -> CapacityError {
     }
 }
 
-/// The rate at which the load of some pool is as large as the pool.
+/// The rate at which the load of some pool is as large as the replicas that it has up on average.
 fn overload(bench: &Bench<'_>, fleet: &Fleet) -> Rate {
-    let factors = fleet
-        .pools
-        .iter()
-        .map(|pool| f64::from(pool.replicas) / bench.load(pool.offer, &pool.shapes));
-    bench
-        .question
-        .rate()
-        .times(factors.fold(f64::INFINITY, f64::min))
+    let factor = |pool: &super::PoolChoice| {
+        bench.queue(pool).1.servers / bench.load(pool.offer, &pool.shapes)
+    };
+    let least = fleet.pools.iter().map(factor).fold(f64::INFINITY, f64::min);
+    bench.question.rate().times(least)
 }
 
 fn at_rate(bench: &Bench<'_>, fleet: &Fleet, rate: Rate) -> Result<Measured, CapacityError> {
