@@ -130,7 +130,10 @@ impl Source {
             }
             _ => {}
         }
-        if let Some(bad) = weights.iter().find(|weight| weight.is_nan() || **weight <= 0.0) {
+        if let Some(bad) = weights
+            .iter()
+            .find(|weight| weight.is_nan() || **weight <= 0.0)
+        {
             return wrong("a weight", *bad, "weights are positive");
         }
         let source = Self {
