@@ -286,7 +286,7 @@ fn the_picture_is_drawn() {
 fn every_mistake_names_the_option_and_the_remedy() {
     for (others, words) in [
         (&["--rate", "2"][..], &["--rate", "\"2/s\""][..]),
-        (&["--rate", "-1/s"], &["--rate", "positive"]),
+        (&["--rate", "0/s"], &["--rate", "positive"]),
         (&["--slo", "p95>=6s"], &["--slo", "p95<=6s"]),
         (
             &["--slo", "2048x2048:p95<=6s"],

@@ -12,6 +12,7 @@ use crate::figure;
 
 mod asked;
 mod contract;
+mod patterns;
 mod picture;
 mod recorded;
 mod report;
@@ -32,7 +33,7 @@ pub(super) struct CapacityArguments {
     /// What must be kept, for instance "p95<=6s", "mean<=4s,p99<=20s" or "2048x2048:p95<=30s"
     #[arg(long, value_name = "SLO")]
     pub slo: String,
-    /// Shapes with their weights, width x height [x frames] [@steps], for instance
+    /// Shapes with their weights, width x height, x frames and @steps if need be, for instance
     /// "1024x1024:0.7,2048x2048@50:0.3" [default: the model's]
     #[arg(long, value_name = "MIX")]
     pub mix: Option<String>,

@@ -117,14 +117,15 @@ impl Load {
             }
         }
         let style = ("sans-serif", 13).into_text_style(area);
+        // At the foot, where no latency is; one on each side, as the lines may be close.
         let words = [
-            (self.asked, "asked", 0.97),
-            (self.saturation, "saturation", 0.90),
+            (self.asked, "asked", HPos::Right, -4),
+            (self.saturation, "saturation", HPos::Left, 4),
         ];
-        for (rate, word, height) in words {
-            let left = style.pos(Pos::new(HPos::Right, VPos::Center));
-            let (x, y) = chart.backend_coord(&(rate, top * height));
-            area.draw_text(word, &left, relative(area, (x - 4, y)))?;
+        for (rate, word, side, beside) in words {
+            let style = style.pos(Pos::new(side, VPos::Center));
+            let (x, y) = chart.backend_coord(&(rate, top * 0.04));
+            area.draw_text(word, &style, relative(area, (x + beside, y)))?;
         }
         Ok(())
     }

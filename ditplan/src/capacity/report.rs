@@ -5,7 +5,10 @@ use sim::serving::statistics::Estimate;
 use sim::serving::{Pattern, Routing};
 
 use crate::choice::section;
+
 use crate::text::{self, bulleted, heading, wrapped};
+
+mod launch;
 
 /// The whole page.
 pub(super) fn page(answer: &Answer) -> String {
@@ -23,7 +26,7 @@ pub(super) fn page(answer: &Answer) -> String {
     );
     section(&mut page, "One replica fewer", &one_fewer(answer));
     section(&mut page, "Findings", &bulleted(&answer.findings));
-    section(&mut page, "Launch", &launches(answer));
+    section(&mut page, "Launch", &launch::commands(answer));
     section(
         &mut page,
         "Where the numbers come from",
@@ -333,30 +336,4 @@ fn one_fewer(answer: &Answer) -> String {
         wrapped(&format!("  {name}: {text}"), 4)
     });
     lines.collect()
-}
-
-/// How replicas are launched; one line for each engine that cannot.
-fn launches(answer: &Answer) -> String {
-    let mut lines = String::new();
-    for pool in &answer.choice.fleet.pools {
-        // The plan of a pool is the same for all its shapes: one command shows it.
-        let (offer, shape) = (&answer.offers[pool.offer], pool.shapes[0]);
-        let Some(launch) = &offer.launch[shape] else {
-            continue;
-        };
-        let (engine, plan) = (launch.engine, plan(answer, pool));
-        match &launch.command {
-            Ok(command) => lines.push_str(&format!(
-                "# {plan} ({engine}), one request of {}; to serve, keep it loaded behind the queue\n{command}\n",
-                answer.question.shapes[shape].name
-            )),
-            Err(reason) => lines.push_str(&wrapped(
-                &format!(
-                    "  {engine} cannot run {plan}: {reason}. --exact and --engine change what is considered."
-                ),
-                2,
-            )),
-        }
-    }
-    lines
 }

@@ -2,21 +2,18 @@
 
 use indicatif::ProgressBar;
 use rayon::prelude::*;
-use sim::serving::{Rate, Run};
+use sim::serving::Rate;
 
 use super::choose::{Uniform, missed};
 use super::measure::{Bench, Measured, streams};
 use super::partition::Mixed;
 use super::{
-    Alternative, Answer, CapacityError, CurvePoint, Fleet, Judged, Objective, QueuePoint, Tried,
-    Verdict, seconds,
+    Alternative, Answer, CapacityError, CurvePoint, Fleet, Judged, Objective, Tried, Verdict,
+    queue, seconds,
 };
 
 /// Points of the curve of latencies against the rate.
 const POINTS: u32 = 14;
-
-/// Parts of the queue over time.
-const PARTS: usize = 300;
 
 /// The answer from what was found.
 pub(super) fn compose(
@@ -47,7 +44,7 @@ pub(super) fn compose(
     let mut answer = Answer {
         question: bench.question.clone(),
         offers: bench.menu.offers.clone(),
-        queue: queue(bench, &choice.fleet)?,
+        queue: queue::waiting(bench, &choice.fleet)?,
         alternatives,
         uniform: best,
         one_fewer,
@@ -88,16 +85,13 @@ fn no_fleet(bench: &Bench<'_>, uniform: &Uniform) -> CapacityError {
     }
 }
 
-/// The rate at which the load of some pool is as large as the pool.
+/// The rate at which the load of some pool is as large as the replicas that it has up on average.
 fn overload(bench: &Bench<'_>, fleet: &Fleet) -> Rate {
-    let factors = fleet
-        .pools
-        .iter()
-        .map(|pool| f64::from(pool.replicas) / bench.load(pool.offer, &pool.shapes));
-    bench
-        .question
-        .rate()
-        .times(factors.fold(f64::INFINITY, f64::min))
+    let factor = |pool: &super::PoolChoice| {
+        bench.queue(pool).1.servers / bench.load(pool.offer, &pool.shapes)
+    };
+    let least = fleet.pools.iter().map(factor).fold(f64::INFINITY, f64::min);
+    bench.question.rate().times(least)
 }
 
 fn at_rate(bench: &Bench<'_>, fleet: &Fleet, rate: Rate) -> Result<Measured, CapacityError> {
@@ -177,8 +171,9 @@ fn judged_or_overloaded(bench: &Bench<'_>, fleet: Fleet) -> Result<Tried, Capaci
         if pool.replicas == 0 || pool.replicas < bench.fewest(pool.offer, &pool.shapes) {
             let load = bench.load(pool.offer, &pool.shapes);
             return Ok(Err(format!(
-                "overloaded: {} replicas for a load of {load:.1}",
-                pool.replicas
+                "overloaded: {} replica{} for a load of {load:.2}",
+                pool.replicas,
+                if pool.replicas == 1 { "" } else { "s" }
             )));
         }
     }
@@ -213,44 +208,6 @@ fn alternatives(
     all.collect()
 }
 
-/// Who waits in the first replication, by parts of its length.
-fn queue(bench: &Bench<'_>, fleet: &Fleet) -> Result<Vec<QueuePoint>, CapacityError> {
-    let first = &bench.streams[..1];
-    let mut changes: Vec<(u64, i64)> = Vec::new();
-    let mut end = 0;
-    for pool in &fleet.pools {
-        let runs: Vec<Run> = bench.runs(&bench.pool(pool, false)?, first)?;
-        for run in &runs {
-            end = end.max(run.end.as_ps());
-            for one in run.served.iter().filter(|one| one.started > one.arrived) {
-                changes.push((one.arrived.as_ps(), 1));
-                changes.push((one.started.as_ps(), -1));
-            }
-        }
-    }
-    changes.sort_unstable();
-    let mut points = Vec::with_capacity(PARTS);
-    let (mut waiting, mut next, mut at) = (0_i64, 0, 0_u64);
-    for part in 1..=PARTS {
-        let until = (u128::from(end) * part as u128 / PARTS as u128) as u64;
-        let (from, mut sum, mut most) = (at, 0_u128, waiting);
-        while next < changes.len() && changes[next].0 <= until {
-            let (when, change) = changes[next];
-            sum += u128::from(when - at) * waiting as u128;
-            (at, waiting, next) = (when, waiting + change, next + 1);
-            most = most.max(waiting);
-        }
-        sum += u128::from(until - at) * waiting as u128;
-        at = until;
-        points.push(QueuePoint {
-            until_s: until as f64 / 1e12,
-            mean: sum as f64 / (until - from).max(1) as f64,
-            most: most as u32,
-        });
-    }
-    Ok(points)
-}
-
 fn findings(bench: &Bench<'_>, answer: &Answer, mixed: &Mixed) -> Vec<String> {
     let mut lines = Vec::new();
     let cost = |judged: &Judged| bench.fleet_cost(&judged.fleet);
@@ -270,10 +227,20 @@ fn findings(bench: &Bench<'_>, answer: &Answer, mixed: &Mixed) -> Vec<String> {
             "only pools of their own for different shapes keep the objective: no fleet of equal replicas does"
                 .to_owned(),
         ),
+        (None, _) if bench.question.shapes.len() > 1 && mixed.simulated == 0 && !mixed.cut => lines
+            .push(
+                "equal replicas are the cheapest: no pools for some shapes each can cost less and keep the objective"
+                    .to_owned(),
+            ),
         (None, _) if bench.question.shapes.len() > 1 => lines.push(format!(
-            "equal replicas are as cheap as any pools for some shapes each ({} such fleets were simulated){}",
+            "equal replicas are the cheapest: {} fleets of pools for some shapes each would cost less, and none keeps the \
+             objective{}",
             mixed.simulated,
-            if mixed.cut { "; some that might be cheaper were left out: there are too many" } else { "" }
+            if mixed.cut {
+                "; some more were left out, there are too many"
+            } else {
+                ""
+            }
         )),
         _ => {}
     }

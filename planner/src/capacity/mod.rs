@@ -25,6 +25,7 @@ mod fleet;
 mod measure;
 mod offer;
 mod partition;
+mod queue;
 pub mod slo;
 
 use indicatif::ProgressBar;
