@@ -8,6 +8,7 @@ use topologies::Bandwidth;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::imported::MachinesArguments;
 use super::replayed::ReplayArguments;
 use super::trace::TraceArguments;
 
@@ -35,8 +36,8 @@ pub(super) enum Command {
     Trace(TraceArguments),
     /// List the known models
     Models(Format),
-    /// List the preset machines
-    Machines(Format),
+    /// List the preset machines; import and export machines
+    Machines(MachinesArguments),
     /// List the known GPUs
     Gpus(Format),
 }
@@ -118,7 +119,7 @@ pub(super) struct QuestionArguments {
     /// The model (`ditplan models` lists them)
     #[arg(long, default_value = "FLUX.1-dev")]
     pub model: String,
-    /// A preset (`ditplan machines` lists them) or a machine file (TOML)
+    /// A preset (`ditplan machines` lists them) or a machine file: TOML, nvidia-smi topo -m, NCCL topology XML
     #[arg(long, value_name = "NAME|FILE", default_value = topologies::machine::DEFAULT_PRESET)]
     pub machine: String,
     /// How many of the machine's GPUs may be used [default: all]

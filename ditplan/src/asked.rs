@@ -7,10 +7,11 @@ use anyhow::{Context, Result, bail, ensure};
 use sim::model::{self, Guidance, Model, Request};
 use sim::plan::Plan;
 use topologies::host::Compilation;
+use topologies::import::{self, Hints};
 use topologies::{LinkKind, Machine, MeasuredRun};
 
 use super::arguments::{EngineArgument, GuidanceArgument, PlanArguments, QuestionArguments};
-use super::quality;
+use super::{imported, quality};
 use planner::launch::Engine;
 use planner::search::{Filter, Question};
 
@@ -109,8 +110,8 @@ fn request(typed: &QuestionArguments, model: &Model, machine: &Machine) -> Resul
     Ok(request)
 }
 
-/// The preset of this name, or the machine in this file.
-fn machine(name: &str) -> Result<Machine> {
+/// The preset of this name, or the machine in this file: our TOML, nvidia-smi topo -m, an NCCL topology.
+pub(super) fn machine(name: &str) -> Result<Machine> {
     let is_file = name.ends_with(".toml") || name.contains('/') || Path::new(name).is_file();
     if !is_file {
         return Ok(Machine::preset(name)?);
@@ -118,7 +119,7 @@ fn machine(name: &str) -> Result<Machine> {
     if fs::metadata(name).is_ok_and(|found| found.is_dir()) {
         bail!("{name} is a directory: give a machine file");
     }
-    let text = fs::read_to_string(name)
+    let bytes = imported::bytes(Path::new(name))
         .with_context(|| format!("the machine file {name} cannot be read"))?;
-    Ok(Machine::from_toml(&text, name)?)
+    Ok(import::machine(&bytes, name, &Hints::default())?.machine)
 }

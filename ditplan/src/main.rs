@@ -13,6 +13,7 @@ mod asked;
 mod choice;
 mod contract;
 mod figure;
+mod imported;
 mod listing;
 mod quality;
 mod replayed;
@@ -53,7 +54,7 @@ fn answer(arguments: &Arguments) -> Result<String> {
         Command::Replay(typed) => replayed::answer(typed),
         Command::Trace(wanted) => trace::answer(wanted),
         Command::Models(format) => Ok(listing::models(*format)),
-        Command::Machines(format) => Ok(listing::machines(*format)),
+        Command::Machines(wanted) => imported::answer(wanted),
         Command::Gpus(format) => Ok(listing::gpus(*format)),
     }
 }
