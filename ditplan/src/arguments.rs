@@ -87,6 +87,9 @@ pub(super) struct SimulateArguments {
     /// Write what ran where and when, for Perfetto or chrome://tracing
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
+    /// Write Chakra execution traces here, DIR/ditplan.RANK.et, for ASTRA-sim
+    #[arg(long, value_name = "DIR")]
+    pub chakra: Option<PathBuf>,
     #[command(flatten)]
     pub format: Format,
 }
@@ -116,8 +119,8 @@ pub(super) struct ValidateArguments {
 /// What `plan` and `simulate` ask about.
 #[derive(Debug, Args)]
 pub(super) struct QuestionArguments {
-    /// The model (`ditplan models` lists them)
-    #[arg(long, default_value = "FLUX.1-dev")]
+    /// The model (`ditplan models` lists them), or diffusers' config.json of a transformer
+    #[arg(long, value_name = "NAME|FILE", default_value = "FLUX.1-dev")]
     pub model: String,
     /// A preset (`ditplan machines` lists them) or a machine file: TOML, nvidia-smi topo -m, NCCL topology XML
     #[arg(long, value_name = "NAME|FILE", default_value = topologies::machine::DEFAULT_PRESET)]

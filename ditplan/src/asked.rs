@@ -1,10 +1,10 @@
 //! From what was typed to what is asked.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use sim::model::{self, Guidance, Model, Request};
+use sim::model::{self, Guidance, Model, Request, config};
 use sim::plan::Plan;
 use topologies::host::Compilation;
 use topologies::import::{self, Hints};
@@ -22,7 +22,7 @@ pub(super) fn plan_question(typed: &PlanArguments) -> Result<Question> {
 
 /// The question about one model on one machine.
 pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Question> {
-    let model = model::find(&typed.model)?;
+    let model = model_of(&typed.model)?;
     let measured = machine(&typed.machine)?;
     let mut machine = measured.clone();
     if let Some(rate) = typed.network {
@@ -108,6 +108,35 @@ fn request(typed: &QuestionArguments, model: &Model, machine: &Machine) -> Resul
     };
     model.grid(&request)?;
     Ok(request)
+}
+
+/// The model of this name, or of this `config.json` (or the folder that holds it).
+fn model_of(name: &str) -> Result<&'static Model> {
+    let path = Path::new(name);
+    let is_file = path.extension().is_some_and(|ending| ending == "json") || path.exists();
+    if !is_file {
+        return Ok(model::find(name)?);
+    }
+    let inside = ["config.json", "transformer/config.json"].map(|file| path.join(file));
+    let path = match path.is_dir() {
+        true => inside
+            .iter()
+            .find(|file| file.is_file())
+            .map(PathBuf::as_path),
+        false => Some(path),
+    };
+    let Some(path) = path else {
+        bail!("{name} is a directory without config.json: give the transformer's config.json");
+    };
+    let file = path.display().to_string();
+    let bytes = imported::bytes(path)
+        .with_context(|| format!("the configuration {file} cannot be read"))?;
+    let found = config::read(import::text(&bytes, &file)?, &file)?;
+    if found.known {
+        return Ok(model::find(found.model.name)?);
+    }
+    // One model a run: it lives as long as the program.
+    Ok(Box::leak(Box::new(found.model)))
 }
 
 /// The preset of this name, or the machine in this file: our TOML, nvidia-smi topo -m, an NCCL topology.

@@ -85,6 +85,7 @@ pub(super) fn evaluation(bench: &Bench<'_>, plan: &Plan) -> Result<Evaluation, P
         candidate,
         single: bench.single()?,
         timeline,
+        simulation,
         provenance,
     })
 }
@@ -167,6 +168,10 @@ impl Bench<'_> {
             "machine: {} ({}), {}",
             machine.name, machine.host.name, machine.source
         )];
+        let model = self.question.model;
+        if !sim::model::known().contains(model) {
+            notes.push(format!("model: {}, {}", model.name, model.source));
+        }
         notes.extend(self.calibrated.notes.iter().cloned());
         let gpu = self.platform.gpu(topologies::DeviceId::new(0));
         notes.push(format!(
