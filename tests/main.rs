@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `folding` | a folded simulation is the full one |
+//! | `formats` | other programs' files: topologies, logs, configurations, profiles, Chakra, launch commands |
 //! | `listings` | models, machines and GPUs, for people and as JSON |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
 //! | `plan_table` | what `plan` prints for people |
@@ -15,6 +16,7 @@
 //! | `streams` | closed pipes, colours, backtraces |
 
 mod folding;
+mod formats;
 mod listings;
 mod plan_json;
 mod plan_table;

@@ -175,6 +175,14 @@ pub(super) enum Granularity {
 pub(super) enum Emit {
     /// The compressor of each layer and phase as JSON, which ditplan_capture executes
     Assignment,
+    /// The command of xDiT
+    Xdit,
+    /// The command of SGLang Diffusion
+    Sglang,
+    /// The script of Hugging Face diffusers
+    Diffusers,
+    /// The script of cache-dit
+    CacheDit,
 }
 
 /// How classifier-free guidance runs.
@@ -199,6 +207,8 @@ pub(super) enum EngineArgument {
     Sglang,
     /// Hugging Face diffusers
     Diffusers,
+    /// cache-dit, on diffusers
+    CacheDit,
 }
 
 /// For people or for programs.

@@ -56,6 +56,7 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
             EngineArgument::Xdit => Engine::Xdit,
             EngineArgument::Sglang => Engine::Sglang,
             EngineArgument::Diffusers => Engine::Diffusers,
+            EngineArgument::CacheDit => Engine::CacheDit,
         },
         compilation: if typed.compile {
             Compilation::Compiled

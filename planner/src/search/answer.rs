@@ -24,7 +24,7 @@ pub(super) fn compose(
 ) -> Result<Answer, PlanningError> {
     let Some(best) = found.judged.first() else {
         let reason = illegal.first().map_or_else(
-            || "no legal plan passes the filter (strategy, exactness, FID, budget): loosen one of them".to_owned(),
+            || "no legal plan passes the filter (strategy, exactness, FID, budget, engine): loosen one of them".to_owned(),
             |(plan, reason)| {
                 format!("{plan}: {reason}; take more GPUs, a larger one, or a looser filter")
             },
@@ -127,13 +127,6 @@ impl Bench<'_> {
         let question = self.question;
         let factor = interval::factor(parts, plan, question.compilation, &self.calibrated.evidence);
         let latency = simulation.latency;
-        let run = Run {
-            plan,
-            model: question.model,
-            request: &question.request,
-            compilation: question.compilation,
-            gpus_per_box: self.platform.gpus_per_host,
-        };
         Candidate {
             plan: plan.clone(),
             latency,
@@ -149,8 +142,21 @@ impl Bench<'_> {
             fidelity: plan.fidelity(),
             quality: self.quality(plan),
             why_slower: String::new(),
-            launch: Launch::of(question.engine, &run),
+            launch: self.launch(plan),
         }
+    }
+
+    /// How the question's engine runs a plan.
+    pub(super) fn launch(&self, plan: &Plan) -> Launch {
+        let question = self.question;
+        let run = Run {
+            plan,
+            model: question.model,
+            request: &question.request,
+            compilation: question.compilation,
+            gpus_per_box: self.platform.gpus_per_host,
+        };
+        Launch::of(question.engine, &run)
     }
 
     fn link_names(&self) -> Vec<String> {

@@ -63,6 +63,8 @@ pub struct Filter {
     pub budget: Option<Budget>,
     /// What a compressor is chosen for, where a budget and a trace are given.
     pub granularity: Granularity,
+    /// Only plans that the engine has a command for.
+    pub launchable: bool,
 }
 
 /// What a compressor is chosen for.

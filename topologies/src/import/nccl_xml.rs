@@ -12,70 +12,21 @@
 //!
 //! Not read: affinities, ranks, `keep`, `gdr`, C2C links, collnet.
 
+mod attribute;
+mod nvlink;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use roxmltree::Node;
 
-use super::sketch::{self, Nic, Sketch, Slot, Switch, exact, nvlink_rate};
+use attribute::{is_card, is_gpu, number, own};
+
+use super::sketch::{self, Nic, Sketch, Slot, Switch, exact};
 use super::{Hints, ImportError, Imported, pci, smi_query, xml};
 use crate::gpu::Gpu;
 use crate::topology::PeerToPeer;
 use crate::units::{Bandwidth, SimDuration};
-
-/// An unsigned attribute, decimal or 0x.
-fn number(node: Node<'_, '_>, key: &str, file: &str) -> Result<Option<u32>, ImportError> {
-    let Some(text) = node
-        .attribute(key)
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-    else {
-        return Ok(None);
-    };
-    let parsed = match text.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    };
-    parsed.map(Some).ok_or_else(|| {
-        let what = format!("{key}=\"{text}\" is no count");
-        xml::fault(
-            file,
-            node,
-            what,
-            "write a whole number from 0 to 4294967295",
-        )
-    })
-}
-
-/// A quantity in one of our own attributes.
-fn own<T: std::str::FromStr<Err: std::fmt::Display>>(
-    node: Node<'_, '_>,
-    key: &str,
-    file: &str,
-) -> Result<Option<T>, ImportError> {
-    let Some(text) = node.attribute(key) else {
-        return Ok(None);
-    };
-    text.parse().map(Some).map_err(|error| {
-        xml::fault(
-            file,
-            node,
-            format!("{key} cannot be read, {error}"),
-            "remove the attribute",
-        )
-    })
-}
-
-/// Whether a `pci` element holds a GPU: by its content, or by its class.
-fn is_gpu(node: Node<'_, '_>) -> bool {
-    let class = node.attribute("class").unwrap_or_default();
-    xml::children(node, "gpu").next().is_some() || class.starts_with("0x03")
-}
-
-fn is_card(node: Node<'_, '_>) -> bool {
-    let class = node.attribute("class").unwrap_or_default();
-    xml::children(node, "nic").next().is_some() || class.starts_with("0x02")
-}
 
 /// A GPU element with what is known of it before all are.
 struct Found<'a, 'i> {
@@ -384,83 +335,5 @@ impl<'a, 'i> Reader<'a, 'i, '_> {
             "sockets are joined at {rate} GB/s: NCCL's figure for {name} (family {family}, model {model})"
         ));
         Ok(Bandwidth::new((rate * 1e9) as u64))
-    }
-
-    /// NVLinks to other GPUs are direct, all others go to NVSwitches.
-    fn nvlink(&mut self) -> Result<(), ImportError> {
-        let ids = self
-            .gpus
-            .iter()
-            .map(|found| found.node.attribute("busid").unwrap_or(""));
-        let ids: Vec<&str> = ids.collect();
-        let mut direct: BTreeMap<(usize, usize), Bandwidth> = BTreeMap::new();
-        let mut switched = vec![Bandwidth::ZERO; self.gpus.len()];
-        for (index, found) in self.gpus.iter().enumerate() {
-            let gpus = xml::children(found.node, "gpu");
-            for link in gpus.flat_map(|gpu| xml::children(gpu, "nvlink")) {
-                let rate = self.nvlinks(link, nvlink_rate(self.sketch.gpus[index].gpu))?;
-                let target = link.attribute("target").unwrap_or_default();
-                match ids.iter().position(|id| *id == target && !id.is_empty()) {
-                    Some(peer) if peer == index => {}
-                    Some(peer) => {
-                        let links = direct
-                            .entry((index.min(peer), index.max(peer)))
-                            .or_default();
-                        *links = rate.max(*links);
-                    }
-                    None => switched[index] = switched[index] + rate,
-                }
-            }
-        }
-        if let Some(slot) = self.sketch.gpus.first().filter(|_| !direct.is_empty()) {
-            let (rate, name) = (nvlink_rate(slot.gpu), slot.gpu.name.clone());
-            self.sketch.assume(format!(
-                "an NVLink of {name} carries {rate} one way (datasheet)"
-            ));
-        }
-        self.sketch.bridges = direct
-            .into_iter()
-            .map(|((a, b), rate)| (a, b, rate))
-            .collect();
-        self.switches(&switched)
-    }
-
-    /// What the links of one element carry: at most 64 of them, or as our exporter says.
-    fn nvlinks(&self, link: Node<'_, '_>, rate: Bandwidth) -> Result<Bandwidth, ImportError> {
-        let count = number(link, "count", self.file)?.unwrap_or(1);
-        if !(1..=64).contains(&count) {
-            let what = format!("count=\"{count}\" is no number of NVLinks");
-            return Err(xml::fault(self.file, link, what, "write 1 to 64"));
-        }
-        let own = own::<Bandwidth>(link, "ditplan_bandwidth", self.file)?;
-        let own = own.filter(|own| own.get() <= 64_000_000_000_000);
-        Ok(own.unwrap_or(rate * u64::from(count)))
-    }
-
-    fn switches(&mut self, rates: &[Bandwidth]) -> Result<(), ImportError> {
-        let (Some(&most), Some(&least)) = (rates.iter().max(), rates.iter().min()) else {
-            return Ok(());
-        };
-        if most == Bandwidth::ZERO {
-            return Ok(());
-        }
-        if most != least {
-            let index = rates
-                .iter()
-                .position(|rate| *rate == least)
-                .unwrap_or_default();
-            let what =
-                format!("gpu{index} has {least} of NVLinks to NVSwitches where another has {most}");
-            let remedy = "dump the file again on a machine whose NVLinks are all up";
-            return Err(xml::fault(self.file, self.gpus[index].node, what, remedy));
-        }
-        let gpu = self.sketch.gpus[0].gpu;
-        let rate = nvlink_rate(gpu);
-        self.sketch.nvswitch = Some(most);
-        self.sketch.assume(format!(
-            "an NVLink of {} carries {rate} one way (datasheet)",
-            gpu.name
-        ));
-        Ok(())
     }
 }

@@ -13,15 +13,21 @@
 //!
 //! Not read: operators of the CPU, launches, layers, which span waited for which.
 
+mod error;
+mod names;
+
 use std::borrow::Cow;
 use std::io::Read;
 
 use serde::Deserialize;
 use serde_json::Value;
-use thiserror::Error;
 use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration, SimTime};
 
 use super::{Source, Span, SpanClass, Stream, Timeline};
+
+pub use error::KinetoError;
+pub use names::classify;
+use names::{element_bytes, kind};
 
 /// Bytes of the largest trace that is read, unpacked.
 pub const LARGEST_TRACE: u64 = 1 << 30;
@@ -29,51 +35,6 @@ pub const LARGEST_TRACE: u64 = 1 << 30;
 const LONGEST_US: f64 = 30.0 * 86_400e6;
 /// GPUs of a host, generously.
 const MOST_DEVICES: u64 = 1024;
-
-/// Why a file is no such trace.
-#[derive(Debug, Error)]
-pub enum KinetoError {
-    /// It cannot be read or unpacked.
-    #[error("{file} cannot be read, {cause}: give the profiler's .json or .json.gz")]
-    Read {
-        /// The file.
-        file: String,
-        /// Why.
-        cause: std::io::Error,
-    },
-    /// It is larger than is read.
-    #[error("{file} has more than {LARGEST_TRACE} bytes unpacked: profile fewer steps")]
-    Large {
-        /// The file.
-        file: String,
-    },
-    /// It is no JSON of the right form.
-    #[error("{file}: no profiler's trace, {cause}: export it again with export_chrome_trace")]
-    Json {
-        /// The file.
-        file: String,
-        /// What is wrong, with line and column.
-        cause: serde_json::Error,
-    },
-    /// An event is at fault.
-    #[error("{file}, event {event}: {fault}: {remedy}")]
-    Event {
-        /// The file.
-        file: String,
-        /// Position of the event, from 0.
-        event: usize,
-        /// What is wrong.
-        fault: String,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// Nothing ran on a GPU.
-    #[error("{file} has no work of a GPU: profile with ProfilerActivity.CUDA")]
-    NoGpu {
-        /// The file.
-        file: String,
-    },
-}
 
 #[derive(Deserialize)]
 struct File<'a> {
@@ -150,106 +111,6 @@ pub struct Kineto {
     pub steps: usize,
     /// What was assumed.
     pub assumed: Vec<String>,
-}
-
-/// Words in kernel names by class, first match wins; the rules of `ditplan_capture.kernel_class`.
-const RULES: &[(SpanClass, &[&str])] = &[
-    (
-        SpanClass::Communication,
-        &[
-            "nccl",
-            "allreduce",
-            "all_reduce",
-            "allgather",
-            "all_gather",
-            "alltoall",
-            "all_to_all",
-            "reducescatter",
-            "reduce_scatter",
-            "sendrecv",
-            "send_recv",
-        ],
-    ),
-    (
-        SpanClass::Attention,
-        &["flash", "fmha", "attention", "sdpa", "mha_"],
-    ),
-    (
-        SpanClass::Linear,
-        &[
-            "gemm", "gemv", "matmul", "cutlass", "cublas", "xmma", "nvjet", "wgmma", "splitk",
-            "conv",
-        ],
-    ),
-    (SpanClass::Decode, &["dequant", "decompress", "decode"]),
-    (SpanClass::Encode, &["quant", "compress", "encode"]),
-    (
-        SpanClass::Elementwise,
-        &[
-            "elementwise",
-            "vectorized",
-            "norm",
-            "reduce",
-            "softmax",
-            "gelu",
-            "silu",
-            "sigmoid",
-            "rope",
-            "rotary",
-            "triton_poi",
-            "triton_red",
-            "triton_per",
-            "memcpy",
-            "memset",
-            "copy",
-            "cat",
-            "index",
-            "fill",
-        ],
-    ),
-];
-
-/// What kind of work a kernel is, by its name.
-#[must_use]
-pub fn classify(kernel: &str) -> SpanClass {
-    let name = kernel.to_lowercase();
-    let fits = |(_, words): &&(SpanClass, &[&str])| words.iter().any(|word| name.contains(word));
-    RULES
-        .iter()
-        .find(fits)
-        .map_or(SpanClass::Other, |(class, _)| *class)
-}
-
-/// Bytes of an element by NCCL's and PyTorch's names of its type.
-fn element_bytes(dtype: &str) -> Option<u64> {
-    Some(match dtype.to_lowercase().as_str() {
-        "half" | "float16" | "bfloat16" | "short" | "int16" => 2,
-        "float" | "float32" | "int" | "int32" => 4,
-        "double" | "float64" | "long" | "int64" => 8,
-        "byte" | "char" | "int8" | "uint8" | "bool" | "float8_e4m3fn" | "float8_e5m2" => 1,
-        _ => return None,
-    })
-}
-
-/// The collective of a name of PyTorch's, or of a kernel of NCCL's.
-fn kind(name: &str) -> Option<CollectiveKind> {
-    let name: String = name
-        .to_lowercase()
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
-    let kinds = [
-        ("reducescatter", CollectiveKind::ReduceScatter),
-        ("allreduce", CollectiveKind::AllReduce),
-        ("allgather", CollectiveKind::AllGather),
-        ("alltoall", CollectiveKind::AllToAll),
-        ("send", CollectiveKind::RingPass),
-        ("recv", CollectiveKind::RingPass),
-    ];
-    kinds
-        .iter()
-        .find(|(word, _)| name.contains(word))
-        .map(|(_, kind)| *kind)
 }
 
 fn number(value: &Value) -> Option<u64> {
