@@ -458,7 +458,7 @@ fn a_profiled_run_is_summed_up_and_compared_with_its_plan() {
 #[test]
 fn a_command_alone_is_printed_for_each_engine() {
     let emit = |engine: &str, more: &[&str]| printed(&[&["plan", "--emit", engine], more].concat());
-    let exact = emit("sglang", &["--strategy", "ulysses4"]);
+    let exact = emit("sglang", &["--strategy", "ulysses4", "--exact"]);
     assert!(
         exact.starts_with("sglang generate --model-path black-forest-labs/FLUX.1-dev"),
         "{exact}"

@@ -134,8 +134,8 @@ fn messages_of(evaluation: &Evaluation, device: DeviceId) -> BTreeMap<Key, Sum> 
             .entry((kind.to_string(), u32::try_from(ranks).ok()))
             .or_default();
         sum.count += 1;
-        sum.bytes = sum.bytes + size;
-        sum.time = sum.time + end.since(start);
+        sum.bytes += size;
+        sum.time += end.since(start);
     }
     sums
 }
@@ -162,8 +162,8 @@ fn measured(found: &Kineto) -> BTreeMap<Key, Sum> {
             .map_or_else(|| message.name.clone(), |kind| kind.to_string());
         let sum = sums.entry((kind, message.group)).or_default();
         sum.count += 1;
-        sum.bytes = sum.bytes + message.size.unwrap_or_default();
-        sum.time = sum.time + message.time;
+        sum.bytes += message.size.unwrap_or_default();
+        sum.time += message.time;
     }
     sums
 }

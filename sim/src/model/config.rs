@@ -263,10 +263,10 @@ fn name_of(keys: &Keys<'_>, file: &str) -> String {
         .and_then(Value::as_str)
         .unwrap_or_default();
     let parts = |path: &str| {
-        let parts = path.split(['/', '\\']).map(str::trim);
+        let mut parts = path.split(['/', '\\']).map(str::trim);
         let useful =
             |part: &&str| !matches!(*part, "" | "." | ".." | "transformer" | "config.json");
-        parts.filter(useful).next_back().map(str::to_owned)
+        parts.rfind(useful).map(str::to_owned)
     };
     let name = parts(told)
         .or_else(|| parts(file))

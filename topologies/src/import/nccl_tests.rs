@@ -275,10 +275,11 @@ fn json(text: &str, file: &str) -> Result<NcclLog, LogError> {
     let count = |value: &Value| value.as_u64().unwrap_or(1);
     let devices = config["devices"].as_array().map_or(0, Vec::len) as u64;
     let own = count(&config["nthreads"]).saturating_mul(count(&config["ngpus"]));
-    let mut log = NcclLog::default();
-    log.gpu = config["devices"][0]["device_info"]
-        .as_str()
-        .map(str::to_owned);
+    let gpu = config["devices"][0]["device_info"].as_str();
+    let mut log = NcclLog {
+        gpu: gpu.map(str::to_owned),
+        ..NcclLog::default()
+    };
     let named = |value: &Value| value.as_str().and_then(test_named);
     let fields = root
         .as_object()

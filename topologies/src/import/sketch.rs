@@ -137,7 +137,7 @@ impl Sketch {
             .map(|slot| slot.bandwidth.unwrap_or(slot.gpu.pcie));
         let (rate, cpu) = match fastest.max().unwrap_or_default().get() {
             ..=16_000_000_000 => (10, "Intel Skylake's, as its GPUs are on PCIe 3"),
-            ..=32_000_000_000 => (16, "AMD's, as its GPUs are on PCIe 4"),
+            16_000_000_001..=32_000_000_000 => (16, "AMD's, as its GPUs are on PCIe 4"),
             _ => (22, "Intel Sapphire Rapids', as its GPUs are on PCIe 5"),
         };
         if self.sockets.len() < 2 {

@@ -320,12 +320,11 @@ impl Reader<'_> {
 /// What a kernel of NCCL carries.
 fn message(event: &Event<'_>, time: SimDuration) -> Collective {
     let args = &event.args;
-    let name = args
-        .collective
-        .as_str()
-        .filter(|name| !name.is_empty())
-        .unwrap_or(&event.name);
-    let kind = kind(name);
+    let noted = args.collective.as_str().filter(|name| !name.is_empty());
+    let kernel = event.name.split('(').next().unwrap_or_default();
+    let name = noted.unwrap_or(kernel);
+    // NCCL's kernel of all-to-all is that of send and receive: without a note it may be either.
+    let kind = kind(name).filter(|kind| noted.is_some() || *kind != CollectiveKind::RingPass);
     let elements = match kind {
         Some(CollectiveKind::AllGather) => number(&args.elements_out),
         _ => number(&args.elements_in)

@@ -33,7 +33,7 @@ impl Reader<'_, '_, '_> {
                             .or_default();
                         *links = rate.max(*links);
                     }
-                    None => switched[index] = switched[index] + rate,
+                    None => switched[index] += rate,
                 }
             }
         }

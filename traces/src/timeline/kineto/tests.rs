@@ -67,6 +67,19 @@ fn messages_carry_what_the_profiler_noted() {
 }
 
 #[test]
+fn a_send_and_receive_kernel_without_a_note_may_be_anything() {
+    let found = read(&ULYSSES.replace("\"Collective name\"", "\"Other\""));
+    assert_eq!(
+        (
+            found.collectives[0].kind,
+            found.collectives[0].name.as_str()
+        ),
+        (None, "ncclDevKernel_SendRecv")
+    );
+    assert_eq!(found.collectives[2].kind, Some(CollectiveKind::AllGather));
+}
+
+#[test]
 fn a_gzipped_trace_reads_alike() {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(ULYSSES.as_bytes()).unwrap();
