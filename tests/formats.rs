@@ -176,6 +176,13 @@ fn an_exported_machine_comes_back() {
         "simgrid-xml",
     ]);
     assert!(platform.starts_with("<?xml") && platform.contains("<platform version=\"4.1\">"));
+    assert!(platform.contains("<!-- Not in the format: protocols of NCCL"));
+    let printed_xml = printed(&["machines", "export", "8xb200-sxm", "--format", "nccl-xml"]);
+    fs::write(&path, printed_xml).unwrap();
+    assert_eq!(
+        printed(&["machines", "import", &path, "--out", &toml]),
+        back
+    );
 }
 
 #[test]

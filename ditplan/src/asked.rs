@@ -115,8 +115,10 @@ fn request(typed: &QuestionArguments, model: &Model, machine: &Machine) -> Resul
 fn model_of(name: &str) -> Result<&'static Model> {
     let path = Path::new(name);
     let is_file = path.extension().is_some_and(|ending| ending == "json") || path.exists();
-    if !is_file {
-        return Ok(model::find(name)?);
+    match model::find(name) {
+        Ok(model) => return Ok(model),
+        Err(unknown) if !is_file => return Err(unknown.into()),
+        Err(_) => {}
     }
     let inside = ["config.json", "transformer/config.json"].map(|file| path.join(file));
     let path = match path.is_dir() {

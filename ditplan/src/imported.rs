@@ -116,23 +116,22 @@ fn text(path: &Path) -> Result<(String, String)> {
     Ok((import::text(&bytes, &file)?.to_owned(), file))
 }
 
-/// Writes a text to a file, and says so; or gives it back with what is to be said after it.
+/// Writes a text to a file, and says so with what is to be said; or gives it back with that in comments.
 fn written(text: &str, out: Option<&Path>, title: &str, said: &[String]) -> Result<String> {
-    let said = if said.is_empty() {
-        String::new()
-    } else {
-        heading(title) + &bulleted(said)
-    };
     let Some(path) = out else {
-        let said: Vec<String> = said.lines().map(|line| format!("# {line}\n")).collect();
-        let is_xml = text.starts_with('<');
-        return Ok(if is_xml {
-            text.to_owned()
-        } else {
-            format!("{text}\n{}", said.concat())
-        });
+        let comment = |line: &String| match text.starts_with('<') {
+            // XML forbids two dashes in a comment.
+            true => format!("<!-- {title}: {} -->\n", line.replace("--", "- -")),
+            false => format!("# {title}: {line}\n"),
+        };
+        let comments: String = said.iter().map(comment).collect();
+        return Ok(format!("{}\n{comments}", text.trim_end()));
     };
     std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+    let said = match said.is_empty() {
+        true => String::new(),
+        false => heading(title) + &bulleted(said),
+    };
     Ok(format!("{}\n{said}", path.display()))
 }
 
@@ -165,7 +164,7 @@ fn export(typed: &ExportArguments) -> Result<String> {
     written(
         &exported.text,
         typed.out.as_deref(),
-        "The format has no place for this",
+        "Not in the format",
         &exported.lost,
     )
 }
