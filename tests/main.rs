@@ -2,9 +2,11 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `compare` | two plans or machines side by side; completions, manual |
 //! | `folding` | a folded simulation is the full one |
 //! | `formats` | other programs' files: topologies, logs, configurations, profiles, Chakra, launch commands |
 //! | `listings` | models, machines and GPUs, for people and as JSON |
+//! | `pages` | reports and the local server |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
 //! | `plan_table` | what `plan` prints for people |
 //! | `quality` | a compressor per layer under a quality budget; replay; predictions against closed-loop runs |
@@ -14,15 +16,19 @@
 //! | `traces` | recorded activations: inspected, checked, sliced, converted |
 //! | `wrong_input` | every mistake is one sentence on standard error and exit code 2 |
 //! | `streams` | closed pipes, colours, backtraces |
+//! | `sweep` | what-if: landmarks, kills and resumption, pictures |
 
+mod compare;
 mod folding;
 mod formats;
 mod listings;
+mod pages;
 mod plan_json;
 mod plan_table;
 mod quality;
 mod readme;
 mod streams;
+mod sweep;
 mod theorems;
 mod timeline;
 mod traces;
@@ -52,4 +58,15 @@ fn printed(arguments: &[&str]) -> String {
 /// The JSON it prints.
 fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&printed(arguments)).expect("the output is JSON")
+}
+
+/// The sentence of a question that is refused with exit code 2.
+fn refused(arguments: &[&str]) -> String {
+    let output = ditplan(arguments).assert().code(2).get_output().clone();
+    let sentence = String::from_utf8(output.stderr).expect("the sentence is UTF-8");
+    assert!(
+        output.stdout.is_empty() && sentence.starts_with("error: "),
+        "{sentence}"
+    );
+    sentence
 }

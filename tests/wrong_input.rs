@@ -256,3 +256,14 @@ fn what_is_typed_wrong_exits_with_2() {
         ditplan(arguments).assert().code(2);
     }
 }
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn without_the_gpus_compressors_cuda_says_how_to_build_them() {
+    for command in [
+        &["cuda", "check"][..],
+        &["cuda", "sweep", "--out", "no-such"],
+    ] {
+        says(&complaint(command), &["--features cuda"]);
+    }
+}

@@ -8,8 +8,14 @@ use topologies::Bandwidth;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::compared::CompareArguments;
+use super::cuda::CudaArguments;
 use super::imported::MachinesArguments;
 use super::replayed::ReplayArguments;
+use super::report::ReportArguments;
+use super::serve::ServeArguments;
+use super::shell::{CompletionsArguments, ManArguments};
+use super::swept::SweepArguments;
 use super::trace::TraceArguments;
 
 /// Plan, simulate and validate how GPUs share one diffusion model.
@@ -28,18 +34,32 @@ pub(super) enum Command {
     Plan(PlanArguments),
     /// Simulate one plan
     Simulate(SimulateArguments),
+    /// Ask what-if: the answer at many values of bandwidth, GPUs, resolution and more
+    Sweep(SweepArguments),
     /// Compare predictions with measured kernels, collectives and published runs
     Validate(ValidateArguments),
+    /// Put two plans or two machines side by side, and say what would turn the tables
+    Compare(CompareArguments),
+    /// Write the answer of any command as one page that opens from disk
+    Report(ReportArguments),
+    /// Show reports and ask questions in a browser on this machine
+    Serve(ServeArguments),
     /// Run the compressors over a recorded trace: rate and error of every layer and step
     Replay(ReplayArguments),
     /// Inspect, check, slice and convert recorded activations
     Trace(TraceArguments),
+    /// Check and time the compressors on the GPU found
+    Cuda(CudaArguments),
     /// List the known models
     Models(Format),
     /// List the preset machines; import and export machines
     Machines(MachinesArguments),
     /// List the known GPUs
     Gpus(Format),
+    /// Print completions for a shell
+    Completions(CompletionsArguments),
+    /// Print the manual page
+    Man(ManArguments),
 }
 
 /// The question of `plan`.
@@ -117,7 +137,7 @@ pub(super) struct ValidateArguments {
 }
 
 /// What `plan` and `simulate` ask about.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct QuestionArguments {
     /// The model (`ditplan models` lists them), or diffusers' config.json of a transformer
     #[arg(long, value_name = "NAME|FILE", default_value = "FLUX.1-dev")]

@@ -144,7 +144,9 @@ fn model_of(name: &str) -> Result<&'static Model> {
 
 /// The preset of this name, or the machine in this file: our TOML, nvidia-smi topo -m, an NCCL topology.
 pub(super) fn machine(name: &str) -> Result<Machine> {
-    let is_file = name.ends_with(".toml") || name.contains('/') || Path::new(name).is_file();
+    let hypothetical = name.contains('@');
+    let is_file = Path::new(name).is_file()
+        || !hypothetical && (name.ends_with(".toml") || name.contains('/'));
     if !is_file {
         return Ok(Machine::preset(name)?);
     }

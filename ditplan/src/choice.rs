@@ -114,14 +114,9 @@ pub(super) fn section(page: &mut String, title: &str, body: &str) {
     }
 }
 
-/// The question in a line.
-pub(super) fn title(question: &Question) -> String {
-    let Question {
-        model,
-        request,
-        machine,
-        ..
-    } = question;
+/// Model and request in words: `FLUX.1-dev 1024x1024, 28 steps`.
+pub(super) fn asked(question: &Question) -> String {
+    let Question { model, request, .. } = question;
     let mut ask = format!("{} {}", model.name, request.resolution);
     if request.frames > 1 {
         ask.push_str(&format!(" x {} frames", request.frames));
@@ -133,6 +128,13 @@ pub(super) fn title(question: &Question) -> String {
     if model.uses_guidance() {
         ask.push_str(&format!(", guidance {}", request.guidance));
     }
+    ask
+}
+
+/// The question in a line.
+pub(super) fn title(question: &Question) -> String {
+    let machine = &question.machine;
+    let ask = asked(question);
     let has = machine.gpus.len();
     let gpus = if question.gpus as usize == has {
         machine.summary().gpus

@@ -47,7 +47,7 @@ pub(super) fn evaluation(asked: &Question, found: &Evaluation) -> Value {
 }
 
 /// What was asked.
-fn question(asked: &Question) -> Value {
+pub(super) fn question(asked: &Question) -> Value {
     let Question {
         model,
         request,
@@ -77,7 +77,7 @@ fn question(asked: &Question) -> Value {
 }
 
 /// A plan with what it was found to do; `single` is the one-GPU latency in seconds.
-fn plan(candidate: &Candidate, single: f64) -> Value {
+pub(super) fn plan(candidate: &Candidate, single: f64) -> Value {
     let latency = candidate.latency.as_secs_f64();
     let by_class: Map<String, Value> = candidate
         .by_class

@@ -93,8 +93,23 @@ pub(super) fn machines(format: Format) -> String {
         table.add_row(vec![&row.name, &row.gpus, &row.host, &row.interconnect]);
     }
     let note = "The same GPUs on another host behave differently: a preset carries what was measured on its\n\
-                host. Describe your own in a file and give it as --machine FILE.toml.\n";
-    rendered(&mut table) + "\n" + note
+                host. Describe your own in a file and give it as --machine FILE.toml.\n\n";
+    let hypothetical = "Equal GPUs around one switch, measured by nobody: COUNTxGPU@RATE or COUNTxGPU@INTERCONNECT, as\n\
+                        16xL20@25GB/s or 8xH100-SXM@nvlink6. One way, a GPU:\n";
+    let mut links = self::table(
+        &["interconnect", "rate", "data", "latency", "source"],
+        &[1, 2, 3],
+    );
+    for known in topologies::hypothetical::INTERCONNECTS {
+        links.add_row([
+            known.name.to_owned(),
+            known.capacity.to_string(),
+            super::text::percent(known.efficiency),
+            known.latency.to_string(),
+            known.source.to_owned(),
+        ]);
+    }
+    rendered(&mut table) + "\n" + note + hypothetical + &rendered(&mut links)
 }
 
 /// The known GPUs.

@@ -11,15 +11,21 @@
 mod arguments;
 mod asked;
 mod choice;
+mod compared;
 mod contract;
+mod cuda;
 mod figure;
 mod imported;
 mod listing;
 mod quality;
 mod replayed;
+mod report;
 #[cfg(test)]
 mod sample;
+mod serve;
+mod shell;
 mod simulated;
+mod swept;
 mod text;
 mod trace;
 mod validated;
@@ -50,12 +56,19 @@ fn answer(arguments: &Arguments) -> Result<String> {
     match &arguments.command {
         Command::Plan(wanted) => choice::answer(wanted),
         Command::Simulate(wanted) => simulated::answer(wanted),
+        Command::Compare(wanted) => compared::answer(wanted),
+        Command::Sweep(wanted) => swept::answer(wanted),
+        Command::Report(wanted) => report::answer(wanted),
+        Command::Serve(wanted) => serve::answer(wanted),
         Command::Validate(wanted) => validated::answer(wanted),
         Command::Replay(typed) => replayed::answer(typed),
         Command::Trace(wanted) => trace::answer(wanted),
+        Command::Cuda(wanted) => cuda::answer(wanted),
         Command::Models(format) => Ok(listing::models(*format)),
         Command::Machines(wanted) => imported::answer(wanted),
         Command::Gpus(format) => Ok(listing::gpus(*format)),
+        Command::Completions(wanted) => Ok(shell::completions(wanted)),
+        Command::Man(wanted) => shell::man(wanted),
     }
 }
 

@@ -16,6 +16,8 @@ mod chip;
 mod codec;
 mod compressor;
 mod cost;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod field;
 mod gemm;
 mod interval;

@@ -5,4 +5,5 @@ pub mod calibrate;
 pub mod interval;
 pub mod launch;
 pub mod search;
+pub mod sweep;
 pub mod validate;

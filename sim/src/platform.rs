@@ -60,6 +60,8 @@ pub struct Platform {
     /// Rate that payload reaches on each link, by link.
     pub effective: Vec<Bandwidth>,
     machine: Option<Machine>,
+    /// The machine that figures of collectives were measured on, where its links are others.
+    measured: Option<Machine>,
 }
 
 /// Whether what else uses the links changes a message's time.
@@ -132,6 +134,7 @@ impl Platform {
             timed: Vec::new(),
             effective: Vec::new(),
             machine: None,
+            measured: None,
         }
     }
 
@@ -160,7 +163,38 @@ impl Platform {
                 .map(topologies::topology::Link::effective)
                 .collect(),
             machine: Some(machine.clone()),
+            measured: None,
         })
+    }
+
+    /// As [`of_machine`](Self::of_machine), for `machine` a change of `measured`, whose figures its host
+    /// carries: a measured collective is moved by what the change does to the same flows over the links.
+    ///
+    /// # Errors
+    /// As [`of_machine`](Self::of_machine).
+    pub fn what_if(machine: &Machine, measured: &Machine) -> Result<Self, Miss> {
+        let mut platform = Self::of_machine(machine)?;
+        let same = machine.links == measured.links || machine.gpus.len() != measured.gpus.len();
+        platform.measured = (!same).then(|| measured.clone());
+        Ok(platform)
+    }
+
+    /// Time of the flows of a collective over the links as they are, over that of the measured machine's.
+    fn moved(&self, ask: Ask, group: &[DeviceId]) -> f64 {
+        let (Some(machine), Some(measured)) = (&self.machine, &self.measured) else {
+            return 1.0;
+        };
+        let time = |machine: &Machine, effective: &[Bandwidth]| {
+            let hop = |from: usize, to: usize| hop(machine, group[from], group[to]);
+            let links = Group::new(group.len(), effective, hop);
+            links.decompose(ask.kind, ask.size).time.as_secs_f64()
+        };
+        let effective: Vec<Bandwidth> = measured
+            .links
+            .iter()
+            .map(topologies::topology::Link::effective)
+            .collect();
+        time(machine, &self.effective) / time(measured, &effective)
     }
 
     /// The GPU of a device.
@@ -211,7 +245,7 @@ impl Platform {
         };
         let factor = factors.get(&(kind, reach)).copied();
         let fixed = |cost: crate::collective::CollectiveCost, factor: f64| Message {
-            time: cost.time.scaled(1.0 / factor),
+            time: cost.time.scaled(self.moved(ask, group) / factor),
             timing: Timing::Fixed,
             kind,
             sizes: vec![size],

@@ -112,6 +112,34 @@ pub struct Gpu {
     pub notes: String,
 }
 
+impl Gpu {
+    /// The same GPU with its arithmetic `compute` times as fast and its memory `memory` times: what a
+    /// faster one would do. Its name says so, since measured tables are no longer its own.
+    #[must_use]
+    pub fn scaled(&self, compute: f64, memory: f64) -> Self {
+        if compute == 1.0 && memory == 1.0 {
+            return self.clone();
+        }
+        let rate = |rate: Option<FlopRate>| rate.map(|rate| rate.scaled(compute));
+        let by_head = self.sustained_attention_by_head.iter();
+        Self {
+            name: format!("{} (compute x{compute}, memory x{memory})", self.name),
+            peak_bf16: self.peak_bf16.scaled(compute),
+            peak_fp8: rate(self.peak_fp8),
+            peak_fp32: rate(self.peak_fp32),
+            boost_clock_hz: self.boost_clock_hz.map(|clock| clock * compute),
+            exponent_rate: self.exponent_rate.map(|rate| rate * compute),
+            sustained_gemm: rate(self.sustained_gemm),
+            sustained_attention: rate(self.sustained_attention),
+            sustained_attention_by_head: by_head
+                .map(|(head_dim, rate)| (*head_dim, rate.scaled(compute)))
+                .collect(),
+            memory_bandwidth: self.memory_bandwidth.scaled(memory),
+            ..self.clone()
+        }
+    }
+}
+
 /// A GPU name that is neither known nor an alias of a known one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("unknown GPU \"{name}\": did you mean {nearest}? Known: {}", known.join(", "))]

@@ -15,6 +15,6 @@ pub mod units;
 pub use gpu::{Architecture, DType, Gpu};
 pub use host::{CollectiveKind, CollectiveRate, Host, MeasuredRun, RateOrigin};
 pub use ids::{DeviceId, LinkId};
-pub use machine::{Machine, MachineError};
+pub use machine::{Machine, MachineError, hypothetical};
 pub use topology::{Link, LinkKind, PeerToPeer, Route, VertexId};
 pub use units::{Bandwidth, Bytes, FlopRate, Flops, SimDuration, SimTime, UnitError};

@@ -12,6 +12,8 @@
 //!
 //! Not modelled: GPUs that fail, links that change during a run.
 
+pub mod hypothetical;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -109,9 +111,12 @@ pub enum MachineError {
         /// What is wrong, and what to do.
         fault: TopologyError,
     },
+    /// A hypothetical machine that cannot be read.
+    #[error(transparent)]
+    Hypothetical(#[from] hypothetical::NotHypothetical),
     /// No preset has this name.
     #[error(
-        "unknown machine \"{name}\": did you mean {nearest}? Known: {known}; or give a .toml file"
+        "unknown machine \"{name}\": did you mean {nearest}? Known: {known}; or give a .toml file, or COUNTxGPU@RATE as in 16xL20@25GB/s"
     )]
     UnknownPreset {
         /// What was asked for.
@@ -224,11 +229,15 @@ impl Machine {
         })
     }
 
-    /// The preset machine called `name`.
+    /// The preset machine called `name`, or the hypothetical one that `name` describes
+    /// ([`hypothetical::machine`]).
     ///
     /// # Errors
     /// [`MachineError::UnknownPreset`], with the known names and the nearest of them.
     pub fn preset(name: &str) -> Result<Self, MachineError> {
+        if name.contains('@') {
+            return Ok(hypothetical::machine(name)?);
+        }
         let wanted = name.to_lowercase();
         let found = PRESETS.iter().find(|(preset, _)| *preset == wanted);
         let (preset, text) = found.ok_or_else(|| MachineError::UnknownPreset {
@@ -311,18 +320,35 @@ impl Machine {
     /// # Errors
     /// [`TopologyError::ZeroCapacity`].
     pub fn with_bandwidth(
-        mut self,
+        self,
         kind: LinkKind,
         capacity: Bandwidth,
     ) -> Result<Self, TopologyError> {
-        for link in self.links.iter_mut().filter(|link| link.kind == kind) {
-            link.capacity = capacity;
+        self.with_links(|of| of == kind, |link| link.capacity = capacity)
+    }
+
+    /// The same machine with every link of some technologies changed by `change`, which keeps the kind.
+    /// Measured rates and runs of the host are kept, as for [`with_bandwidth`](Self::with_bandwidth).
+    ///
+    /// # Errors
+    /// [`TopologyError`]: a link without capacity or with an efficiency outside (0, 1].
+    pub fn with_links(
+        mut self,
+        kinds: impl Fn(LinkKind) -> bool,
+        change: impl Fn(&mut Link),
+    ) -> Result<Self, TopologyError> {
+        for link in self.links.iter_mut().filter(|link| kinds(link.kind)) {
+            change(link);
         }
         let topology = Topology {
             vertices: self.vertices.clone(),
             links: self.links.clone(),
         };
         topology.check_links()?;
+        let latency = |link: &LinkId| self.links[link.index()].latency;
+        for route in &mut self.routes {
+            route.latency = route.links.iter().map(latency).sum();
+        }
         Ok(self)
     }
 

@@ -49,3 +49,8 @@ fi
 
 echo "== pytest traces/capture"
 OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -W ignore::DeprecationWarning
+
+echo "== tests/gpu/run_all.sh --device cpu --toy (1 to 3 minutes)"
+results=$(mktemp -d)
+trap 'rm -rf "$log" "$results"' EXIT
+PYTHON=$PWD/.venv/bin/python OMP_NUM_THREADS=1 ../../tests/gpu/run_all.sh "$results" --device cpu --toy

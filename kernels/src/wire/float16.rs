@@ -12,19 +12,33 @@ pub enum Half {
     Bf16,
 }
 
-/// Builds functions for AVX-512, AVX2 and the baseline, chosen when called.
+/// Builds functions for AVX2 and the baseline, chosen when called.
 macro_rules! vectorised {
     ($($function:item)*) => {
         $(
             #[multiversion::multiversion(targets(
-                "x86_64+avx+avx2+avx512f+avx512bw+avx512dq+avx512vl+bmi1+bmi2+sse3+sse4.1+sse4.2+ssse3+popcnt",
-                "x86_64+avx+avx2+bmi1+bmi2+sse3+sse4.1+sse4.2+ssse3+popcnt",
+                "x86_64+avx2",
             ))]
             $function
         )*
     };
 }
 pub(crate) use vectorised;
+
+/// [`vectorised`], and for AVX-512: where its masks save a third of the time and a third code is
+/// worth compiling.
+macro_rules! widely_vectorised {
+    ($($function:item)*) => {
+        $(
+            #[multiversion::multiversion(targets(
+                "x86_64+avx512bw+avx512dq+avx512vl",
+                "x86_64+avx2",
+            ))]
+            $function
+        )*
+    };
+}
+pub(crate) use widely_vectorised;
 
 /// Largest residual, so that no sum of residuals overflows: 2^96.
 const RESIDUAL_LIMIT: f32 = f32::from_bits((96 + 127) << 23);
@@ -58,18 +72,16 @@ impl Bits16 for F16 {
         f32::from_bits((extended << 13) & 0x8FFF_E000) * f32::from_bits((112 + 127) << 23)
     }
 
+    /// Adding 2^13 times the power of two at or below the magnitude, at least 2^-14, rounds to the
+    /// spacing of binary16. The sum's lower bits are then the fraction with its leading bit; the
+    /// exponent is added, less 113 which 0x3C00 makes up for. Only the lower 15 bits are right.
     #[inline(always)]
     fn narrow(value: f32) -> u16 {
-        let sign = (value.to_bits() >> 16) & 0x8000;
         let magnitude = least(value.abs(), 65504.0);
-        let bits = magnitude.to_bits();
-        let odd = (bits >> 13) & 1;
-        let rounding = 0xFFFu32.wrapping_sub(112 << 23);
-        let normal = bits.wrapping_add(rounding).wrapping_add(odd) >> 13;
-        // Below 2^-14 the spacing is 2^-24, which is that of numbers from 0.5 to 1.
-        let subnormal = (magnitude + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
-        let below = magnitude < f32::from_bits((127 - 14) << 23);
-        (sign | if below { subnormal } else { normal }) as u16
+        let power = (magnitude.to_bits() & 0x7F80_0000).max(113 << 23);
+        let rounded = magnitude + f32::from_bits(power + (13 << 23) + 0x3C00);
+        let bits = rounded.to_bits().wrapping_add(power >> 13);
+        (((value.to_bits() >> 16) & 0x8000) | bits) as u16
     }
 }
 
@@ -131,10 +143,7 @@ vectorised! {
 
     fn difference_row<X: Bits16, B: Bits16>(bits: &[u16], base: &[u16], out: &mut [f32]) {
         for ((out, &bits), &base) in out.iter_mut().zip(bits).zip(base) {
-            let residual = X::widen(bits) - B::widen(base);
-            // Two binary16 differ by less than the limit.
-            let small = X::NOT_FINITE == F16::NOT_FINITE && B::NOT_FINITE == F16::NOT_FINITE;
-            *out = if small { residual } else { limited(residual) };
+            *out = limited(X::widen(bits) - B::widen(base));
         }
     }
 
@@ -146,6 +155,18 @@ vectorised! {
 
     fn greatest_magnitude(bits: &[u16]) -> u16 {
         bits.iter().fold(0, |greatest, &bits| greatest.max(bits & 0x7FFF))
+    }
+}
+
+/// The residual of a base of the same format.
+#[inline(always)]
+pub(crate) fn difference<B: Bits16>(x: u16, base: u16) -> f32 {
+    let residual = B::widen(x) - B::widen(base);
+    // Two binary16 differ by less than the limit.
+    if B::NOT_FINITE == F16::NOT_FINITE {
+        residual
+    } else {
+        limited(residual)
     }
 }
 

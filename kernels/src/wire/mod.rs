@@ -124,8 +124,9 @@ fn encode_into(
     message.resize(compressor.wire_bytes(shape), 0);
     match compressor {
         Compressor::OneBit => sign::encode_one_bit(source, shape, message),
-        Compressor::TwoBit => sign::encode_two_bit(source, shape, message),
-        Compressor::TwoBitFitted => sign::encode_fitted(source, shape, message),
+        Compressor::TwoBit | Compressor::TwoBitFitted => {
+            sign::encode_two_bit(compressor, source, shape, message)
+        }
         Compressor::Int8 => rows::encode(&integer::EIGHT_BIT, source, shape, message),
         Compressor::Int4 => rows::encode(&integer::FOUR_BIT, source, shape, message),
         Compressor::Fp8 => rows::encode(&fp8::Fp8, source, shape, message),

@@ -158,6 +158,13 @@ impl Sender {
             self.subspace = None;
         }
         let shape = x.shape();
+        let feedback = self.state.protocol().feedback;
+        let two_bit = [Compressor::TwoBit, Compressor::TwoBitFitted].contains(&self.compressor);
+        if two_bit && feedback == Feedback::On && self.state.is_one_matrix() {
+            message.0.resize(self.compressor.wire_bytes(shape), 0);
+            let done = self.state.exchange(self.compressor, x, &mut message.0);
+            return done.map_err(|element| non_finite(x, place, element));
+        }
         let source = self.state.residual(x);
         encode_into(
             self.compressor,
@@ -167,7 +174,7 @@ impl Sender {
             &mut message.0,
         )
         .map_err(|element| non_finite(x, place, element))?;
-        match self.state.protocol().feedback {
+        match feedback {
             Feedback::On => {
                 let decoder = Decoder::new(self.compressor, &message.0, shape)
                     .expect("a message just made is sound");

@@ -15,6 +15,18 @@ pub(crate) trait Residual: Sync {
     fn check(&self, rows: Rows) -> Result<(), usize>;
     /// Writes the residual of a strip that was checked.
     fn strip(&self, rows: Rows, out: &mut [f32]);
+    /// Both sides of the difference, where they are 16-bit floats of one format.
+    fn halves(&self) -> Option<Halves<'_>> {
+        None
+    }
+}
+
+/// An activation and what predicts it, row after row.
+#[derive(Clone, Copy)]
+pub(crate) struct Halves<'a> {
+    pub half: Half,
+    pub x: &'a [u16],
+    pub base: &'a [u16],
 }
 
 /// A residual in memory.

@@ -2,6 +2,8 @@
 //!
 //! Chunks depend on the shape alone, so results are the same at any number of threads.
 
+use std::sync::Mutex;
+
 use rayon::prelude::*;
 
 use super::Half;
@@ -103,13 +105,29 @@ impl Shape {
 /// The results of `work` on each task, in the order of the tasks; in parallel if there are several.
 pub(crate) fn in_order<T: Send, R: Send>(
     tasks: impl Iterator<Item = T>,
-    work: impl Fn(T) -> R + Sync + Send,
+    work: impl Fn(T) -> R + Sync,
 ) -> Vec<R> {
-    let tasks: Vec<T> = tasks.collect();
-    if tasks.len() < 2 {
-        tasks.into_iter().map(work).collect()
+    const ONCE: &str = "each task is done once";
+    let slots: Vec<Mutex<(Option<T>, Option<R>)>> =
+        tasks.map(|task| Mutex::new((Some(task), None))).collect();
+    each(slots.len(), &|n| {
+        let mut slot = slots[n].try_lock().expect(ONCE);
+        let task = slot.0.take().expect(ONCE);
+        slot.1 = Some(work(task));
+    });
+    let results = slots.into_iter().map(|slot| slot.into_inner());
+    results
+        .map(|slot| slot.expect(ONCE).1.expect(ONCE))
+        .collect()
+}
+
+/// Calls `work` for 0 to `count`: one function for every kind of task, since rayon's are long to
+/// compile.
+fn each(count: usize, work: &(dyn Fn(usize) + Sync)) {
+    if count < 2 {
+        (0..count).for_each(work);
     } else {
-        tasks.into_par_iter().map(work).collect()
+        (0..count).into_par_iter().for_each(work);
     }
 }
 

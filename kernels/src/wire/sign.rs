@@ -8,16 +8,20 @@
 //!
 //! A message is the codes of all rows, u, v, and for `2bit-fitted` a0 and a1.
 
-use super::float16::{Bf16, Bits16, F16, Half, narrow_f16, vectorised, widen_f16};
+mod sweeps;
+
+use super::float16::{Bf16, F16, Half, narrow_f16, widen_f16};
 use super::histogram;
 use super::rows::{Residual, read_f16, write_f16};
-use super::shape::{Rows, Shape, in_order};
+use super::shape::{Rows, STRIP_ROWS, Shape, in_order};
 use crate::compressor::Compressor;
+use sweeps::{
+    LANES, add_magnitudes, add_pairs, add_signs, add_to_totals, exchange_pairs, measure_two,
+};
+use sweeps::{pack_pairs, pack_signs, unpack_pairs, unpack_signs};
 
-/// Lanes of the running sums: fixed, so that sums do not depend on the processor.
-const LANES: usize = 16;
-/// Flags turned to codes at a time.
-const FLAGS: usize = 512;
+/// Channels whose sums one thread adds up.
+const TOTALS: usize = 512;
 
 /// The two magnitudes in units of s, and where the larger begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +37,15 @@ pub(crate) struct Levels {
 struct Masks {
     low: u32,
     turn: u32,
+    threshold: f32,
+}
+
+impl Masks {
+    /// The level of a code's lower bit.
+    #[inline(always)]
+    fn of(self, large: u32) -> f32 {
+        f32::from_bits(self.low ^ (self.turn & 0u32.wrapping_sub(large)))
+    }
 }
 
 const FIXED: Levels = Levels {
@@ -47,6 +60,7 @@ impl Levels {
         Masks {
             low,
             turn: low ^ self.high.to_bits(),
+            threshold: self.threshold,
         }
     }
 
@@ -67,187 +81,87 @@ pub(crate) struct Scales {
     pub channels: Vec<f32>,
 }
 
-vectorised! {
-    /// Adds the magnitudes of a row to the channels' sums; the row's own sum.
-    fn add_magnitudes(row: &[f32], channels: &mut [f32]) -> f64 {
-        let mut lanes = [0.0f32; LANES];
-        let mut values = row.chunks_exact(LANES);
-        let mut sums = channels.chunks_exact_mut(LANES);
-        for (values, sums) in (&mut values).zip(&mut sums) {
-            for lane in 0..LANES {
-                let magnitude = values[lane].abs();
-                lanes[lane] += magnitude;
-                sums[lane] += magnitude;
-            }
-        }
-        let rest = values.remainder().iter().zip(sums.into_remainder());
-        for (lane, (value, sum)) in rest.enumerate() {
-            lanes[lane] += value.abs();
-            *sum += value.abs();
-        }
-        lanes.iter().map(|&lane| f64::from(lane)).sum()
-    }
-
-    fn add_to_totals(partial: &[f32], totals: &mut [f64]) {
-        for (total, &partial) in totals.iter_mut().zip(partial) {
-            *total += f64::from(partial);
-        }
-    }
-
-    /// Bits R >= 0, eight channels a byte, the first lowest.
-    fn pack_signs(row: &[f32], out: &mut [u8]) {
-        let mut flags = [0u8; FLAGS];
-        for (row, out) in row.chunks(FLAGS).zip(out.chunks_mut(FLAGS / 8)) {
-            for (flag, &value) in flags.iter_mut().zip(row) {
-                *flag = u8::from(value >= 0.0);
-            }
-            flags[row.len()..].fill(0);
-            for (byte, eight) in out.iter_mut().zip(flags.chunks_exact(8)) {
-                let eight: [u8; 8] = eight.try_into().expect("chunks of eight");
-                // Byte i, shifted left by 56 - 7i, has its lowest bit at 56 + i.
-                let spread = u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080);
-                *byte = (spread >> 56) as u8;
-            }
-        }
-    }
-
-    /// Codes (R >= 0) << 1 | (|R| > t s), four channels a byte, the first lowest.
-    fn pack_pairs(row: &[f32], u: f32, v: &[f32], threshold: f32, out: &mut [u8]) {
-        let mut flags = [0u8; FLAGS];
-        let rows = row.chunks(FLAGS).zip(v.chunks(FLAGS));
-        for ((row, v), out) in rows.zip(out.chunks_mut(FLAGS / 4)) {
-            for ((flag, &value), &v) in flags.iter_mut().zip(row).zip(v) {
-                let large = value.abs() > threshold * (u * v);
-                *flag = (u8::from(value >= 0.0) << 1) | u8::from(large);
-            }
-            flags[row.len()..].fill(0);
-            for (byte, four) in out.iter_mut().zip(flags.chunks_exact(4)) {
-                let four: [u8; 4] = four.try_into().expect("chunks of four");
-                // Byte i, shifted left by 24 - 6i, has its lowest bit at 24 + 2i.
-                let spread = u32::from_le_bytes(four).wrapping_mul(0x0104_1040);
-                *byte = (spread >> 24) as u8;
-            }
-        }
-    }
-
-    fn unpack_signs(bytes: &[u8], u: f32, v: &[f32], out: &mut [f32]) {
-        let mut flags = [0u8; FLAGS];
-        let blocks = out.chunks_mut(FLAGS).zip(v.chunks(FLAGS));
-        for ((out, v), bytes) in blocks.zip(bytes.chunks(FLAGS / 8)) {
-            spread_signs(bytes, &mut flags);
-            for ((out, &v), &flag) in out.iter_mut().zip(v).zip(&flags) {
-                *out = one_bit(flag, u * v);
-            }
-        }
-    }
-
-    fn unpack_pairs(bytes: &[u8], u: f32, v: &[f32], levels: Masks, out: &mut [f32]) {
-        let mut flags = [0u8; FLAGS];
-        let blocks = out.chunks_mut(FLAGS).zip(v.chunks(FLAGS));
-        for ((out, v), bytes) in blocks.zip(bytes.chunks(FLAGS / 4)) {
-            spread_pairs(bytes, &mut flags);
-            for ((out, &v), &flag) in out.iter_mut().zip(v).zip(&flags) {
-                *out = two_bit(flag, u * v, levels);
-            }
-        }
-    }
-
-    /// [`unpack_signs`], added to a row of a 16-bit base.
-    fn add_signs<B: Bits16>(bytes: &[u8], u: f32, v: &[f32], base: &mut [u16]) {
-        let mut flags = [0u8; FLAGS];
-        let blocks = base.chunks_mut(FLAGS).zip(v.chunks(FLAGS));
-        for ((base, v), bytes) in blocks.zip(bytes.chunks(FLAGS / 8)) {
-            spread_signs(bytes, &mut flags);
-            for ((base, &v), &flag) in base.iter_mut().zip(v).zip(&flags) {
-                *base = B::narrow(B::widen(*base) + one_bit(flag, u * v));
-            }
-        }
-    }
-
-    /// [`unpack_pairs`], added to a row of a 16-bit base.
-    fn add_pairs<B: Bits16>(bytes: &[u8], u: f32, v: &[f32], levels: Masks, base: &mut [u16]) {
-        let mut flags = [0u8; FLAGS];
-        let blocks = base.chunks_mut(FLAGS).zip(v.chunks(FLAGS));
-        for ((base, v), bytes) in blocks.zip(bytes.chunks(FLAGS / 4)) {
-            spread_pairs(bytes, &mut flags);
-            for ((base, &v), &flag) in base.iter_mut().zip(v).zip(&flags) {
-                *base = B::narrow(B::widen(*base) + two_bit(flag, u * v, levels));
-            }
-        }
-    }
-}
-
-/// One bit a byte: apart by halves, quarters, eighths, so that bit i is the lowest of byte i.
-#[inline(always)]
-fn spread_signs(bytes: &[u8], flags: &mut [u8; FLAGS]) {
-    for (eight, &byte) in flags.chunks_exact_mut(8).zip(bytes) {
-        let spread = u64::from(byte);
-        let spread = (spread | (spread << 28)) & 0x0000_000F_0000_000F;
-        let spread = (spread | (spread << 14)) & 0x0003_0003_0003_0003;
-        let spread = (spread | (spread << 7)) & 0x0101_0101_0101_0101;
-        eight.copy_from_slice(&spread.to_le_bytes());
-    }
-}
-
-/// One code a byte: apart by halves, then quarters.
-#[inline(always)]
-fn spread_pairs(bytes: &[u8], flags: &mut [u8; FLAGS]) {
-    for (four, &byte) in flags.chunks_exact_mut(4).zip(bytes) {
-        let spread = u32::from(byte);
-        let spread = (spread | (spread << 12)) & 0x000F_000F;
-        let spread = (spread | (spread << 6)) & 0x0303_0303;
-        four.copy_from_slice(&spread.to_le_bytes());
-    }
-}
-
-#[inline(always)]
-fn one_bit(flag: u8, scale: f32) -> f32 {
-    signed(scale, u32::from(flag) << 31)
-}
-
-#[inline(always)]
-fn two_bit(flag: u8, scale: f32, levels: Masks) -> f32 {
-    let code = u32::from(flag);
-    let level = levels.low ^ (levels.turn & 0u32.wrapping_sub(code & 1));
-    signed(f32::from_bits(level) * scale, code << 30)
-}
-
-/// A positive scale, negative where the top bit is 0.
-#[inline(always)]
-fn signed(scale: f32, top_bit: u32) -> f32 {
-    f32::from_bits(scale.to_bits() | (!top_bit & 0x8000_0000))
-}
-
-/// Sums of magnitudes, and what `coded` does with each strip meanwhile.
-fn measure(
-    source: &impl Residual,
-    shape: Shape,
-    codes: &mut [u8],
-    coded: impl Fn(&[f32], &mut [u8]) + Sync + Send,
-) -> Result<Scales, usize> {
+/// Sums of magnitudes; the signs meanwhile, where `codes` has room for them.
+fn measure(source: &impl Residual, shape: Shape, codes: &mut [u8]) -> Result<Scales, usize> {
     let channels = shape.channels();
     let width = codes.len() / shape.rows();
     let mut row_sums = vec![0.0f64; shape.rows()];
     let sums = row_sums.chunks_mut(shape.chunk_rows());
-    let codes = codes.chunks_mut(shape.chunk_rows() * width);
-    let tasks = shape.chunks().zip(sums).zip(codes);
-    let partials: Vec<Result<Vec<f32>, usize>> = in_order(tasks, |((rows, row_sums), codes)| {
+    let mut codes = codes;
+    let tasks = shape.chunks().zip(sums).map(|(rows, sums)| {
+        let codes = codes.split_off_mut(..rows.count * width);
+        (rows, sums, codes.expect("a width for each row"))
+    });
+    let partials: Vec<Result<Vec<f32>, usize>> = in_order(tasks, |(rows, row_sums, codes)| {
+        let mut partial = vec![0.0; channels];
         let mut buffer = vec![0.0; channels];
-        let mut partial = vec![0.0f32; channels];
-        let mut next = row_sums.iter_mut().zip(codes.chunks_mut(width));
-        for (row, (sum, codes)) in rows.singles().zip(&mut next) {
-            source.check(row)?;
-            source.strip(row, &mut buffer);
-            *sum = add_magnitudes(&buffer, &mut partial);
-            coded(&buffer, codes);
+        let mut codes = codes;
+        for (strip, sums) in rows.strips().zip(row_sums.chunks_mut(STRIP_ROWS)) {
+            let codes = codes.split_off_mut(..strip.count * width);
+            let codes = codes.expect("a width for each row");
+            if !measure_halves(source, shape, strip, sums, &mut partial, codes)? {
+                measure_rows(source, strip, &mut buffer, sums, &mut partial, codes)?;
+            }
         }
         Ok(partial)
     });
+    let partials: Vec<Vec<f32>> = partials.into_iter().collect::<Result<_, _>>()?;
     let mut totals = vec![0.0f64; channels];
-    for partial in partials {
-        add_to_totals(&partial?, &mut totals);
-    }
+    in_order(totals.chunks_mut(TOTALS).enumerate(), |(n, totals)| {
+        for partial in &partials {
+            add_to_totals(&partial[n * TOTALS..][..totals.len()], totals);
+        }
+    });
     Ok(scales(&row_sums, &totals, shape))
+}
+
+/// The short way of [`measure`]: two rows of 16-bit floats; false where there are not such.
+fn measure_halves(
+    source: &impl Residual,
+    shape: Shape,
+    strip: Rows,
+    sums: &mut [f64],
+    partial: &mut [f32],
+    codes: &mut [u8],
+) -> Result<bool, usize> {
+    let (Some(halves), [_, _]) = (source.halves(), &sums) else {
+        return Ok(false);
+    };
+    if !shape.channels().is_multiple_of(LANES) {
+        return Ok(false);
+    }
+    let range = shape.range(strip);
+    let (x, base) = (&halves.x[range.clone()], &halves.base[range]);
+    let found = match halves.half {
+        Half::F16 => measure_two::<F16>(x, base, partial, codes),
+        Half::Bf16 => measure_two::<Bf16>(x, base, partial, codes),
+    };
+    match found {
+        Some(found) => sums.copy_from_slice(&found),
+        None => source.check(strip)?,
+    }
+    Ok(true)
+}
+
+/// The way of [`measure`] for any residual, row by row.
+fn measure_rows(
+    source: &impl Residual,
+    strip: Rows,
+    buffer: &mut [f32],
+    sums: &mut [f64],
+    partial: &mut [f32],
+    codes: &mut [u8],
+) -> Result<(), usize> {
+    let width = codes.len() / strip.count;
+    for (n, (row, sum)) in strip.singles().zip(sums).enumerate() {
+        source.check(row)?;
+        source.strip(row, buffer);
+        *sum = add_magnitudes(buffer, partial);
+        if width > 0 {
+            pack_signs(buffer, &mut codes[n * width..][..width]);
+        }
+    }
+    Ok(())
 }
 
 /// u and v, rounded to fp16.
@@ -276,58 +190,86 @@ pub(crate) fn encode_one_bit(
     message: &mut [u8],
 ) -> Result<(), usize> {
     let (codes, side) = message.split_at_mut(shape.rows() * shape.channels().div_ceil(8));
-    let scales = measure(source, shape, codes, pack_signs)?;
+    let scales = measure(source, shape, codes)?;
     write_scales(&scales, side);
     Ok(())
 }
 
-/// Writes a `2bit` message.
+/// Writes a `2bit` or `2bit-fitted` message.
 pub(crate) fn encode_two_bit(
+    compressor: Compressor,
     source: &impl Residual,
     shape: Shape,
     message: &mut [u8],
 ) -> Result<(), usize> {
-    let (codes, side) = message.split_at_mut(shape.rows() * shape.channels().div_ceil(4));
-    let scales = measure(source, shape, codes, |_, _| ())?;
-    write_scales(&scales, side);
-    pack(source, shape, &scales, FIXED, codes);
+    let (quantiser, codes) = Quantiser::measure(compressor, source, shape, message)?;
+    quantiser.pack(source, shape, codes);
     Ok(())
 }
 
-/// Writes a `2bit-fitted` message.
-pub(crate) fn encode_fitted(
-    source: &impl Residual,
-    shape: Shape,
-    message: &mut [u8],
-) -> Result<(), usize> {
-    let (codes, side) = message.split_at_mut(shape.rows() * shape.channels().div_ceil(4));
-    let (side, magnitudes) = side.split_at_mut(side.len() - 4);
-    let scales = measure(source, shape, codes, |_, _| ())?;
-    write_scales(&scales, side);
-    let fitted =
-        histogram::measure(source, shape, &scales).fit([FIXED.low, FIXED.high].map(f64::from));
-    let [low, high] = fitted.map(|level| narrow_f16(level as f32));
-    magnitudes[..2].copy_from_slice(&low.to_le_bytes());
-    magnitudes[2..].copy_from_slice(&high.to_le_bytes());
-    pack(source, shape, &scales, Levels::fitted(low, high), codes);
-    Ok(())
+/// What codes of two bits stand for, known before they are.
+pub(crate) struct Quantiser {
+    scales: Scales,
+    levels: Levels,
 }
 
-/// Writes 2-bit codes of a residual that was measured before.
-fn pack(source: &impl Residual, shape: Shape, scales: &Scales, levels: Levels, codes: &mut [u8]) {
-    let channels = shape.channels();
-    let width = channels.div_ceil(4);
-    let tasks = shape
-        .chunks()
-        .zip(codes.chunks_mut(shape.chunk_rows() * width));
-    in_order(tasks, |(rows, codes)| {
-        let mut buffer = vec![0.0; channels];
-        for (row, codes) in rows.singles().zip(codes.chunks_mut(width)) {
-            source.strip(row, &mut buffer);
-            let u = scales.rows[row.first];
-            pack_pairs(&buffer, u, &scales.channels, levels.threshold, codes);
+impl Quantiser {
+    /// Writes what a message says beside its codes; their room.
+    pub(crate) fn measure<'a>(
+        compressor: Compressor,
+        source: &impl Residual,
+        shape: Shape,
+        message: &'a mut [u8],
+    ) -> Result<(Self, &'a mut [u8]), usize> {
+        let (codes, side) = message.split_at_mut(shape.rows() * shape.channels().div_ceil(4));
+        let scales = measure(source, shape, &mut [])?;
+        let (side, magnitudes) = side.split_at_mut(2 * (shape.rows() + shape.channels()));
+        write_scales(&scales, side);
+        let mut levels = FIXED;
+        if compressor == Compressor::TwoBitFitted {
+            let start = [FIXED.low, FIXED.high].map(f64::from);
+            let fitted = histogram::measure(source, shape, &scales).fit(start);
+            let [low, high] = fitted.map(|level| narrow_f16(level as f32));
+            magnitudes[..2].copy_from_slice(&low.to_le_bytes());
+            magnitudes[2..].copy_from_slice(&high.to_le_bytes());
+            levels = Levels::fitted(low, high);
         }
-    });
+        Ok((Self { scales, levels }, codes))
+    }
+
+    /// Writes the codes of the residual that was measured.
+    fn pack(&self, source: &impl Residual, shape: Shape, codes: &mut [u8]) {
+        let (channels, width) = (shape.channels(), shape.channels().div_ceil(4));
+        let codes = codes.chunks_mut(shape.chunk_rows() * width);
+        in_order(shape.chunks().zip(codes), |(rows, codes)| {
+            let mut buffer = vec![0.0; channels];
+            for (row, codes) in rows.singles().zip(codes.chunks_mut(width)) {
+                source.strip(row, &mut buffer);
+                let (u, v) = (self.scales.rows[row.first], &self.scales.channels);
+                pack_pairs(&buffer, u, v, self.levels.threshold, codes);
+            }
+        });
+    }
+
+    /// Writes the codes of some rows of `x - base`, and adds what they stand for to the base.
+    pub(crate) fn exchange(
+        &self,
+        rows: Rows,
+        half: Half,
+        x: &[u16],
+        base: &mut [u16],
+        codes: &mut [u8],
+    ) {
+        let (v, levels) = (&self.scales.channels, self.levels.masks());
+        let lines = x.chunks(v.len()).zip(base.chunks_mut(v.len()));
+        let lines = lines.zip(codes.chunks_mut(v.len().div_ceil(4)));
+        for (((x, base), codes), &u) in lines.zip(&self.scales.rows[rows.first..]) {
+            match half {
+                Half::F16 => exchange_pairs::<F16>(x, base, u, v, levels, codes),
+                Half::Bf16 => exchange_pairs::<Bf16>(x, base, u, v, levels, codes),
+            }
+        }
+    }
 }
 
 /// A message of the family.

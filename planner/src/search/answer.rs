@@ -9,27 +9,22 @@ use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
 use super::bench::{Bench, Bounded};
-use super::best::{Found, Judged, WORTH};
+use super::best::{self, Judged, WORTH};
 use super::{Answer, Assigned, Candidate, Evaluation, PlanningError, StopReason};
 use crate::interval;
 use crate::launch::{Launch, Run};
+use crate::sweep::Found;
 
 /// The answer from what the search found.
 pub(super) fn compose(
     bench: &Bench<'_>,
     considered: usize,
     illegal: Vec<(String, String)>,
-    found: Found,
+    found: best::Found,
     assigned: Vec<Assigned>,
 ) -> Result<Answer, PlanningError> {
     let Some(best) = found.judged.first() else {
-        let reason = illegal.first().map_or_else(
-            || "no legal plan passes the filter (strategy, exactness, FID, budget, engine): loosen one of them".to_owned(),
-            |(plan, reason)| {
-                format!("{plan}: {reason}; take more GPUs, a larger one, or a looser filter")
-            },
-        );
-        return Err(PlanningError::NoPlan { reason });
+        return Err(no_plan(&illegal));
     };
     let baseline = best.simulation.critical.clone();
     let stop = found
@@ -67,6 +62,39 @@ pub(super) fn compose(
         provenance: bench.provenance(),
         findings,
     })
+}
+
+/// Why no plan is left.
+fn no_plan(illegal: &[(String, String)]) -> PlanningError {
+    let reason = illegal.first().map_or_else(
+        || {
+            "no legal plan passes the filter (strategy, exactness, FID, budget, engine): loosen one of them"
+                .to_owned()
+        },
+        |(plan, reason)| {
+            format!("{plan}: {reason}; take more GPUs, a larger one, or a looser filter")
+        },
+    );
+    PlanningError::NoPlan { reason }
+}
+
+/// The first of the plans that could win.
+pub(super) fn winner(
+    bench: &Bench<'_>,
+    considered: usize,
+    illegal: &[(String, String)],
+    judged: &[Judged],
+) -> Result<Found, PlanningError> {
+    let best = judged.first().ok_or_else(|| no_plan(illegal))?;
+    let candidate = bench.candidate(&best.bounded, &best.simulation);
+    bench.found(candidate, considered, judged.len())
+}
+
+/// One given plan.
+pub(super) fn judgement(bench: &Bench<'_>, plan: &Plan) -> Result<Found, PlanningError> {
+    let simulation = bench.simulate(plan, Detail::Folded)?;
+    let candidate = bench.candidate(&bench.bounded_plan(plan)?, &simulation);
+    bench.found(candidate, 1, 1)
 }
 
 /// One plan in full.
@@ -108,6 +136,22 @@ impl Bench<'_> {
             plan: plan.clone(),
             memory,
             parts: self.parts(plan)?,
+        })
+    }
+
+    fn found(
+        &self,
+        candidate: Candidate,
+        considered: usize,
+        simulated: usize,
+    ) -> Result<Found, PlanningError> {
+        let single = Plan::single(topologies::DeviceId::new(0));
+        let single = self.simulate(&single, Detail::Folded)?.latency;
+        Ok(Found {
+            speed_up: single.as_secs_f64() / candidate.latency.as_secs_f64(),
+            candidate,
+            considered,
+            simulated,
         })
     }
 

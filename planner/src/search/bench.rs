@@ -49,7 +49,7 @@ impl<'a> Bench<'a> {
             });
         }
         let workload = Workload::new(question.model, &question.request)?;
-        let platform = Platform::of_machine(&question.machine)?;
+        let platform = Platform::what_if(&question.machine, &question.measured)?;
         let tables = Tables::built_in();
         let calibrated = calibrate::calibrate(
             &question.measured,

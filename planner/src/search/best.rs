@@ -111,8 +111,13 @@ fn kind(plan: &Plan) -> (u8, bool, bool, bool, bool, bool, Compression) {
     )
 }
 
-/// Searches the plans, given by ascending lower bound.
-pub(super) fn search(bench: &Bench<'_>, plans: Vec<Bounded>) -> Result<Found, PlanningError> {
+/// Plans simulated in the order of their bounds until none left can win, and those left.
+struct Raced {
+    judged: Vec<Judged>,
+    left: Vec<Bounded>,
+}
+
+fn race(bench: &Bench<'_>, plans: Vec<Bounded>, batch: usize) -> Result<Raced, PlanningError> {
     let allowed = |bounded: &Bounded| passes(bench, &bounded.plan);
     let mut queue = plans
         .into_iter()
@@ -126,7 +131,7 @@ pub(super) fn search(bench: &Bench<'_>, plans: Vec<Bounded>) -> Result<Found, Pl
         if best.is_some_and(|best| next.parts.total > best) {
             break;
         }
-        let batch: Vec<Bounded> = queue.by_ref().take(BATCH).collect();
+        let batch: Vec<Bounded> = queue.by_ref().take(batch).collect();
         judged.extend(judge(bench, batch)?);
         // Compressors per layer must beat one everywhere by a margin: so the best of these is found too.
         let uniform = judged
@@ -134,12 +139,33 @@ pub(super) fn search(bench: &Bench<'_>, plans: Vec<Bounded>) -> Result<Found, Pl
             .filter(|judged| is_uniform(&judged.bounded.plan));
         best = uniform.map(Judged::latency).min();
     }
-    let next_bound = queue.peek().map(|bounded| bounded.parts.total);
-    let left: Vec<Bounded> = queue.collect();
+    let left = queue.collect();
+    Ok(Raced { judged, left })
+}
+
+/// Best first; a compressor per layer only where it is worth it.
+fn rank(judged: &mut [Judged]) {
+    judged.sort_by(|a, b| (a.latency(), &a.bounded.plan).cmp(&(b.latency(), &b.bounded.plan)));
+    prefer_uniform(judged);
+}
+
+/// The plans that could win, best first; one at a time, since many such searches run side by side.
+pub(super) fn fastest(
+    bench: &Bench<'_>,
+    plans: Vec<Bounded>,
+) -> Result<Vec<Judged>, PlanningError> {
+    let mut judged = race(bench, plans, 1)?.judged;
+    rank(&mut judged);
+    Ok(judged)
+}
+
+/// Searches the plans, given by ascending lower bound; one of each kind that cannot win is judged too.
+pub(super) fn search(bench: &Bench<'_>, plans: Vec<Bounded>) -> Result<Found, PlanningError> {
+    let Raced { mut judged, left } = race(bench, plans, BATCH)?;
+    let next_bound = left.first().map(|bounded| bounded.parts.total);
     let (shown, pruned) = one_of_each_kind(left, &judged);
     judged.extend(judge(bench, shown)?);
-    judged.sort_by(|a, b| (a.latency(), &a.bounded.plan).cmp(&(b.latency(), &b.bounded.plan)));
-    prefer_uniform(&mut judged);
+    rank(&mut judged);
     let single = judged
         .iter()
         .position(|judged| judged.bounded.plan.ranks() == 1);

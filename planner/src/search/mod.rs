@@ -285,6 +285,35 @@ pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
     answer::compose(&bench, fitting.considered, fitting.illegal, found, assigned)
 }
 
+/// The best plan alone: the choice of [`plan`], without the plans that cannot win.
+///
+/// # Errors
+/// A [`PlanningError`] when no plan can serve it.
+pub fn winner(question: &Question) -> Result<crate::sweep::Found, PlanningError> {
+    let bench = Bench::new(question)?;
+    let mut space = Space::new(&bench);
+    bench.assigned(&mut space)?;
+    let fitting = bench.fitting(space);
+    let bounded = bench.bounded(fitting.plans)?;
+    let found = best::fastest(&bench, bounded)?;
+    answer::winner(&bench, fitting.considered, &fitting.illegal, &found)
+}
+
+/// One given plan, its steady steps folded.
+///
+/// # Errors
+/// A [`PlanningError`] when the plan is not legal for the question.
+pub fn judge(question: &Question, plan: &Plan) -> Result<crate::sweep::Found, PlanningError> {
+    let bench = Bench::new(question)?;
+    legality::check(
+        question.model,
+        &bench.workload,
+        plan,
+        question.gpus as usize,
+    )?;
+    answer::judgement(&bench, plan)
+}
+
 /// One given plan, simulated in full.
 ///
 /// # Errors

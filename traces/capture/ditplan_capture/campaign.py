@@ -56,64 +56,65 @@ class Spec:
     how: Run = field(default_factory=Run)
 
 
-def draw(rng: random.Random, phases: bool, apart: bool) -> Assignment:
+def draw(rng: random.Random, phases: bool, apart: bool, layers: int = LAYERS) -> Assignment:
     """2 to 4 names of the palette, one at random for each layer (and phase, and tensor); two of them at least occur."""
     while True:
         names = rng.sample(MIXED, rng.randint(2, 4))
         def entry() -> list | str:
             return [rng.choice(names) for _ in range(PHASES)] if phases else rng.choice(names)
-        k = [entry() for _ in range(LAYERS)]
-        v = [entry() for _ in range(LAYERS)] if apart else k
+        k = [entry() for _ in range(layers)]
+        v = [entry() for _ in range(layers)] if apart else k
         if len({name for e in k + v for name in ([e] if isinstance(e, str) else e)}) > 1:
             return Assignment.of(k, v)
 
 
-def plan(seed: int) -> dict:
-    """The random assignments and their split, as written to assignments.json."""
+def plan(seed: int, layers: int = LAYERS) -> dict:
+    """The random assignments and their split for a model of `layers` layers, as written to assignments.json."""
     rng, runs = random.Random(seed), []
     for purpose, split, prompts, ranks, steps, count, phases, apart in DRAWS:
         for i in range(count):
             name = f"{purpose}-{prompts}-{ranks}r-{steps}s-{i:02d}"
-            assignment = json.loads(draw(rng, phases, i >= count - apart).to_json())
+            assignment = json.loads(draw(rng, phases, i >= count - apart, layers).to_json())
             runs.append({"id": name, "split": split, "purpose": purpose, "prompts": prompts, "ranks": ranks, "steps": steps, "assignment": assignment})
     return {"seed": seed, "palette": MIXED, "runs": runs}
 
 
-def fixed_specs() -> list[Spec]:
+def fixed_specs(layers: int = LAYERS) -> list[Spec]:
     """One-layer, uniform and K- or V-only runs on the calibration prompts, uniform ones at 2 and 8 ranks, ablations."""
-    specs = [Spec(f"uniform-{n}", "fit", "uniform", "A", Assignment.uniform(n, LAYERS)) for n in UNIFORMS]
+    specs = [Spec(f"uniform-{n}", "fit", "uniform", "A", Assignment.uniform(n, layers)) for n in UNIFORMS]
     for name in FAMILIES:
-        specs += [Spec(f"single-{name}-{l}", "fit", "single", "A", Assignment.single(name, l, LAYERS)) for l in range(LAYERS)]
+        specs += [Spec(f"single-{name}-{l}", "fit", "single", "A", Assignment.single(name, l, layers)) for l in range(layers)]
     for tensors in "kv":
         for name in ("1bit", "2bit"):
-            specs += [Spec(f"{tensors}only-{name}-{l}", "fit", "kv", "A", Assignment.single(name, l, LAYERS, tensors)) for l in range(LAYERS)]
+            specs += [Spec(f"{tensors}only-{name}-{l}", "fit", "kv", "A", Assignment.single(name, l, layers, tensors)) for l in range(layers)]
     for ranks in (2, 8):
-        specs += [Spec(f"uniform-{n}-{ranks}r", "fit", "uniform", "A", Assignment.uniform(n, LAYERS), Run(ranks=ranks)) for n in ("1bit", "2bit")]
+        specs += [Spec(f"uniform-{n}-{ranks}r", "fit", "uniform", "A", Assignment.uniform(n, layers), Run(ranks=ranks)) for n in ("1bit", "2bit")]
     return specs
 
 
-def ablations() -> list[Spec]:
+def ablations(layers: int = LAYERS) -> list[Spec]:
     """Without feedback, without a base, with order 2, coarse bases, gather instead of ring, fewer steps."""
     rules = {"nofeedback": Rules(feedback=False), "naive": Rules(order=0), "order2": Rules(order=2), "base-int8": Rules(base="int8"), "base-int4": Rules(base="int4")}
-    specs = [Spec(f"ablation-{n}-{key}", "transfer", "ablation", "A", Assignment.uniform(n, LAYERS), Run(rules=r)) for key, r in rules.items() for n in ("1bit", "2bit")]
-    specs += [Spec(f"gather-{n}", "fit", "uniform", "A", Assignment.uniform(n, LAYERS), Run(strategy="gather")) for n in ("1bit", "2bit")]
+    specs = [Spec(f"ablation-{n}-{key}", "transfer", "ablation", "A", Assignment.uniform(n, layers), Run(rules=r)) for key, r in rules.items() for n in ("1bit", "2bit")]
+    specs += [Spec(f"gather-{n}", "fit", "uniform", "A", Assignment.uniform(n, layers), Run(strategy="gather")) for n in ("1bit", "2bit")]
     for steps in (4, 8):
-        specs += [Spec(f"uniform-{n}-{steps}s", "transfer", "uniform", "A", Assignment.uniform(n, LAYERS), Run(steps=steps)) for n in UNIFORMS]
+        specs += [Spec(f"uniform-{n}-{steps}s", "transfer", "uniform", "A", Assignment.uniform(n, layers), Run(steps=steps)) for n in UNIFORMS]
     return specs
 
 
 def all_specs(assignments: dict) -> list[Spec]:
-    """All runs in the order of their importance."""
+    """All runs in the order of their importance, for a model of as many layers as the assignments have."""
+    layers = len(assignments["runs"][0]["assignment"]["k"])
     drawn = [
         Spec(r["id"], r["split"], r["purpose"], r["prompts"], Assignment.of(r["assignment"]["k"], r["assignment"]["v"]), Run(ranks=r["ranks"], steps=r["steps"]))
         for r in assignments["runs"]
     ]
-    kin = [Spec(f"single-{n}-{l}", "fit", "single", "A", Assignment.single(n, l, LAYERS)) for n in KIN for l in range(LAYERS)]
+    kin = [Spec(f"single-{n}-{l}", "fit", "single", "A", Assignment.single(n, l, layers)) for n in KIN for l in range(layers)]
     for phase, word in enumerate(("early", "mid", "late")):
         for name in ("1bit", "2bit", "int4"):
             entry = [name if p == phase else "raw" for p in range(PHASES)]
-            kin.append(Spec(f"{word}-{name}", "fit", "phase", "A", Assignment.of([entry] * LAYERS)))
-    return fixed_specs() + sorted(drawn, key=lambda s: s.split == "transfer") + ablations() + kin
+            kin.append(Spec(f"{word}-{name}", "fit", "phase", "A", Assignment.of([entry] * layers)))
+    return fixed_specs(layers) + sorted(drawn, key=lambda s: s.split == "transfer") + ablations(layers) + kin
 
 
 def batches(spec: Spec) -> int:
@@ -129,21 +130,35 @@ def group(spec: Spec) -> tuple:
     return (spec.prompts, batches(spec), spec.split, spec.how.steps, spec.how.ranks)
 
 
-def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers: int) -> None:
-    """This worker's share of the runs that the log lacks; first one batch of prompts of all runs, then the others."""
+@dataclass(frozen=True)
+class Bounds:
+    """How much of the campaign is run: batches of a run at most and samples of a batch, runs at most, splits, seconds
+    after which no run is begun."""
+
+    batches: int = 6
+    samples: int = BATCH
+    most: int = 10**6
+    splits: tuple[str, ...] = ("fit", "test", "transfer")
+    seconds: float = float("inf")
+
+
+def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers: int, device: str = "cpu", bounds: Bounds = Bounds()) -> bool:
+    """This worker's share of the runs that the log lacks; first one batch of prompts of all runs, then the others.
+    Whether all of them are done."""
     from .train_digits import load_weights
 
     torch.set_num_threads(1)
-    model, references = load_weights(model_path), {}
+    model, references, until = load_weights(model_path, device), {}, time.monotonic() + bounds.seconds
     log.mkdir(parents=True, exist_ok=True)
-    own = all_specs(assignments)[worker::workers]
-    todo = [(spec, BATCH * i) for i in range(6) for spec in own if i < batches(spec)]
+    own = [spec for spec in all_specs(assignments)[worker::workers] if spec.split in bounds.splits][: bounds.most]
+    todo = [(spec, BATCH * i) for i in range(bounds.batches) for spec in own if i < batches(spec)]
     todo.sort(key=lambda run: 0 if run[1] == 0 else 1 if run[0].prompts == "A" else 2)
-    for spec, first in todo:
-        if (spec.id, first) in read_log(log):
-            continue
+    done = read_log(log)
+    for spec, first in (run for run in todo if (run[0].id, run[1]) not in done):
+        if time.monotonic() > until:
+            return False
         began, key = time.time(), (spec.prompts, spec.how.steps, first)
-        prompts = PROMPTS[spec.prompts].part(first, BATCH)
+        prompts = PROMPTS[spec.prompts].part(first, bounds.samples)
         if key not in references:
             references[key] = sample(model, prompts, spec.how.steps)
         try:
@@ -155,6 +170,7 @@ def execute(model_path: Path, assignments: dict, log: Path, worker: int, workers
         with open(log / f"worker-{worker}.jsonl", "a") as file:
             file.write(json.dumps(row) + "\n")
         print(spec.id, first, f"{geometric_mean(d):.5f}" if d else "", row["wall_s"], flush=True)
+    return True
 
 
 def read_log(log: Path) -> dict[tuple[str, int], list[float]]:
@@ -188,16 +204,25 @@ def main() -> None:
     parser.add_argument("--log", type=Path)
     parser.add_argument("--worker", default="0/1", help="index/workers")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--layers", type=int, default=LAYERS, help="plan: layers of the model")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cpu")
+    parser.add_argument("--batches", type=int, default=6, help="run: batches of prompts of a run at most")
+    parser.add_argument("--samples", type=int, default=BATCH, help="run: samples of a batch, fewer to try the program out")
+    parser.add_argument("--most", type=int, default=10**6, help="run: only the first so many runs")
+    parser.add_argument("--splits", nargs="+", choices=["fit", "test", "transfer"], default=["fit", "test", "transfer"])
+    parser.add_argument("--until-s", type=float, default=float("inf"), help="run: seconds after which no run is begun")
     args = parser.parse_args()
     if args.command == "plan":
-        lines = plan(args.seed)
+        lines = plan(args.seed, args.layers)
         rows = ",\n".join(json.dumps(r, separators=(",", ":")) for r in lines["runs"])
         args.assignments.write_text(f'{{"seed":{args.seed},"palette":{json.dumps(lines["palette"])},"runs":[\n{rows}\n]}}\n')
         return
     assignments = json.loads(args.assignments.read_text())
     if args.command == "run":
         worker, workers = (int(part) for part in args.worker.split("/"))
-        execute(args.model, assignments, args.log, worker, workers)
+        bounds = Bounds(args.batches, args.samples, args.most, tuple(args.splits), args.until_s)
+        if not execute(args.model, assignments, args.log, worker, workers, args.device, bounds):
+            print("partial: --until-s is used up; the same command continues")
     else:
         specs = all_specs(assignments)
         print(write_runs(args.out, specs, collected(specs, read_log(args.log))), "runs")

@@ -44,13 +44,14 @@ class Prompts:
 @torch.no_grad()
 def sample(model: DigitsDiT, prompts: Prompts, steps: int, attend: Attend = half_attention) -> Tensor:
     """Final pictures [samples, 1, side, side]; an `attend` with a `step` attribute is told the step."""
-    x = prompts.noise(model.config.pixels)
-    label = torch.tensor(prompts.labels)
+    where = next(model.parameters()).device
+    x = prompts.noise(model.config.pixels).to(where)
+    label = torch.tensor(prompts.labels, device=where)
     levels = sigmas(steps)
     for step in range(steps):
         if hasattr(attend, "step"):
             attend.step = step
-        t = torch.full((x.shape[0],), float(levels[step]))
+        t = torch.full((x.shape[0],), float(levels[step]), device=where)
         x = x - float(levels[step] - levels[step + 1]) * model(x, t, label, attend)
     return x
 

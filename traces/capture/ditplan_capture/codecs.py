@@ -120,8 +120,10 @@ class TwoBit:
 
     def decode(self, parts: Parts, rows: int, channels: int) -> Tensor:
         s = parts["u"].float()[..., :, None] * parts["v"].float()[..., None, :]
-        levels = parts["levels"].float() if self.fitted else torch.tensor([0.5, 2.0])
-        low, high = levels[..., 0, None, None], levels[..., 1, None, None]
+        low, high = s.new_full((1, 1), 0.5), s.new_full((1, 1), 2.0)
+        if self.fitted:
+            levels = parts["levels"].float()
+            low, high = levels[..., 0, None, None], levels[..., 1, None, None]
         size = torch.where((parts["codes"] & 1).bool(), high, low) * s
         return torch.where((parts["codes"] & 2).bool(), size, -size)
 

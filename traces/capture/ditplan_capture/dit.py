@@ -79,7 +79,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def timestep_features(t: Tensor, width: int) -> Tensor:
     """Sinusoidal features [samples, width] of the noise level t in [0, 1]."""
-    freq = torch.exp(-math.log(10000.0) * torch.arange(width // 2, dtype=torch.float32) / (width // 2))
+    freq = torch.exp(-math.log(10000.0) * torch.arange(width // 2, dtype=torch.float32, device=t.device) / (width // 2))
     angle = 1000.0 * t[:, None].float() * freq
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
@@ -136,8 +136,8 @@ class DigitsDiT(nn.Module):
         """x [samples, 1, side, side], t [samples] in [0, 1], label [samples] -> velocity shaped as x."""
         patch, text = self.config.patch, self.config.text_tokens
         side = x.shape[-1] // patch
-        if side not in self._rope:
-            self._rope[side] = rope_table(self.config, side)
+        if side not in self._rope or self._rope[side][0].device != x.device:
+            self._rope[side] = tuple(table.to(x.device) for table in rope_table(self.config, side))
         cond = F.silu(self.time(timestep_features(t, self.config.hidden)) + self.pooled(label))
         image = self.embed(F.pixel_unshuffle(x, patch).flatten(2).transpose(1, 2))
         h = torch.cat([self.text[label].to(image.dtype), image], dim=1)

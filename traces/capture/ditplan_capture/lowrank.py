@@ -27,6 +27,12 @@ def start(channels: int, rank: int) -> Tensor:
     return torch.tensor(signs).view(channels, rank)
 
 
+@lru_cache(maxsize=64)
+def start_on(device: torch.device, channels: int, rank: int) -> Tensor:
+    """`start` on a device."""
+    return start(channels, rank).to(device)
+
+
 def orthonormal(a: Tensor) -> Tensor:
     """Q of the QR factorisation with a positive diagonal, by Gram-Schmidt done twice; null columns are zeros."""
     columns: list[Tensor] = []
@@ -66,7 +72,7 @@ class LowRank:
     def factors(self, r: Tensor) -> tuple[Tensor, Tensor]:
         """U and V in float32, before they are rounded for the wire."""
         rows, channels = r.shape[-2:]
-        q = start(channels, min(self.rank, rows, channels))
+        q = start_on(r.device, channels, min(self.rank, rows, channels))
         for _ in range(2):
             q = orthonormal(r.mT @ (r @ q))
         u = orthonormal(r @ q)

@@ -116,10 +116,11 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=BATCH, help="the first so many prompts of the set")
     parser.add_argument("--store-layers", type=int, nargs="+", help="default: all")
     parser.add_argument("--store-samples", type=int, nargs="+", help="default: all")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(1)
     stored = Stored(*(tuple(x) if x is not None else None for x in (args.store_layers, args.store_samples)))
-    record(load_weights(args.model), PROMPTS[args.prompts].part(0, args.samples), args.steps, args.out, stored)
+    record(load_weights(args.model, args.device), PROMPTS[args.prompts].part(0, args.samples), args.steps, args.out, stored)
 
 
 if __name__ == "__main__":

@@ -85,21 +85,21 @@ class Trace:
         levels = self.manifest["sampler"]["sigmas"]
         return [abs(a - b) for a, b in zip(levels, levels[1:])]
 
-    def slot(self, layer: int, tensor: str, samples: Optional[int]) -> list[Tensor]:
+    def slot(self, layer: int, tensor: str, samples: Optional[int], device: str = "cpu") -> list[Tensor]:
         """All steps of one layer's K or V, [samples, tokens, heads, head_dim], float32."""
         files = sorted((f for f in self.manifest["files"] if "step" in f), key=lambda f: f["step"])
         result = []
         for file in files:
             with safe_open(str(self.path / file["name"]), framework="pt") as tensors:
-                result.append(tensors.get_tensor(f"layers.{layer}.{tensor}")[:samples].float())
+                result.append(tensors.get_tensor(f"layers.{layer}.{tensor}")[:samples].to(device).float())
         return result
 
 
-def slot_rows(trace: Trace, ranks: int, layer: int, tensor: str, palette: Sequence[str], samples: Optional[int]) -> Iterator[tuple]:
+def slot_rows(trace: Trace, ranks: int, layer: int, tensor: str, palette: Sequence[str], samples: Optional[int], device: str = "cpu") -> Iterator[tuple]:
     """The rows of errors.csv.gz of one layer's K or V."""
     model = trace.manifest["model"]
     shards = Shards(ranks, model["text_tokens"], model["image_tokens"])
-    xs = [shards.split(x).flatten(3) for x in trace.slot(layer, tensor, samples)]
+    xs = [shards.split(x).flatten(3) for x in trace.slot(layer, tensor, samples, device)]
     mean = torch.stack([energy(x) for x in xs]).mean(0)
     runs = {name: replay(xs, trace.dsigma, name) for name in palette}
     labels = [(p, name) for name in palette for p in range(PHASES)]
@@ -121,7 +121,7 @@ def slot_rows(trace: Trace, ranks: int, layer: int, tensor: str, palette: Sequen
             yield kind, ranks, layer, tensor, "", name, "", "", value
 
 
-def write_errors(trace: Trace, ranks: Sequence[int], palette: Sequence[str], samples: Optional[int], out: Path) -> None:
+def write_errors(trace: Trace, ranks: Sequence[int], palette: Sequence[str], samples: Optional[int], out: Path, device: str = "cpu") -> None:
     """errors.csv.gz of all layers, K and V, for each number of ranks."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -129,7 +129,7 @@ def write_errors(trace: Trace, ranks: Sequence[int], palette: Sequence[str], sam
     for n in ranks:
         for layer in range(trace.manifest["model"]["layers"]):
             for tensor in "kv":
-                for row in slot_rows(trace, n, layer, tensor, palette, samples):
+                for row in slot_rows(trace, n, layer, tensor, palette, samples, device):
                     writer.writerow([f"{x:.7g}" if isinstance(x, float) else x for x in row])
             print(f"{n} ranks, layer {layer}", flush=True)
     out.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
@@ -142,9 +142,10 @@ def main() -> None:
     parser.add_argument("--compressors", nargs="+", default=list(PALETTE))
     parser.add_argument("--samples", type=int, help="only the first so many")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    write_errors(Trace.open(args.trace), args.ranks, args.compressors, args.samples, args.out)
+    write_errors(Trace.open(args.trace), args.ranks, args.compressors, args.samples, args.out, args.device)
 
 
 if __name__ == "__main__":

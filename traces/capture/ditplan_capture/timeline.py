@@ -23,7 +23,7 @@ import json
 import re
 import tempfile
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 import torch
 from torch import nn
@@ -126,11 +126,11 @@ def _cpu_rows(events: list[dict], threads: dict) -> list[tuple]:
     return rows
 
 
-def write(path: str | Path, rows: list[dict], provenance: str) -> None:
-    """Writes spans as ditplan's `timeline.json`, one a line."""
+def write(path: str | Path, rows: list[dict], provenance: str, messages: Sequence[tuple[int, int]] = ()) -> None:
+    """Writes spans as ditplan's `timeline.json`, one a line; messages are pairs of positions, sender and receiver."""
     head = {
         "format": "ditplan-timeline", "version": 1, "source": "measured", "provenance": provenance, "time_unit": "ps",
-        "bytes_unit": "B", "bandwidth_unit": "B/s", "messages": [], "links": [],
+        "bytes_unit": "B", "bandwidth_unit": "B/s", "messages": [list(pair) for pair in messages], "links": [],
     }
     opening = json.dumps(head, separators=(",", ":"))[:-1] + ',\n"spans":[\n'
     lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)

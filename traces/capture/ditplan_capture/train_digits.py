@@ -57,9 +57,9 @@ def rate_factor(step: int, steps: int, warmup: int = 60) -> float:
 
 def loss_of(model: DigitsDiT, x: Tensor, label: Tensor) -> Tensor:
     """Mean squared error of the velocity at logit-normal noise levels; a tenth of the labels is dropped."""
-    t = torch.sigmoid(torch.randn(x.shape[0]))
+    t = torch.sigmoid(torch.randn(x.shape[0], device=x.device))
     noise = torch.randn_like(x)
-    dropped = torch.rand(x.shape[0]) < 0.1
+    dropped = torch.rand(x.shape[0], device=x.device) < 0.1
     label = torch.where(dropped, model.config.classes, label)
     mixed = (1 - t)[:, None, None, None] * x + t[:, None, None, None] * noise
     return F.mse_loss(model(mixed, t, label).float(), noise - x)
@@ -74,7 +74,8 @@ def update_average(average: DigitsDiT, model: DigitsDiT, decay: float) -> None:
 
 def train_stage(model: DigitsDiT, average: DigitsDiT, stage: Stage, state: dict, save, bf16: bool) -> None:
     """Runs one stage from `state["step"]` on; `save` is called every 100 steps."""
-    images, labels = load_digits(stage.pixels)
+    where = next(model.parameters()).device
+    images, labels = (x.to(where) for x in load_digits(stage.pixels))
     optimizer = torch.optim.AdamW(model.parameters(), lr=stage.rate, weight_decay=0.01)
     if state.get("optimizer"):
         optimizer.load_state_dict(state["optimizer"])
@@ -84,7 +85,7 @@ def train_stage(model: DigitsDiT, average: DigitsDiT, stage: Stage, state: dict,
             group["lr"] = stage.rate * rate_factor(step, stage.steps)
         pick = torch.randint(0, len(images), (stage.batch,))
         x = shifted(images[pick], stage.pixels // 16)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast(where.type, dtype=torch.bfloat16, enabled=bf16):
             loss = loss_of(model, x, labels[pick])
         optimizer.zero_grad()
         loss.backward()
@@ -100,15 +101,15 @@ def train_stage(model: DigitsDiT, average: DigitsDiT, stage: Stage, state: dict,
             save(step + 1, optimizer.state_dict())
 
 
-def train(out: Path, stages: list[Stage], seed: int, bf16: bool) -> DigitsDiT:
+def train(out: Path, stages: list[Stage], seed: int, bf16: bool, config: Config = Config(), device: str = "cpu") -> DigitsDiT:
     """Trains through all stages and returns the averaged model; checkpoints under `out`."""
     torch.manual_seed(seed)
-    model = DigitsDiT(Config())
+    model = DigitsDiT(config).to(device)
     average = copy.deepcopy(model).eval().requires_grad_(False)
     state: dict = {"stage": 0, "step": 0, "log": [], "optimizer": None}
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=False)
+        saved = torch.load(checkpoint, weights_only=False, map_location=device)
         model.load_state_dict(saved["model"])
         average.load_state_dict(saved["average"])
         state = saved["state"]
@@ -131,18 +132,18 @@ def write_weights(model: DigitsDiT, path: Path) -> None:
     """Weights as float16 safetensors; the configuration is in the file's metadata."""
     from safetensors.torch import save_file
 
-    tensors = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
+    tensors = {name: value.detach().half().cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(tensors, str(path), metadata={"config": json.dumps(model.config.to_dict())})
 
 
-def load_weights(path: Path) -> DigitsDiT:
-    """The model as published: float16 weights, computed with in float32."""
+def load_weights(path: Path, device: str = "cpu") -> DigitsDiT:
+    """The model as published: float16 weights, computed with in float32, on `device`."""
     from safetensors import safe_open
 
     with safe_open(str(path), framework="pt") as file:
         model = DigitsDiT(Config(**json.loads(file.metadata()["config"])))
         model.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})
-    return model.eval().requires_grad_(False)
+    return model.to(device).eval().requires_grad_(False)
 
 
 def main() -> None:
@@ -153,11 +154,17 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--coarse", type=int, default=1000, help="steps at 16x16 pixels")
     parser.add_argument("--fine", type=int, default=300, help="steps at 32x32 pixels")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cpu")
+    parser.add_argument("--layers", type=int, default=Config.layers)
+    parser.add_argument("--hidden", type=int, default=Config.hidden)
+    parser.add_argument("--heads", type=int, default=Config.heads)
+    parser.add_argument("--rate", type=float, default=1.2e-3, help="peak learning rate at 16x16 pixels, half of it at 32x32")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    stages = [Stage(16, args.coarse, 32, 1.2e-3), Stage(32, args.fine, 32, 6e-4)]
-    write_weights(train(args.out, stages, args.seed, args.bf16), args.out / "model.safetensors")
+    stages = [Stage(16, args.coarse, 32, args.rate), Stage(32, args.fine, 32, args.rate / 2)]
+    config = Config(layers=args.layers, hidden=args.hidden, heads=args.heads)
+    write_weights(train(args.out, stages, args.seed, args.bf16, config, args.device), args.out / "model.safetensors")
 
 
 if __name__ == "__main__":

@@ -188,3 +188,24 @@ fn a_captured_timeline_reads_back_equal() {
     write(&timeline, &mut out).unwrap();
     assert_eq!(read(out.as_slice(), "again").unwrap(), timeline);
 }
+
+/// What `ditplan_capture.virtual` writes: two ranks, two steps, one block, K and V in one bit in the second step.
+#[test]
+fn a_timeline_of_virtual_ranks_reads_back_equal() {
+    let file = include_str!("../../capture/tests/data/virtual-timeline.json");
+    let timeline = read(file.as_bytes(), "virtual-timeline.json").unwrap();
+    assert_eq!(timeline.source(), Source::Measured);
+    let spans = timeline.spans();
+    assert_eq!(timeline.messages().len(), 4);
+    for message in timeline.messages() {
+        let (sender, receiver) = (spans[message.sender], spans[message.receiver]);
+        assert_ne!(sender.device, receiver.device);
+        assert_eq!(sender.bytes, receiver.bytes);
+        assert!(sender.end <= receiver.start, "a message goes down, then up");
+    }
+    let coded = spans.iter().filter(|span| span.class == SpanClass::Decode);
+    assert!(coded.clone().count() > 0 && coded.clone().all(|span| span.stream == Stream::Compute));
+    let mut out = Vec::new();
+    write(&timeline, &mut out).unwrap();
+    assert_eq!(read(out.as_slice(), "again").unwrap(), timeline);
+}

@@ -1,4 +1,4 @@
-//! A file in memory without reading it: the one place of the workspace with `unsafe`.
+//! A file in memory without reading it: the one place of the default build with `unsafe`.
 //!
 //! Not modelled: a file that another program shortens while it is mapped. The system then ends the
 //! process (SIGBUS); writers of traces rename finished files into place and never shorten one.

@@ -2,10 +2,12 @@
 
 use super::super::base::{Base, Part};
 use super::super::float16::vectorised;
-use super::super::rows::{Decoder, Residual};
+use super::super::rows::{Decoder, Halves, Residual};
 use super::super::shape::{Rows, STRIP_ROWS, in_order};
+use super::super::sign::Quantiser;
 use super::super::{Half, Matrix, Shape};
 use super::{Order, Protocol};
+use crate::compressor::Compressor;
 
 /// Part of the last change that order 2 expects again.
 const DECAY: f32 = 0.5;
@@ -67,6 +69,19 @@ impl Residual for Difference<'_> {
             }
         }
     }
+
+    fn halves(&self) -> Option<Halves<'_>> {
+        let base = self
+            .state
+            .base
+            .as_ref()
+            .filter(|_| self.state.is_one_matrix())?;
+        Some(Halves {
+            half: self.state.half,
+            x: self.x.bits(),
+            base: base.halves(),
+        })
+    }
 }
 
 impl State {
@@ -95,6 +110,11 @@ impl State {
 
     pub(crate) fn format(&self) -> (Shape, Half) {
         (self.shape, self.half)
+    }
+
+    /// Whether base, prediction and reconstruction are one 16-bit matrix: the short ways.
+    pub(crate) fn is_one_matrix(&self) -> bool {
+        self.base.is_some() && self.before.is_none() && self.output.is_empty()
     }
 
     pub(crate) fn next_is_raw(&self) -> bool {
@@ -154,12 +174,35 @@ impl State {
         });
     }
 
+    /// A step by codes of two bits, written and applied in one sweep; the error is the first
+    /// non-finite element.
+    ///
+    /// # Panics
+    /// If base, prediction and reconstruction are not one matrix.
+    pub(crate) fn exchange(
+        &mut self,
+        compressor: Compressor,
+        x: Matrix<'_>,
+        message: &mut [u8],
+    ) -> Result<(), usize> {
+        assert!(self.is_one_matrix(), "one matrix is written over");
+        let (shape, half) = (self.shape, self.half);
+        let (quantiser, codes) = Quantiser::measure(compressor, &self.residual(x), shape, message)?;
+        let codes = codes.chunks_mut(shape.chunk_rows() * shape.channels().div_ceil(4));
+        let parts = self.base.iter_mut().flat_map(Base::parts);
+        in_order(parts.zip(codes), |(mut part, codes)| {
+            let rows = part.rows;
+            let x = &x.bits()[shape.range(rows)];
+            quantiser.exchange(rows, half, x, part.halves(), codes);
+        });
+        self.turn();
+        Ok(())
+    }
+
     /// A step whose message says how the prediction is wrong.
     pub(crate) fn apply(&mut self, decoder: &Decoder<'_>) {
-        // The short way of the two cheapest codecs: base, prediction and reconstruction are one.
-        if let (Decoder::Sign(signs), Some(base), None) = (decoder, &mut self.base, &self.before)
-            && self.output.is_empty()
-        {
+        let one = self.is_one_matrix();
+        if let (Decoder::Sign(signs), Some(base), true) = (decoder, &mut self.base, one) {
             let half = self.half;
             in_order(base.parts(), |mut part| {
                 let rows = part.rows;

@@ -60,6 +60,53 @@ fn with_feedback_both_sides_are_equal_to_the_bit() {
 }
 
 #[test]
+fn signs_of_halves_are_those_of_the_residual_in_fp32() {
+    // Two rows of whole lanes at once, over two chunks and an odd last row.
+    let shapes = [(5, 80), (45, 1600)].map(|(rows, channels)| Shape::new(rows, channels));
+    let formats = [(Half::F16, BaseFormat::F16), (Half::Bf16, BaseFormat::Bf16)];
+    for (shape, (half, base)) in shapes.iter().flat_map(|&it| formats.map(|of| (it, of))) {
+        let protocol = Protocol {
+            base,
+            ..Protocol::default()
+        };
+        for compressor in &FORMATS[..3] {
+            let mut sender = Sender::new(*compressor, protocol, shape, half);
+            for (step, bits) in trajectory(shape, half, 3).iter().enumerate() {
+                let mut residual = widened(half, bits);
+                let mut prediction = vec![0.0; residual.len()];
+                sender.prediction(&mut prediction);
+                for (value, prediction) in residual.iter_mut().zip(&prediction) {
+                    *value -= prediction;
+                }
+                let message = sender.send(Matrix::new(shape, half, bits), PLACE).unwrap();
+                if step > 0 {
+                    assert_eq!(message, compressor.encode(&residual, shape).unwrap());
+                    let decoded = compressor.decode(&message.0, shape).unwrap();
+                    for (value, decoded) in prediction.iter_mut().zip(&decoded) {
+                        *value += decoded;
+                    }
+                    let mut moved = vec![0.0; prediction.len()];
+                    sender.prediction(&mut moved);
+                    assert_eq!(moved, widened(half, &narrowed(half, &prediction)));
+                }
+            }
+            let mut bits = trajectory(shape, half, 1).remove(0);
+            let element = 3 * shape.channels() + 17;
+            bits[element] = 0x7FFF;
+            let refused = sender.send(Matrix::new(shape, half, &bits), PLACE);
+            let (row, channel, place) = (3, 17, PLACE);
+            let error = WireError::NonFinite {
+                place,
+                row,
+                channel,
+                element,
+            };
+            assert_eq!(refused, Err(error));
+        }
+    }
+}
+
+#[test]
 fn a_reconstruction_is_the_prediction_and_the_decoded_residual() {
     // By the definition, through the public functions, whatever short ways the sender takes.
     let shape = Shape::new(SHAPE.0, SHAPE.1);

@@ -1,0 +1,2 @@
+"use strict";
+// capacity: the fleet that meets the objective.

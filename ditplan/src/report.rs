@@ -1,0 +1,189 @@
+//! `report`: the answer of any command as one page that opens from disk.
+//!
+//! ```text
+//! command ─▶ its --json (+ the timeline of a plan) ─▶ page/*.js draws it, in one HTML file
+//! ```
+//! Nothing is loaded from a network; the figures stand in the page as JSON, for other programs too.
+
+mod timeline;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Parser};
+use serde_json::{Value, json};
+
+use super::arguments::{Arguments, Command};
+use super::asked;
+use planner::search::{self, Filter};
+
+/// What is reported, and where to.
+#[derive(Debug, Args)]
+pub(super) struct ReportArguments {
+    /// Write the page here
+    #[arg(long, value_name = "FILE.html", default_value = "report.html")]
+    pub out: PathBuf,
+    /// Print what the page holds instead, as JSON
+    #[arg(long)]
+    pub data: bool,
+    /// The command whose answer is reported, with its options: plan --machine 8xh100-sxm
+    #[arg(
+        value_name = "COMMAND",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub command: Vec<String>,
+}
+
+/// What `report` prints; it writes the page.
+pub(super) fn answer(typed: &ReportArguments) -> Result<String> {
+    let data = data(&typed.command)?;
+    if typed.data {
+        return Ok(data.to_string());
+    }
+    let page = page(&data);
+    write(&page, &typed.out)
+        .with_context(|| format!("--out {} cannot be written", typed.out.display()))?;
+    Ok(format!("{}: open it in a browser\n", typed.out.display()))
+}
+
+/// A file that is whole or not there.
+fn write(page: &str, path: &Path) -> std::io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let half = folder.join(format!(".{name}.{}", std::process::id()));
+    let mut file = std::fs::File::create(&half)?;
+    let written = file
+        .write_all(page.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(&half, path));
+    written.inspect_err(|_| drop(std::fs::remove_file(&half)))
+}
+
+/// What the page shows: kind, command, version, the command's JSON, a plan's timeline.
+fn data(command: &[String]) -> Result<Value> {
+    let mut words = vec!["ditplan".to_owned()];
+    words.extend(command.iter().cloned());
+    if !command.iter().any(|word| word == "--json") {
+        words.push("--json".to_owned());
+    }
+    let arguments = Arguments::try_parse_from(&words).map_err(|error| {
+        let text = error.to_string();
+        let sentence = text.lines().next().unwrap_or_default();
+        anyhow::anyhow!("{}", sentence.trim_start_matches("error: ").to_owned())
+    })?;
+    let kind = command.first().cloned().unwrap_or_default();
+    ensure!(
+        !matches!(arguments.command, Command::Report(_) | Command::Serve(_)),
+        "a report is of a command: plan, simulate, sweep, validate, capacity, replay"
+    );
+    let text = super::answer(&arguments)?;
+    let report: Value = match serde_json::from_str(&text) {
+        Ok(report) => report,
+        Err(_) => bail!("{kind} has no JSON to report"),
+    };
+    let timeline = match &arguments.command {
+        Command::Plan(typed) => {
+            let question = asked::plan_question(typed)?;
+            let line = report["choice"]["plan"].as_str().unwrap_or_default();
+            let plan = asked::plan(line, &question)?;
+            Some(timeline::of(&search::evaluate(&question, &plan)?.timeline))
+        }
+        Command::Simulate(typed) => {
+            let question = asked::question(&typed.question, Filter::default())?;
+            let plan = asked::plan(&typed.plan, &question)?;
+            Some(timeline::of(&search::evaluate(&question, &plan)?.timeline))
+        }
+        _ => None,
+    };
+    words.retain(|word| word != "--json");
+    Ok(json!({
+        "kind": kind,
+        "command": quoted(&words),
+        "version": env!("CARGO_PKG_VERSION"),
+        "report": report,
+        "timeline": timeline,
+    }))
+}
+
+/// A command line that a shell reads back.
+fn quoted(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,:/+@%".contains(c);
+    let quote = |word: &String| match word.chars().all(plain) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    };
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// The scripts and styles of every page.
+const SCRIPTS: [&str; 10] = [
+    include_str!("../page/uplot/uPlot.iife.min.js"),
+    include_str!("../page/dom.js"),
+    include_str!("../page/charts.js"),
+    include_str!("../page/timeline.js"),
+    include_str!("../page/plan.js"),
+    include_str!("../page/sweep.js"),
+    include_str!("../page/validate.js"),
+    include_str!("../page/capacity.js"),
+    include_str!("../page/form.js"),
+    include_str!("../page/main.js"),
+];
+const STYLES: [&str; 2] = [
+    include_str!("../page/uplot/uPlot.min.css"),
+    include_str!("../page/style.css"),
+];
+
+/// A page around `body`, complete in itself.
+pub(super) fn shell(title: &str, body: &str) -> String {
+    let scripts = SCRIPTS.map(|script| format!("<script>{script}</script>\n"));
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <link rel=\"icon\" href=\"data:,\">\n\
+         <title>{title}</title>\n<style>{}</style>\n</head>\n<body>\n{body}\n{}</body>\n</html>\n",
+        STYLES.join("\n"),
+        scripts.concat()
+    )
+}
+
+/// The page of a report.
+fn page(data: &Value) -> String {
+    // `<` could end the element; as an escape it is the same JSON.
+    let text = data.to_string().replace('<', "\\u003c");
+    let body = format!(
+        "<noscript>This page draws its figures with JavaScript; they stand in it as JSON.</noscript>\n\
+         <main id=\"page\"></main>\n<script type=\"application/json\" id=\"data\">{text}</script>"
+    );
+    shell("ditplan report", &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_loads_nothing_and_holds_its_figures() {
+        let data = json!({ "kind": "plan", "report": { "note": "</script><b>" } });
+        let page = page(&data);
+        for outside in ["src=\"http", "href=\"http", "import(", "fetch(\"http"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        assert!(!page.contains("</script><b>"));
+        let start = page.find("id=\"data\">").expect("the figures") + "id=\"data\">".len();
+        let end = start + page[start..].find("</script>").expect("their end");
+        let back: Value = serde_json::from_str(&page[start..end]).expect("JSON");
+        assert_eq!(back, data);
+    }
+
+    #[test]
+    fn commands_are_quoted_for_a_shell() {
+        let words = ["plan", "--budget", "psnr>=30", "it's"].map(str::to_owned);
+        assert_eq!(quoted(&words), r"plan --budget 'psnr>=30' 'it'\''s'");
+    }
+}

@@ -1,0 +1,54 @@
+//! `completions` and `man`: what shells and manuals read.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::arguments::Arguments;
+
+/// For which shell.
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArguments {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// Where the manual goes.
+#[derive(Debug, Args)]
+pub(super) struct ManArguments {
+    /// Write ditplan.1 and a page for each command here, instead of printing ditplan.1
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+}
+
+/// What `completions` prints.
+pub(super) fn completions(typed: &CompletionsArguments) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(
+        typed.shell,
+        &mut Arguments::command(),
+        "ditplan",
+        &mut script,
+    );
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// What `man` prints; it also writes the pages.
+pub(super) fn man(typed: &ManArguments) -> Result<String> {
+    let Some(folder) = &typed.out else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+        return Ok(String::from_utf8_lossy(&page).into_owned());
+    };
+    std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder))
+        .with_context(|| format!("--out {} cannot be written", folder.display()))?;
+    Ok(format!(
+        "{}: man {}/ditplan.1\n",
+        folder.display(),
+        folder.display()
+    ))
+}

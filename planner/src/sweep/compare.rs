@@ -1,0 +1,169 @@
+//! Two plans or two machines side by side: where the difference comes from, and what would undo it.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use sim::plan::Plan;
+use topologies::LinkKind;
+use traces::timeline::SpanClass;
+
+use super::Found;
+use super::field::{Field, Value};
+use crate::search::{self, PlanningError, Question};
+
+/// Factors beyond this are no answer.
+const FARTHEST: f64 = 16.0;
+
+/// One of the two: a question, and the plan for it.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// What is asked.
+    pub question: Question,
+    /// The plan; none lets the planner choose.
+    pub plan: Option<Plan>,
+}
+
+/// A change after which the slower side is as fast as the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    /// What changes.
+    pub field: Field,
+    /// As it is; factors are 1.
+    pub from: Value,
+    /// Where both are equal.
+    pub to: Value,
+}
+
+/// Two sides and what separates them.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// What was found of each.
+    pub sides: [Found; 2],
+    /// Seconds on the critical path of each side, by kind of work, largest difference first.
+    pub classes: Vec<(SpanClass, [f64; 2])>,
+    /// Which side is slower: 0 or 1.
+    pub slower: usize,
+    /// One change at a time that would make the slower as fast.
+    pub turns: Vec<Turn>,
+    /// Inputs of which no change up to 16-fold would.
+    pub never: Vec<Field>,
+}
+
+/// Compares two sides.
+///
+/// # Errors
+/// A [`PlanningError`] of either.
+pub fn compare(sides: [Side; 2]) -> Result<Comparison, PlanningError> {
+    let find = |side: &Side| match &side.plan {
+        None => search::winner(&side.question),
+        Some(plan) => search::judge(&side.question, plan),
+    };
+    let found = [find(&sides[0])?, find(&sides[1])?];
+    let seconds = |found: &Found| found.candidate.latency.as_secs_f64();
+    let slower = usize::from(seconds(&found[1]) >= seconds(&found[0]));
+    // On one machine a change concerns both plans; of two machines, the slower one is changed.
+    let same = sides[0].question.machine.name == sides[1].question.machine.name;
+    let fixed = |index: usize| {
+        (
+            sides[index].question.clone(),
+            found[index].candidate.plan.clone(),
+        )
+    };
+    let (loser, winner) = (fixed(slower), fixed(1 - slower));
+    let lead = |field: Field, value: Value| -> Option<f64> {
+        let time = |side: &(Question, Plan), changed: bool| {
+            let mut question = side.0.clone();
+            if changed {
+                field.set(&mut question, value).ok()?;
+            }
+            Some(seconds(&search::judge(&question, &side.1).ok()?))
+        };
+        Some(time(&loser, true)? / time(&winner, same)?)
+    };
+    let inputs = inputs(&loser.0);
+    let turned: Vec<(Field, Option<Turn>)> = inputs
+        .into_par_iter()
+        .map(|(field, from, at)| {
+            let turn = crossing(|factor| lead(field, at(factor)));
+            let turn = turn.map(|factor| Turn {
+                field,
+                from,
+                to: at(factor),
+            });
+            (field, turn)
+        })
+        .collect();
+    let never = turned.iter().filter(|(_, turn)| turn.is_none());
+    let never = never.map(|(field, _)| *field).collect();
+    let turns = turned.into_iter().filter_map(|(_, turn)| turn).collect();
+    Ok(Comparison {
+        classes: classes(&found),
+        sides: found,
+        slower,
+        turns,
+        never,
+    })
+}
+
+type Input = (Field, Value, Box<dyn Fn(f64) -> Value + Send + Sync>);
+
+/// What may be changed by a factor, and how.
+fn inputs(question: &Question) -> Vec<Input> {
+    let mut inputs: Vec<Input> = [Field::Compute, Field::Memory]
+        .map(|field| -> Input { (field, Value::Number(1.0), Box::new(Value::Number)) })
+        .into();
+    for kind in [LinkKind::Pcie, LinkKind::Nvlink, LinkKind::Network] {
+        let mut links = question.machine.links.iter();
+        if let Some(link) = links.find(|link| link.kind == kind) {
+            let capacity = link.capacity;
+            inputs.push((
+                Field::Bandwidth(Some(kind)),
+                Value::Rate(capacity),
+                Box::new(move |factor| Value::Rate(capacity.scaled(factor))),
+            ));
+        }
+    }
+    inputs
+}
+
+/// The factor nearest to 1, in octaves, at which `lead` (loser over winner) falls to 1.
+fn crossing(lead: impl Fn(f64) -> Option<f64>) -> Option<f64> {
+    let mut octave = 1.0;
+    while octave <= FARTHEST.log2() {
+        for sign in [1.0, -1.0] {
+            let (near, far) = (sign * (octave - 1.0), sign * octave);
+            if lead(f64::exp2(far)).is_some_and(|lead| lead <= 1.0) {
+                let (mut near, mut far) = (near, far);
+                for _ in 0..12 {
+                    let middle = f64::midpoint(near, far);
+                    if lead(middle.exp2())? <= 1.0 {
+                        far = middle;
+                    } else {
+                        near = middle;
+                    }
+                }
+                return Some(far.exp2());
+            }
+        }
+        octave += 1.0;
+    }
+    None
+}
+
+/// Seconds of both by kind of work, the largest difference first.
+fn classes(found: &[Found; 2]) -> Vec<(SpanClass, [f64; 2])> {
+    let mut classes: BTreeMap<SpanClass, [f64; 2]> = BTreeMap::new();
+    for (index, one) in found.iter().enumerate() {
+        for (class, time) in &one.candidate.by_class {
+            classes.entry(*class).or_default()[index] += time.as_secs_f64();
+        }
+    }
+    let mut classes: Vec<_> = classes.into_iter().collect();
+    let difference = |pair: &[f64; 2]| (pair[1] - pair[0]).abs();
+    classes.sort_by(|a, b| {
+        difference(&b.1)
+            .total_cmp(&difference(&a.1))
+            .then(a.0.cmp(&b.0))
+    });
+    classes
+}
