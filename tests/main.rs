@@ -5,6 +5,7 @@
 //! | `compare` | two plans or machines side by side; completions, manual |
 //! | `capacity` | fleets that serve a rate of requests in time |
 //! | `folding` | a folded simulation is the full one |
+//! | `formats` | other programs' files: topologies, logs, configurations, profiles, Chakra, launch commands |
 //! | `listings` | models, machines and GPUs, for people and as JSON |
 //! | `pages` | reports and the local server |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
@@ -21,6 +22,7 @@
 mod capacity;
 mod compare;
 mod folding;
+mod formats;
 mod listings;
 mod pages;
 mod plan_json;

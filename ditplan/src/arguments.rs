@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::capacity::CapacityArguments;
 use super::compared::CompareArguments;
 use super::cuda::CudaArguments;
+use super::imported::MachinesArguments;
 use super::replayed::ReplayArguments;
 use super::report::ReportArguments;
 use super::serve::ServeArguments;
@@ -54,8 +55,8 @@ pub(super) enum Command {
     Cuda(CudaArguments),
     /// List the known models
     Models(Format),
-    /// List the preset machines
-    Machines(Format),
+    /// List the preset machines; import and export machines
+    Machines(MachinesArguments),
     /// List the known GPUs
     Gpus(Format),
     /// Print completions for a shell
@@ -109,6 +110,9 @@ pub(super) struct SimulateArguments {
     /// Write what ran where and when, for Perfetto or chrome://tracing
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
+    /// Write Chakra execution traces here, DIR/ditplan.RANK.et, for ASTRA-sim
+    #[arg(long, value_name = "DIR")]
+    pub chakra: Option<PathBuf>,
     #[command(flatten)]
     pub format: Format,
 }
@@ -138,10 +142,10 @@ pub(super) struct ValidateArguments {
 /// What `plan` and `simulate` ask about.
 #[derive(Clone, Debug, Args)]
 pub(super) struct QuestionArguments {
-    /// The model (`ditplan models` lists them)
-    #[arg(long, default_value = "FLUX.1-dev")]
+    /// The model (`ditplan models` lists them), or diffusers' config.json of a transformer
+    #[arg(long, value_name = "NAME|FILE", default_value = "FLUX.1-dev")]
     pub model: String,
-    /// A preset (`ditplan machines` lists them) or a machine file (TOML)
+    /// A preset (`ditplan machines` lists them) or a machine file: TOML, nvidia-smi topo -m, NCCL topology XML
     #[arg(long, value_name = "NAME|FILE", default_value = topologies::machine::DEFAULT_PRESET)]
     pub machine: String,
     /// How many of the machine's GPUs may be used [default: all]
@@ -194,6 +198,14 @@ pub(super) enum Granularity {
 pub(super) enum Emit {
     /// The compressor of each layer and phase as JSON, which ditplan_capture executes
     Assignment,
+    /// The command of xDiT
+    Xdit,
+    /// The command of SGLang Diffusion
+    Sglang,
+    /// The script of Hugging Face diffusers
+    Diffusers,
+    /// The script of cache-dit
+    CacheDit,
 }
 
 /// How classifier-free guidance runs.
@@ -218,6 +230,8 @@ pub(super) enum EngineArgument {
     Sglang,
     /// Hugging Face diffusers
     Diffusers,
+    /// cache-dit, on diffusers
+    CacheDit,
 }
 
 /// For people or for programs.

@@ -1,16 +1,17 @@
 //! From what was typed to what is asked.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use sim::model::{self, Guidance, Model, Request};
+use sim::model::{self, Guidance, Model, Request, config};
 use sim::plan::Plan;
 use topologies::host::Compilation;
+use topologies::import::{self, Hints};
 use topologies::{LinkKind, Machine, MeasuredRun};
 
 use super::arguments::{EngineArgument, GuidanceArgument, PlanArguments, QuestionArguments};
-use super::quality;
+use super::{imported, quality};
 use planner::launch::Engine;
 use planner::search::{Filter, Question};
 
@@ -21,7 +22,7 @@ pub(super) fn plan_question(typed: &PlanArguments) -> Result<Question> {
 
 /// The question about one model on one machine.
 pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Question> {
-    let model = model::find(&typed.model)?;
+    let model = model_of(&typed.model)?;
     let measured = machine(&typed.machine)?;
     let mut machine = measured.clone();
     if let Some(rate) = typed.network {
@@ -55,6 +56,7 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
             EngineArgument::Xdit => Engine::Xdit,
             EngineArgument::Sglang => Engine::Sglang,
             EngineArgument::Diffusers => Engine::Diffusers,
+            EngineArgument::CacheDit => Engine::CacheDit,
         },
         compilation: if typed.compile {
             Compilation::Compiled
@@ -109,8 +111,39 @@ fn request(typed: &QuestionArguments, model: &Model, machine: &Machine) -> Resul
     Ok(request)
 }
 
-/// The preset of this name, or the machine in this file.
-fn machine(name: &str) -> Result<Machine> {
+/// The model of this name, or of this `config.json` (or the folder that holds it).
+fn model_of(name: &str) -> Result<&'static Model> {
+    let path = Path::new(name);
+    let is_file = path.extension().is_some_and(|ending| ending == "json") || path.exists();
+    match model::find(name) {
+        Ok(model) => return Ok(model),
+        Err(unknown) if !is_file => return Err(unknown.into()),
+        Err(_) => {}
+    }
+    let inside = ["config.json", "transformer/config.json"].map(|file| path.join(file));
+    let path = match path.is_dir() {
+        true => inside
+            .iter()
+            .find(|file| file.is_file())
+            .map(PathBuf::as_path),
+        false => Some(path),
+    };
+    let Some(path) = path else {
+        bail!("{name} is a directory without config.json: give the transformer's config.json");
+    };
+    let file = path.display().to_string();
+    let bytes = imported::bytes(path)
+        .with_context(|| format!("the configuration {file} cannot be read"))?;
+    let found = config::read(import::text(&bytes, &file)?, &file)?;
+    if found.known {
+        return Ok(model::find(found.model.name)?);
+    }
+    // One model a run: it lives as long as the program.
+    Ok(Box::leak(Box::new(found.model)))
+}
+
+/// The preset of this name, or the machine in this file: our TOML, nvidia-smi topo -m, an NCCL topology.
+pub(super) fn machine(name: &str) -> Result<Machine> {
     let hypothetical = name.contains('@');
     let is_file = Path::new(name).is_file()
         || !hypothetical && (name.ends_with(".toml") || name.contains('/'));
@@ -120,7 +153,7 @@ fn machine(name: &str) -> Result<Machine> {
     if fs::metadata(name).is_ok_and(|found| found.is_dir()) {
         bail!("{name} is a directory: give a machine file");
     }
-    let text = fs::read_to_string(name)
+    let bytes = imported::bytes(Path::new(name))
         .with_context(|| format!("the machine file {name} cannot be read"))?;
-    Ok(Machine::from_toml(&text, name)?)
+    Ok(import::machine(&bytes, name, &Hints::default())?.machine)
 }

@@ -13,6 +13,7 @@ use super::{asked, contract, listing};
 use crate::figure;
 use planner::search::{self, Answer, Candidate, Quality, Question, Spent};
 
+mod emitted;
 mod picture;
 
 /// How many plans are shown to people.
@@ -20,6 +21,9 @@ const SHOWN: usize = 10;
 
 /// What `plan` prints.
 pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
+    if let Some(engine) = typed.emit.and_then(emitted::engine) {
+        return emitted::answer(asked::plan_question(typed)?, engine);
+    }
     let answer = search::plan(&asked::plan_question(typed)?)?;
     if let Some(path) = &typed.plot {
         let picture = picture::Choice::new(&answer);
@@ -85,7 +89,7 @@ fn distinct(plans: &[Candidate]) -> impl Iterator<Item = &Candidate> {
 }
 
 /// A plan's name in lists: strategy and compressor.
-fn label(plan: &Plan) -> String {
+pub(super) fn label(plan: &Plan) -> String {
     match plan.compression {
         Compression::Raw => plan.strategy(),
         _ => format!("{}/{}", plan.strategy(), compression(plan)),

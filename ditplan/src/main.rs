@@ -16,6 +16,7 @@ mod compared;
 mod contract;
 mod cuda;
 mod figure;
+mod imported;
 mod listing;
 mod quality;
 mod replayed;
@@ -66,7 +67,7 @@ fn answer(arguments: &Arguments) -> Result<String> {
         Command::Trace(wanted) => trace::answer(wanted),
         Command::Cuda(wanted) => cuda::answer(wanted),
         Command::Models(format) => Ok(listing::models(*format)),
-        Command::Machines(format) => Ok(listing::machines(*format)),
+        Command::Machines(wanted) => imported::answer(wanted),
         Command::Gpus(format) => Ok(listing::gpus(*format)),
         Command::Completions(wanted) => Ok(shell::completions(wanted)),
         Command::Man(wanted) => shell::man(wanted),

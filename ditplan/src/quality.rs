@@ -36,6 +36,7 @@ pub(super) fn filter(typed: &PlanArguments) -> Result<Filter> {
         exact_only: typed.exact,
         max_fid: typed.max_fid,
         budget: budget.context("--budget")?,
+        launchable: false,
         granularity: match typed.per {
             Typed::Layer => Granularity::Layer,
             Typed::Phase => Granularity::LayerAndPhase,

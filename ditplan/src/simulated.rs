@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use sim::chakra;
 use traces::timeline::{self, Timeline};
 
 use super::arguments::SimulateArguments;
@@ -21,6 +22,10 @@ pub(super) fn answer(typed: &SimulateArguments) -> Result<String> {
         write(&found.timeline, path)
             .with_context(|| format!("the timeline cannot be written to {}", path.display()))?;
     }
+    if let Some(folder) = &typed.chakra {
+        write_chakra(&found, folder)
+            .with_context(|| format!("the traces cannot be written to {}", folder.display()))?;
+    }
     if typed.format.json {
         return Ok(listing::pretty(&contract::evaluation(&question, &found)));
     }
@@ -32,6 +37,18 @@ fn write(timeline: &Timeline, path: &Path) -> std::io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     timeline::write_chrome(timeline, &mut file)?;
     file.flush()
+}
+
+/// Writes a Chakra trace for every rank.
+fn write_chakra(found: &Evaluation, folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let run = &found.simulation;
+    let placement = &found.candidate.plan.placement;
+    let provenance = found.timeline.provenance();
+    for (rank, trace) in chakra::traces(&run.graph, &run.outcome, placement, provenance) {
+        std::fs::write(folder.join(format!("ditplan.{rank}.et")), trace)?;
+    }
+    Ok(())
 }
 
 /// The evaluation for people.

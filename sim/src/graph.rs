@@ -17,7 +17,7 @@
 
 use std::collections::BTreeMap;
 
-use topologies::{Bandwidth, Bytes, DeviceId, LinkId, SimDuration, define_id};
+use topologies::{Bandwidth, Bytes, CollectiveKind, DeviceId, LinkId, SimDuration, define_id};
 use traces::timeline::{SpanClass, Stream};
 
 define_id!(
@@ -84,6 +84,35 @@ pub struct Task {
     pub layer: u32,
     /// The work itself.
     pub work: Work,
+}
+
+/// What a message is to those who take part: what exports to other simulators need and the engine does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// A collective among these devices, in the order of their ranks.
+    Collective {
+        /// Which.
+        kind: CollectiveKind,
+        /// Who takes part.
+        group: Vec<DeviceId>,
+        /// nccl-tests' size, of all that follow one another together.
+        size: Bytes,
+    },
+    /// A message from one device to another.
+    Send {
+        /// The receiver.
+        to: DeviceId,
+        /// What it carries.
+        size: Bytes,
+    },
+}
+
+/// A task's part in an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    task: TaskId,
+    lead: TaskId,
+    exchange: u32,
 }
 
 /// The way of a bundle of equal flows through the links.
@@ -153,6 +182,9 @@ pub struct TaskGraph {
     predecessors: Vec<TaskId>,
     paths: Vec<Path>,
     path_ids: BTreeMap<PathKey, PathId>,
+    exchanges: Vec<Exchange>,
+    /// Ascending by task.
+    parts: Vec<Part>,
 }
 
 impl Default for TaskGraph {
@@ -179,6 +211,8 @@ impl TaskGraph {
             predecessors: Vec::with_capacity(edges),
             paths: Vec::new(),
             path_ids: BTreeMap::new(),
+            exchanges: Vec::new(),
+            parts: Vec::new(),
         }
     }
 
@@ -219,6 +253,17 @@ impl TaskGraph {
         self.first_predecessor.push(end);
         self.tasks.push(task);
         id
+    }
+
+    /// The exchange that a task belongs to, and the task that stands for all of it.
+    #[must_use]
+    pub fn exchange(&self, task: TaskId) -> Option<(&Exchange, TaskId)> {
+        let at = self
+            .parts
+            .binary_search_by_key(&task, |part| part.task)
+            .ok()?;
+        let part = self.parts[at];
+        Some((&self.exchanges[part.exchange as usize], part.lead))
     }
 
     /// How many tasks there are.
@@ -358,6 +403,26 @@ impl GraphBuilder {
     /// Adds a task that waits for `after` only, and that no later task of its stream waits for.
     pub fn push_unordered(&mut self, task: Task, after: &[TaskId]) -> TaskId {
         self.graph.push(task, after)
+    }
+
+    /// Adds an exchange, for [`take_part`](Self::take_part).
+    pub fn exchange(&mut self, exchange: Exchange) -> u32 {
+        self.graph.exchanges.push(exchange);
+        u32::try_from(self.graph.exchanges.len() - 1).expect("a graph has under 2^32 exchanges")
+    }
+
+    /// Says that `task` belongs to an exchange that `lead` stands for; tasks come in ascending order.
+    pub fn take_part(&mut self, task: TaskId, lead: TaskId, exchange: u32) {
+        let parts = &mut self.graph.parts;
+        debug_assert!(
+            parts.last().is_none_or(|last| last.task < task),
+            "tasks are noted as they are pushed"
+        );
+        parts.push(Part {
+            task,
+            lead,
+            exchange,
+        });
     }
 
     /// The last task pushed in order on a stream.

@@ -1,6 +1,7 @@
 //! From a model, a machine and a plan to a simulated timeline.
 
 pub mod bounds;
+pub mod chakra;
 pub mod collective;
 pub mod engine;
 pub mod execution;

@@ -1,10 +1,12 @@
 //! Hardware: GPUs, links, routes and measured hosts, and the units everything is measured in.
 
+pub mod export;
 mod file;
 pub mod gpu;
 pub mod gpu_table;
 pub mod host;
 mod ids;
+pub mod import;
 pub mod machine;
 mod suggest;
 pub mod topology;

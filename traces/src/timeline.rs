@@ -16,6 +16,7 @@
 
 mod chrome;
 mod file;
+pub mod kineto;
 
 use thiserror::Error;
 use topologies::{Bandwidth, Bytes, DeviceId, LinkId, SimDuration, SimTime};

@@ -28,6 +28,8 @@ pub(super) enum TraceCommand {
     Slice(SliceArguments),
     /// Write a new trace with another element type
     Convert(ConvertArguments),
+    /// Sum up a PyTorch profiler trace; compare its messages with a plan's
+    Kineto(super::kineto::KinetoArguments),
 }
 
 /// The arguments of `trace quality`.

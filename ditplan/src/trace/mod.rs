@@ -7,12 +7,14 @@
 //! quality predicted output errors beside closed-loop runs
 //! slice   some layers, steps, samples, tokens or heads as a trace of their own
 //! convert another element type
+//! kineto  what a PyTorch profiler saw, beside a plan's messages
 //! ```
 
 mod arguments;
 mod check;
 mod copy;
 mod info;
+mod kineto;
 mod numbers;
 mod picture;
 mod quality;
@@ -36,6 +38,7 @@ pub(super) fn answer(typed: &TraceArguments) -> Result<String> {
         TraceCommand::Quality(typed) => quality::answer(typed),
         TraceCommand::Slice(typed) => copy::slice(typed),
         TraceCommand::Convert(typed) => copy::convert(typed),
+        TraceCommand::Kineto(typed) => kineto::answer(typed),
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
 
 /// The script that every rank runs.
 fn script(run: &Run<'_>, repository: &str) -> String {
-    let (plan, request) = (run.plan, run.request);
+    let plan = run.plan;
     let mut lines = vec![
         "import torch".to_owned(),
         "import torch.distributed as dist".to_owned(),
@@ -69,6 +69,13 @@ fn script(run: &Run<'_>, repository: &str) -> String {
     if run.compilation == Compilation::Compiled {
         lines.push("    expert.compile()".to_owned());
     }
+    lines.extend(call(run));
+    lines.join("\n") + "\n"
+}
+
+/// The call of the pipeline and the end of the script.
+pub(super) fn call(run: &Run<'_>) -> Vec<String> {
+    let request = run.request;
     let mut arguments = vec![
         format!("prompt=[{PROMPT}] * {}", request.batch),
         format!("height={}", request.resolution.height),
@@ -82,9 +89,9 @@ fn script(run: &Run<'_>, repository: &str) -> String {
         arguments.push("guidance_scale=1.0".to_owned());
     }
     arguments.push("generator=torch.Generator().manual_seed(0)".to_owned());
-    lines.push("pipe(".to_owned());
+    let mut lines = vec!["pipe(".to_owned()];
     lines.extend(arguments.iter().map(|argument| format!("    {argument},")));
     lines.push(")".to_owned());
     lines.push("dist.destroy_process_group()".to_owned());
-    lines.join("\n") + "\n"
+    lines
 }

@@ -5,10 +5,12 @@
 //! | xDiT | CFG, Ulysses, Ring, PipeFusion, data; the rest is CompactFusion's, a fork of it |
 //! | SGLang Diffusion | CFG, Ulysses, Ring, tensor |
 //! | diffusers | Ulysses and Ring, one of them, K and V gathered |
+//! | cache-dit | Ulysses, Ring (passed or gathered), tensor, with diffusers' pipelines |
 //!
 //! Flags are those of xDiT 175e0bf, CompactFusion c30d06b, SGLang's `docs/diffusion/api/cli.md` at 031ba4d
 //! and diffusers 58eb52c. Not checked here: that the plan is legal, and that it fits.
 
+mod cache_dit;
 mod compact;
 mod diffusers;
 mod sglang;
@@ -31,6 +33,8 @@ pub enum Engine {
     Sglang,
     /// Hugging Face diffusers.
     Diffusers,
+    /// cache-dit, on diffusers.
+    CacheDit,
 }
 
 impl fmt::Display for Engine {
@@ -39,6 +43,7 @@ impl fmt::Display for Engine {
             Self::Xdit => "xDiT",
             Self::Sglang => "SGLang Diffusion",
             Self::Diffusers => "diffusers",
+            Self::CacheDit => "cache-dit",
         })
     }
 }
@@ -75,6 +80,7 @@ impl Launch {
             Engine::Xdit => xdit::command(run),
             Engine::Sglang => sglang::command(run),
             Engine::Diffusers => diffusers::command(run),
+            Engine::CacheDit => cache_dit::command(run),
         };
         Self { engine, command }
     }

@@ -23,7 +23,12 @@ fn every_model_has_weights_and_a_single_gpu_command_or_a_reason() {
     for model in sim::model::known() {
         let own = model.name == "dit-digits";
         assert_eq!(weights::of(model.name).is_ok(), !own, "{}", model.name);
-        for engine in [Engine::Xdit, Engine::Sglang, Engine::Diffusers] {
+        for engine in [
+            Engine::Xdit,
+            Engine::Sglang,
+            Engine::Diffusers,
+            Engine::CacheDit,
+        ] {
             let text = launched(engine, "none", model.name).unwrap_or_else(|reason| reason);
             assert!(
                 !text.is_empty() && !text.contains("no published weights"),
@@ -135,4 +140,44 @@ fn no_line_of_a_command_is_wider_than_a_page() {
         command.contains("--num-gpus 8 --ulysses-degree 4 --ring-degree 2"),
         "{command}"
     );
+}
+
+#[test]
+fn cache_dit_is_told_every_size() {
+    let script = launched(Engine::CacheDit, "ulysses2+ring2", "FLUX.1-dev").unwrap();
+    for line in [
+        "    ulysses_size=2,",
+        "    ring_size=2,",
+        "    ring_rotate_method=\"p2p\",",
+        "cache_dit.enable_cache(pipe, parallelism_config=parallelism)",
+        "torchrun --nproc_per_node=4 run.py",
+    ] {
+        assert!(
+            script.lines().any(|found| found == line),
+            "{line}:\n{script}"
+        );
+    }
+    let gathered = launched(Engine::CacheDit, "allgather-kv4", "FLUX.1-dev").unwrap();
+    assert!(gathered.contains("ring_rotate_method=\"allgather\""));
+    assert!(
+        launched(Engine::CacheDit, "tp2", "FLUX.1-dev")
+            .unwrap()
+            .contains("    tp_size=2,")
+    );
+    assert!(
+        !launched(Engine::CacheDit, "none", "FLUX.1-dev")
+            .unwrap()
+            .contains("parallelism =")
+    );
+    for (plan, model, word) in [
+        ("ring4/1bit warmup=1", "FLUX.1-dev", "uncompressed"),
+        ("pipefusion4", "FLUX.1-dev", "PipeFusion"),
+        ("cfg2", "Qwen-Image", "guidance"),
+        ("ulysses2", "PixArt-alpha", "context parallelism"),
+        ("tp2", "CogVideoX-5b", "tensor parallelism"),
+        ("distrifusion4 warmup=1", "FLUX.1-dev", "synchronous"),
+    ] {
+        let reason = launched(Engine::CacheDit, plan, model).unwrap_err();
+        assert!(reason.contains(word), "{plan}: {reason}");
+    }
 }

@@ -68,7 +68,7 @@ pub(super) fn compose(
 fn no_plan(illegal: &[(String, String)]) -> PlanningError {
     let reason = illegal.first().map_or_else(
         || {
-            "no legal plan passes the filter (strategy, exactness, FID, budget): loosen one of them"
+            "no legal plan passes the filter (strategy, exactness, FID, budget, engine): loosen one of them"
                 .to_owned()
         },
         |(plan, reason)| {
@@ -117,6 +117,7 @@ pub(super) fn evaluation(bench: &Bench<'_>, plan: &Plan) -> Result<Evaluation, P
         candidate,
         single: bench.single()?,
         timeline,
+        simulation,
         provenance,
     })
 }
@@ -174,13 +175,6 @@ impl Bench<'_> {
         let question = self.question;
         let factor = interval::factor(parts, plan, question.compilation, &self.calibrated.evidence);
         let latency = simulation.latency;
-        let run = Run {
-            plan,
-            model: question.model,
-            request: &question.request,
-            compilation: question.compilation,
-            gpus_per_box: self.platform.gpus_per_host,
-        };
         Candidate {
             plan: plan.clone(),
             latency,
@@ -196,8 +190,21 @@ impl Bench<'_> {
             fidelity: plan.fidelity(),
             quality: self.quality(plan),
             why_slower: String::new(),
-            launch: Launch::of(question.engine, &run),
+            launch: self.launch(plan),
         }
+    }
+
+    /// How the question's engine runs a plan.
+    pub(super) fn launch(&self, plan: &Plan) -> Launch {
+        let question = self.question;
+        let run = Run {
+            plan,
+            model: question.model,
+            request: &question.request,
+            compilation: question.compilation,
+            gpus_per_box: self.platform.gpus_per_host,
+        };
+        Launch::of(question.engine, &run)
     }
 
     fn link_names(&self) -> Vec<String> {
@@ -215,6 +222,10 @@ impl Bench<'_> {
             "machine: {} ({}), {}",
             machine.name, machine.host.name, machine.source
         )];
+        let model = self.question.model;
+        if !sim::model::known().contains(model) {
+            notes.push(format!("model: {}, {}", model.name, model.source));
+        }
         notes.extend(self.calibrated.notes.iter().cloned());
         let gpu = self.platform.gpu(topologies::DeviceId::new(0));
         notes.push(format!(

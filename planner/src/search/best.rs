@@ -56,6 +56,9 @@ pub(super) fn passes(bench: &Bench<'_>, plan: &Plan) -> bool {
     {
         return false;
     }
+    if filter.launchable && bench.launch(plan).command.is_err() {
+        return false;
+    }
     if plan.fidelity() == Fidelity::Exact {
         return true;
     }

@@ -12,7 +12,7 @@ use sim::legality::{self, Illegal};
 use sim::lower::LowerError;
 use sim::model::{Model, Request, RequestError};
 use sim::plan::{Fidelity, Plan};
-use sim::simulate::SimulationError;
+use sim::simulate::{Simulation, SimulationError};
 use thiserror::Error;
 use topologies::host::Compilation;
 use topologies::{Bytes, Machine, SimDuration};
@@ -63,6 +63,8 @@ pub struct Filter {
     pub budget: Option<Budget>,
     /// What a compressor is chosen for, where a budget and a trace are given.
     pub granularity: Granularity,
+    /// Only plans that the engine has a command for.
+    pub launchable: bool,
 }
 
 /// What a compressor is chosen for.
@@ -259,6 +261,8 @@ pub struct Evaluation {
     pub single: Candidate,
     /// What ran where and when.
     pub timeline: Timeline,
+    /// The tasks and their times.
+    pub simulation: Simulation,
     /// Where the numbers come from, one sentence each.
     pub provenance: Vec<String>,
 }

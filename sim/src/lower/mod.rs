@@ -28,7 +28,7 @@ use topologies::{DeviceId, SimDuration};
 
 use crate::execution::Execution;
 use crate::graph::TaskGraph;
-use crate::model::{self, Model};
+use crate::model::Model;
 use crate::plan::{Coordinates, Plan};
 use crate::platform::Platform;
 use crate::workload::Workload;
@@ -76,9 +76,6 @@ impl<'a> Setup<'a> {
     ///
     /// # Errors
     /// [`LowerError::Device`] when the plan names a GPU that the platform lacks.
-    ///
-    /// # Panics
-    /// If the workload's model is not known: workloads are made from known models.
     pub fn new(
         workload: &'a Workload,
         plan: &'a Plan,
@@ -90,9 +87,8 @@ impl<'a> Setup<'a> {
         if let Some(&device) = plan.placement.iter().find(|device| device.index() >= gpus) {
             return Err(LowerError::Device { device, gpus });
         }
-        let model = model::find(workload.model).expect("a workload is made from a known model");
         Ok(Self {
-            model,
+            model: &workload.shape,
             workload,
             plan,
             platform,

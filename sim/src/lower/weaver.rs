@@ -12,7 +12,7 @@ use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
 use traces::timeline::{SpanClass, Stream};
 
 use super::Setup;
-use crate::graph::{GraphBuilder, Path, PathId, Task, TaskId, Work};
+use crate::graph::{Exchange, GraphBuilder, Path, PathId, Task, TaskId, Work};
 use crate::platform::{Message, Timing};
 
 /// Where a task stands in the run.
@@ -30,8 +30,8 @@ pub(super) struct Weaver<'a> {
     pub setup: Setup<'a>,
     pub builder: GraphBuilder,
     pub spot: Spot,
-    /// What each distinct message moves, by the ranks that send it.
-    carried: BTreeMap<Sent, Option<(PathId, Bytes)>>,
+    /// What each distinct message moves, by the ranks that send it, and its exchange.
+    carried: BTreeMap<Sent, (Option<(PathId, Bytes)>, u32)>,
 }
 
 /// What a rank waits for: its own span of a message, and the span that stands for the flows.
@@ -110,8 +110,9 @@ impl<'a> Weaver<'a> {
         }
     }
 
-    /// What `message` moves when `group` (ranks) sends it; found once for each distinct message.
-    fn carried(&mut self, group: &[u32], message: &Message) -> Option<(PathId, Bytes)> {
+    /// What `message` moves when `group` (ranks) sends it, and its exchange; found once for each
+    /// distinct message.
+    fn carried(&mut self, group: &[u32], message: &Message) -> (Option<(PathId, Bytes)>, u32) {
         let key = (group.to_vec(), message.kind, message.sizes.clone());
         if let Some(&known) = self.carried.get(&key) {
             return known;
@@ -126,8 +127,13 @@ impl<'a> Weaver<'a> {
             };
             (self.builder.intern(path), flows.bytes)
         });
-        self.carried.insert(key, carried);
-        carried
+        let exchange = self.builder.exchange(Exchange::Collective {
+            kind: message.kind,
+            group: devices,
+            size: message.sizes.iter().copied().sum(),
+        });
+        self.carried.insert(key, (carried, exchange));
+        (carried, exchange)
     }
 
     /// A message among `group` (ranks) that starts when all of `after` are done; returns what each
@@ -141,7 +147,8 @@ impl<'a> Weaver<'a> {
         let join = self.communication(group[0], Work::Join);
         let ready = self.builder.push_unordered(join, after);
         let time = message.time;
-        let lead = match (message.timing, self.carried(group, message)) {
+        let (carried, exchange) = self.carried(group, message);
+        let lead = match (message.timing, carried) {
             (Timing::Shared, Some((path, bytes))) => Work::Transfer { path, bytes },
             (Timing::Shared, None) => unreachable!("only links share, and those a machine has"),
             (Timing::Fixed, Some((path, bytes))) => Work::Timed { time, path, bytes },
@@ -150,13 +157,16 @@ impl<'a> Weaver<'a> {
         let lead = self
             .builder
             .push(self.communication(group[0], lead), &[ready]);
+        self.builder.take_part(lead, lead, exchange);
         if message.timing == Timing::Shared {
             return vec![[lead; 2]; group.len()];
         }
         let mut arrivals = vec![[lead; 2]];
         arrivals.extend(group[1..].iter().map(|&rank| {
             let own = self.communication(rank, Work::Busy(time));
-            [self.builder.push(own, &[ready]), lead]
+            let own = self.builder.push(own, &[ready]);
+            self.builder.take_part(own, lead, exchange);
+            [own, lead]
         }));
         arrivals
     }
@@ -172,7 +182,11 @@ impl<'a> Weaver<'a> {
         let bytes = message.sizes.iter().copied().sum();
         let work = way.map_or(Work::Busy(time), |path| Work::Timed { time, path, bytes });
         let after: Vec<TaskId> = self.computed(from).into_iter().collect();
-        self.builder.push(self.communication(from, work), &after)
+        let task = self.builder.push(self.communication(from, work), &after);
+        let to = self.device(to);
+        let exchange = self.builder.exchange(Exchange::Send { to, size: bytes });
+        self.builder.take_part(task, task, exchange);
+        task
     }
 
     /// A blocking message among every group of a dimension: nobody computes until it is done.

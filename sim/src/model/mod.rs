@@ -3,6 +3,7 @@
 //! Shapes come from the configuration files named in each model's `source`.
 
 mod architecture;
+pub mod config;
 mod encoder;
 pub(crate) mod families;
 mod latent;

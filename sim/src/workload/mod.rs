@@ -42,6 +42,8 @@ pub struct Layers {
 pub struct Workload {
     /// The model's name.
     pub model: &'static str,
+    /// The model.
+    pub shape: Model,
     /// The request.
     pub request: Request,
     /// Image tokens along each axis.
@@ -84,6 +86,7 @@ impl Workload {
         };
         Ok(Self {
             model: model.name,
+            shape: *model,
             request: *request,
             grid,
             tokens,

@@ -231,12 +231,13 @@ impl Wiring {
             })?;
             let count = section.required_count("count")?;
             let slots = self.slots(&section)?;
+            let own = section.bandwidth("bandwidth")?;
             section.finish()?;
             for slot in slots.iter().flat_map(|slot| (0..count).map(|_| *slot)) {
                 let device = DeviceId::new(self.gpus.len());
                 let kind = VertexKind::Gpu(device);
                 let vertex = self.add_named(&section, "model", &device.to_string(), kind)?;
-                let capacity = pcie.bandwidth.unwrap_or(gpu.pcie);
+                let capacity = own.or(pcie.bandwidth).unwrap_or(gpu.pcie);
                 self.topology.connect(vertex, slot, pcie.link(capacity));
                 self.gpus.push(gpu.clone());
             }
@@ -325,12 +326,14 @@ impl Wiring {
                 NETWORK_EFFICIENCY,
                 NETWORK_LATENCY,
             )?;
+            let own = section.bandwidth("slot_bandwidth")?;
             section.finish()?;
             let nic = self.add_named(&section, "name", &name, VertexKind::Nic)?;
-            let slot_capacity = pcie
-                .bandwidth
-                .unwrap_or(NIC_SLOT)
-                .max(wire.capacity.scaled(2.0));
+            let usual = || {
+                let slot = pcie.bandwidth.unwrap_or(NIC_SLOT);
+                slot.max(wire.capacity.scaled(2.0))
+            };
+            let slot_capacity = own.unwrap_or_else(usual);
             self.topology.connect(nic, slot, pcie.link(slot_capacity));
             self.topology.connect(nic, network, wire);
         }

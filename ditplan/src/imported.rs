@@ -1,0 +1,226 @@
+//! `machines`: the presets; machines from other programs' files, and into them.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Subcommand, ValueEnum};
+use topologies::import::{self, Hints, LARGEST_FILE};
+use topologies::{Machine, export};
+
+use super::arguments::Format;
+use super::text::{bulleted, heading};
+use super::{asked, listing};
+
+/// What `machines` does.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct MachinesArguments {
+    #[command(subcommand)]
+    command: Option<MachinesCommand>,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// What is done with a machine.
+#[derive(Debug, Subcommand)]
+enum MachinesCommand {
+    /// Read nvidia-smi topo -m or NCCL topology XML, and write our machine file
+    Import(ImportArguments),
+    /// Write a machine as NCCL topology XML or SimGrid platform XML
+    Export(ExportArguments),
+    /// Put the rates of nccl-tests logs into a machine file's host
+    ImportNccl(NcclArguments),
+}
+
+/// The question of `machines import`.
+#[derive(Debug, Args)]
+struct ImportArguments {
+    /// What nvidia-smi topo -m, or NCCL with NCCL_TOPO_DUMP_FILE, wrote
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What nvidia-smi -q -x wrote on the same machine: GPU names, PCIe generation and width
+    #[arg(long, value_name = "FILE")]
+    smi_xml: Option<PathBuf>,
+    /// The model of all GPUs (`ditplan gpus` lists them)
+    #[arg(long, value_name = "NAME")]
+    gpu: Option<String>,
+    /// Write the machine file here [default: print it]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// The question of `machines export`.
+#[derive(Debug, Args)]
+struct ExportArguments {
+    /// A preset or a machine file
+    #[arg(value_name = "MACHINE")]
+    machine: String,
+    /// What to write
+    #[arg(long, value_enum)]
+    format: ExportFormat,
+    /// Write here [default: print]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// What a machine can be written as.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ExportFormat {
+    /// For NCCL_TOPO_FILE
+    NcclXml,
+    /// For SimGrid 3
+    SimgridXml,
+}
+
+/// The question of `machines import-nccl`.
+#[derive(Debug, Args)]
+struct NcclArguments {
+    /// Logs of nccl-tests, text or JSON (-J)
+    #[arg(value_name = "LOG", required = true)]
+    logs: Vec<PathBuf>,
+    /// The machine file that they were measured on
+    #[arg(long, value_name = "FILE")]
+    machine: PathBuf,
+    /// Write the machine file with the rates here [default: print it]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Also write the rows as a table for validate --nccl
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+}
+
+/// What `machines` prints.
+pub(super) fn answer(typed: &MachinesArguments) -> Result<String> {
+    match &typed.command {
+        None => Ok(listing::machines(typed.format)),
+        Some(MachinesCommand::Import(wanted)) => import(wanted),
+        Some(MachinesCommand::Export(wanted)) => export(wanted),
+        Some(MachinesCommand::ImportNccl(wanted)) => import_nccl(wanted),
+    }
+}
+
+/// The bytes of a file, and one more than are read where it is larger.
+pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(path)?.take(LARGEST_FILE as u64 + 1);
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A file's text and its name for errors.
+fn text(path: &Path) -> Result<(String, String)> {
+    let file = path.display().to_string();
+    let bytes = bytes(path).with_context(|| format!("{file} cannot be read"))?;
+    Ok((import::text(&bytes, &file)?.to_owned(), file))
+}
+
+/// Writes a text to a file, and says so with what is to be said; or gives it back with that in comments.
+fn written(text: &str, out: Option<&Path>, title: &str, said: &[String]) -> Result<String> {
+    let Some(path) = out else {
+        let comment = |line: &String| match text.starts_with('<') {
+            // XML forbids two dashes in a comment.
+            true => format!("<!-- {title}: {} -->\n", line.replace("--", "- -")),
+            false => format!("# {title}: {line}\n"),
+        };
+        let comments: String = said.iter().map(comment).collect();
+        return Ok(format!("{}\n{comments}", text.trim_end()));
+    };
+    std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+    let said = match said.is_empty() {
+        true => String::new(),
+        false => heading(title) + &bulleted(said),
+    };
+    Ok(format!("{}\n{said}", path.display()))
+}
+
+fn import(typed: &ImportArguments) -> Result<String> {
+    let file = typed.file.display().to_string();
+    let bytes = bytes(&typed.file).with_context(|| format!("{file} cannot be read"))?;
+    let smi_xml = typed.smi_xml.as_deref().map(text).transpose()?;
+    let hints = Hints {
+        gpu: typed.gpu.clone(),
+        smi_xml,
+    };
+    let found = import::machine(&bytes, &file, &hints)?;
+    let Some(out) = &typed.out else {
+        return Ok(found.toml);
+    };
+    let row = found.machine.summary();
+    let page = written(&found.toml, Some(out), "Assumed", &found.assumed)?;
+    Ok(format!(
+        "{}: {}, {}\n{page}",
+        row.name, row.gpus, row.interconnect
+    ))
+}
+
+fn export(typed: &ExportArguments) -> Result<String> {
+    let machine = asked::machine(&typed.machine)?;
+    let exported = match typed.format {
+        ExportFormat::NcclXml => export::nccl_xml(&machine),
+        ExportFormat::SimgridXml => export::simgrid_xml(&machine),
+    };
+    written(
+        &exported.text,
+        typed.out.as_deref(),
+        "Not in the format",
+        &exported.lost,
+    )
+}
+
+fn import_nccl(typed: &NcclArguments) -> Result<String> {
+    let (toml, file) = text(&typed.machine)?;
+    ensure!(
+        !toml.trim_start().starts_with('<'),
+        "{file} is no machine file of ours: write one with ditplan machines import --out first"
+    );
+    let machine = Machine::from_toml(&toml, &file)?;
+    let (mut addition, mut said, mut csv) = (String::new(), Vec::new(), String::new());
+    let mut known: Vec<_> = machine
+        .host
+        .rates
+        .iter()
+        .map(|rate| (rate.kind, rate.ranks))
+        .collect();
+    for path in &typed.logs {
+        let (log, name) = text(path)?;
+        let log = import::nccl_tests(&log, &name)?;
+        let source = format!("nccl-tests, {name}");
+        let (rates, words) = log.rates(&source);
+        for rate in &rates {
+            let pair = (rate.kind, rate.ranks);
+            if known.contains(&pair) {
+                bail!(
+                    "{name}: {file} already has a rate of {} among {} ranks: remove one",
+                    pair.0,
+                    pair.1
+                );
+            }
+            if rate.ranks as usize > machine.gpus.len() {
+                bail!(
+                    "{name}: {} ranks took part, {file} has {} GPUs",
+                    rate.ranks,
+                    machine.gpus.len()
+                );
+            }
+            known.push(pair);
+        }
+        let table = log.csv(&machine.host.name, "unknown");
+        let rows = table.split_once('\n').map_or("", |(_, rows)| rows);
+        csv.push_str(if csv.is_empty() { &table } else { rows });
+        addition.push_str(&log.toml(&source));
+        said.extend(words);
+    }
+    said.push(
+        "a rate holds for all sizes: published runs between 2 and 300 MB show no dependence"
+            .to_owned(),
+    );
+    let whole = format!("{}\n{addition}", toml.trim_end());
+    Machine::from_toml(&whole, &file)?;
+    if let Some(path) = &typed.csv {
+        std::fs::write(path, csv)
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    written(&whole, typed.out.as_deref(), "Rates", &said)
+}

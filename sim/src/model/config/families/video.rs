@@ -1,0 +1,178 @@
+//! Classes of video models.
+
+use serde_json::Value;
+
+use super::super::{ConfigError, Keys};
+use super::{
+    BLOCKS, CHANNELS, WIDTH, cross_of, guidance, heads, joint_of, latent_channels, nearest,
+};
+use crate::model::{
+    Architecture, Conditioning, Cross, Joint, Latent, Model, PatchEmbedder, Reference, Shared,
+    SizeEmbedding, TextStem,
+};
+
+pub(super) fn cogvideox(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
+    let (heads, head_dim, hidden) = heads(keys, 30, 64)?;
+    let layers = keys.count("num_layers", BLOCKS, 30)?;
+    let patch = keys.count("patch_size", 8, 2)?;
+    let in_time = keys.optional("patch_size_t", 8)?.filter(|patch| *patch > 0);
+    let inputs = keys.count("in_channels", CHANNELS, 16)?;
+    let text_width = keys.count("text_embed_dim", WIDTH, 4096)?;
+    let time_width = keys.count("time_embed_dim", WIDTH, 512)?;
+    let (channels, extra) = latent_channels(keys, inputs, 1)?;
+    if extra > 0 {
+        keys.assume("what they cost in the patch embedder is left out");
+    }
+    let names: &[&str] = match in_time {
+        Some(_) => &["CogVideoX1.5-5B"],
+        None => &["CogVideoX-2b", "CogVideoX-5b"],
+    };
+    let base = nearest(names, hidden, layers);
+    let shared = Shared {
+        layers: layers as usize,
+        feed_forward: hidden * 4,
+        text_width,
+        time_width,
+        patch: match in_time {
+            Some(_) => PatchEmbedder::Linear,
+            None => PatchEmbedder::Convolution,
+        },
+    };
+    let latent = Latent {
+        channels,
+        patch: patch as u32,
+        temporal_patch: in_time.unwrap_or(1) as u32,
+        ..base.latent
+    };
+    Ok(Model {
+        hidden,
+        heads,
+        head_dim,
+        architecture: Architecture::Shared(shared),
+        latent,
+        ..base
+    })
+}
+
+/// Image to video: more input channels, and tokens of an image encoder where `image_dim` is given.
+pub(super) fn wan(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
+    let (heads, head_dim, hidden) = heads(keys, 40, 128)?;
+    let layers = keys.count("num_layers", BLOCKS, 40)?;
+    let feed_forward = keys.count("ffn_dim", WIDTH * 8, 13_824)?;
+    let inputs = keys.count("in_channels", CHANNELS, 16)?;
+    let text_width = keys.count("text_dim", WIDTH, 4096)?;
+    let width = keys
+        .optional("image_dim", WIDTH)?
+        .filter(|width| *width > 0);
+    let patch = match keys.get("patch_size") {
+        None => [1, 2, 2],
+        Some(value) => {
+            let sides = value
+                .as_array()
+                .map(|sides| sides.iter().filter_map(Value::as_u64).collect::<Vec<_>>());
+            match sides.as_deref() {
+                Some(&[time, height, across])
+                    if height == across && (1..=8).contains(&time) && (1..=8).contains(&height) =>
+                {
+                    [time, height, across]
+                }
+                _ => {
+                    return Err(keys.fault(
+                        "patch_size",
+                        "is not [time, side, side]",
+                        "write for instance [1, 2, 2]",
+                    ));
+                }
+            }
+        }
+    };
+    let (channels, extra) = latent_channels(keys, inputs, 1)?;
+    let names: &[&str] = match (channels, width, extra) {
+        (48, ..) => &["Wan2.2-TI2V-5B"],
+        (_, Some(_), _) => &["Wan2.1-I2V-14B"],
+        (_, None, 1..) => &["Wan2.2-I2V-A14B"],
+        _ => &["Wan2.1-T2V-1.3B", "Wan2.1-T2V-14B"],
+    };
+    let base = nearest(names, hidden, layers);
+    if base.experts.count() > 1 {
+        keys.assume("two transformers of this shape work by turns, as in Wan2.2-A14B");
+    }
+    let reference = width.map(|width| Reference { tokens: 257, width });
+    let cross = Cross {
+        layers: layers as usize,
+        feed_forward,
+        extra_channels: extra,
+        out_channels: u64::from(channels),
+        conditioning: Conditioning::Caption {
+            text_width,
+            size: SizeEmbedding::Absent,
+            reference,
+        },
+        ..cross_of(&base)
+    };
+    let latent = Latent {
+        channels,
+        patch: patch[1] as u32,
+        temporal_patch: patch[0] as u32,
+        ..base.latent
+    };
+    Ok(Model {
+        hidden,
+        heads,
+        head_dim,
+        architecture: Architecture::Cross(cross),
+        latent,
+        ..base
+    })
+}
+
+pub(super) fn hunyuan_video(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
+    let (heads, head_dim, hidden) = heads(keys, 24, 128)?;
+    let double = keys.count("num_layers", BLOCKS, 20)?;
+    let single = keys.optional("num_single_layers", BLOCKS)?.unwrap_or(40);
+    let refiners = keys.optional("num_refiner_layers", BLOCKS)?.unwrap_or(2);
+    let patch = keys.count("patch_size", 8, 2)?;
+    let in_time = keys.count("patch_size_t", 8, 1)?;
+    let inputs = keys.count("in_channels", CHANNELS, 16)?;
+    let text = keys.count("text_embed_dim", WIDTH, 4096)?;
+    let pooled = keys.count("pooled_projection_dim", WIDTH, 768)?;
+    let guided = keys.flag("guidance_embeds")?.unwrap_or(true);
+    let ratio = keys.get("mlp_ratio").map_or(Some(4.0), Value::as_f64);
+    let Some(ratio) = ratio.filter(|ratio| *ratio > 0.0 && *ratio <= 32.0) else {
+        return Err(keys.fault(
+            "mlp_ratio",
+            "is no number above 0 and at most 32",
+            "write for instance 4.0",
+        ));
+    };
+    let (channels, extra) = latent_channels(keys, inputs, 1)?;
+    let base = nearest(&["HunyuanVideo"], hidden, double * 2 + single);
+    let joint = Joint {
+        double: double as usize,
+        single: single as usize,
+        feed_forward: (hidden as f64 * ratio) as u64,
+        extra_channels: extra,
+        text: TextStem::Refiner {
+            from: text,
+            blocks: refiners,
+            second: None,
+        },
+        pooled_width: Some(pooled),
+        guidance: guidance(guided),
+        ..joint_of(&base)
+    };
+    let latent = Latent {
+        channels,
+        patch: patch as u32,
+        temporal_patch: in_time as u32,
+        ..base.latent
+    };
+    Ok(Model {
+        hidden,
+        heads,
+        head_dim,
+        architecture: Architecture::Joint(joint),
+        latent,
+        ..base
+    })
+}
