@@ -24,11 +24,9 @@ fn the_difference_is_explained_and_undone() {
             .iter()
             .map(|class| class["seconds"][index].as_f64().expect("a time"));
         let sum: f64 = parts.sum();
-        assert!(
-            (sum / latency(index) - 1.0).abs() < 0.02,
-            "{sum} {}",
-            latency(index)
-        );
+        // Text encoder and VAE are no part of the steps' critical path: about a second.
+        let rest = latency(index) - sum;
+        assert!((0.0..1.5).contains(&rest), "{sum} {}", latency(index));
     }
     // The named bandwidth indeed makes both equal.
     let turns = report["turns"].as_array().expect("turns");

@@ -26,8 +26,16 @@ fn latencies(machine: &str, line: &str) -> [u64; 2] {
     };
     let plan: Plan = line.parse().unwrap();
     [Detail::Folded, Detail::Full].map(|detail| {
-        let run = simulate(&workload, &plan, &platform, &execution, tables, detail);
-        run.unwrap().latency.get()
+        let run = simulate(&workload, &plan, &platform, &execution, tables, detail).unwrap();
+        // The critical path has no gap: its classes add up to the steps, folded or not.
+        let classes: u64 = run.critical.iter().map(|(_, time)| time.get()).sum();
+        assert_eq!(
+            classes,
+            run.denoise.get(),
+            "{line} on {} ({detail:?})",
+            machine.name
+        );
+        run.latency.get()
     })
 }
 

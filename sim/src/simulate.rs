@@ -149,11 +149,13 @@ fn summary(
     let whole = outcome::device_use(&graph, &outcome);
     let mut denoise = outcome.makespan();
     let mut repeated = Vec::new();
+    let mut windows = Vec::new();
     for repeat in repeats {
         let (from, until) = window(&graph, &outcome, repeat.step);
         denoise += until.since(from) * repeat.more;
         let within = outcome::device_use_within(&graph, &outcome, from, until);
         repeated.push((within, repeat.more));
+        windows.push((from, until, repeat.more));
     }
     let most = |of: &dyn Fn(&DeviceUse) -> SimDuration| {
         let device = |(index, all): (usize, &DeviceUse)| {
@@ -170,7 +172,7 @@ fn summary(
         .map(|&class| (class, most(&|device| device.busy(class))))
         .collect();
     let exposed = most(&|device| device.waiting);
-    let critical = critical(&graph, &outcome, repeats);
+    let critical = critical(&graph, &outcome, &windows);
     Simulation {
         latency: phases.encode + denoise + phases.shared_decode(vae),
         denoise,
@@ -183,20 +185,26 @@ fn summary(
     }
 }
 
-/// The critical path's time by class, longest first; its part in a step that stands for others counts
-/// for them too.
+/// The critical path's time by class, longest first: it has no gap, so the classes add up to the whole. What of
+/// it lies within the window of a step that stands for others counts for them too.
 fn critical(
     graph: &TaskGraph,
     outcome: &Outcome,
-    repeats: &[Repeat],
+    windows: &[(SimTime, SimTime, u64)],
 ) -> Vec<(SpanClass, SimDuration)> {
     let mut by_class = BTreeMap::new();
     for id in outcome::critical_path(graph, outcome) {
-        let task = graph.task(id);
-        let time = outcome.end[id.index()].since(outcome.start[id.index()]);
-        let repeat = repeats.iter().find(|repeat| repeat.step == task.step);
-        let times = 1 + repeat.map_or(0, |repeat| repeat.more);
-        *by_class.entry(task.class).or_insert(SimDuration::ZERO) += time * times;
+        let (start, end) = (outcome.start[id.index()], outcome.end[id.index()]);
+        let class = by_class
+            .entry(graph.task(id).class)
+            .or_insert(SimDuration::ZERO);
+        *class += end.since(start);
+        for &(from, until, more) in windows {
+            let (from, until) = (start.max(from), end.min(until));
+            if from < until {
+                *class += until.since(from) * more;
+            }
+        }
     }
     let mut by_class: Vec<_> = by_class.into_iter().collect();
     by_class.retain(|(_, time)| *time > SimDuration::ZERO);
