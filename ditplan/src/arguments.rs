@@ -146,6 +146,10 @@ pub(super) struct QuestionArguments {
     /// repository's own for dit-digits, none for others]
     #[arg(long, value_name = "DIR")]
     pub trace: Option<PathBuf>,
+    /// What `ditplan calibrate` measured on the machine's GPU (a directory), in place of the built-in
+    /// figures of that GPU
+    #[arg(long, value_name = "DIR")]
+    pub profile: Option<PathBuf>,
     /// Images or videos made together
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub batch: u32,

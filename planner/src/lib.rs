@@ -4,6 +4,7 @@ pub mod assign;
 pub mod calibrate;
 pub mod interval;
 pub mod launch;
+pub mod profile;
 pub mod search;
 pub mod sweep;
 pub mod validate;
