@@ -52,6 +52,8 @@ pub enum Software {
     PipeFusionLegacy,
     /// xDiT and everything else.
     Other,
+    /// `ditplan_capture.virtual`: ranks that share one GPU, nothing but blocks and messages.
+    VirtualRanks,
 }
 
 impl Software {
@@ -61,6 +63,7 @@ impl Software {
         match self {
             Self::PipeFusionLegacy => 0.9,
             Self::Other => 0.3,
+            Self::VirtualRanks => 0.0,
         }
     }
 }
