@@ -10,6 +10,7 @@
 
 mod arguments;
 mod asked;
+mod calibrated;
 mod choice;
 mod contract;
 mod figure;
@@ -51,6 +52,7 @@ fn answer(arguments: &Arguments) -> Result<String> {
         Command::Plan(wanted) => choice::answer(wanted),
         Command::Simulate(wanted) => simulated::answer(wanted),
         Command::Sweep(wanted) => swept::answer(wanted),
+        Command::Calibrate(wanted) => calibrated::answer(wanted),
         Command::Validate(wanted) => validated::answer(wanted),
         Command::Replay(typed) => replayed::answer(typed),
         Command::Trace(wanted) => trace::answer(wanted),

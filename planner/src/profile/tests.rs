@@ -5,7 +5,7 @@ use topologies::host::Compilation;
 
 /// A profile of a processor as `ditplan_capture.calibrate --device cpu --toy` wrote it.
 fn toy() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data/profiles/cpu-toy")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/profile-cpu-toy")
 }
 
 /// A directory with some of the files of a profile of an H200; the times are made up.
@@ -135,7 +135,8 @@ fn a_directory_that_is_no_profile_says_what_one_is() {
         ),
     ] {
         std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
-        std::fs::write(other.path().join("gemm.csv"), GEMM).unwrap();
+        let launch = "mode,kernels,latency_us\neager,100,500.0\n";
+        std::fs::write(other.path().join("launch.csv"), launch).unwrap();
         let error = Profile::read(other.path(), Accept::Gpu)
             .unwrap_err()
             .to_string();
