@@ -171,7 +171,7 @@ fn a_wrong_file_is_named() {
             "positive time",
         ),
         ("\"heads\"", "\"hands\"", "missing field `heads`"),
-        ("{", "[", "line 1"),
+        ("{", "[", "line 2"),
     ] {
         let error = report_of(changed(from, to).path()).unwrap_err().to_string();
         assert!(
