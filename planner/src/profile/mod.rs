@@ -18,6 +18,7 @@ mod host;
 mod points;
 mod processor;
 pub mod rates;
+mod reader;
 pub mod summary;
 
 use std::collections::BTreeMap;
@@ -72,7 +73,7 @@ impl Profile {
         }
         let mut points = BTreeMap::new();
         for part in Part::ALL {
-            points.insert(part, points::read(directory, part, &about)?);
+            points.insert(part, reader::read(directory, part, &about)?);
         }
         if points.values().all(Vec::is_empty) {
             return Err(ProfileError::Nothing { profile: path });
