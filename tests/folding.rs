@@ -18,7 +18,7 @@ fn latencies(machine: &str, line: &str) -> [u64; 2] {
     let workload = Workload::new(model, &model.default).unwrap();
     let platform = Platform::of_machine(&machine).unwrap();
     let (tables, compilation) = (Tables::built_in(), Compilation::Eager);
-    let calibrated = calibrate(&machine, &platform, &workload, compilation, tables);
+    let calibrated = calibrate(&machine, &platform, &workload, compilation, tables, None);
     let execution = Execution {
         compilation,
         software: Software::Other,

@@ -10,6 +10,7 @@
 //! | `pages` | reports and the local server |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
 //! | `plan_table` | what `plan` prints for people |
+//! | `profile` | one's own GPU measured, summed up, used by plans, compared with live runs |
 //! | `quality` | a compressor per layer under a quality budget; replay; predictions against closed-loop runs |
 //! | `readme` | the README's output and commands |
 //! | `theorems` | what must hold for every plan, whatever the numbers are |
@@ -27,6 +28,7 @@ mod listings;
 mod pages;
 mod plan_json;
 mod plan_table;
+mod profile;
 mod quality;
 mod readme;
 mod streams;

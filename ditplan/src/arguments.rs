@@ -8,6 +8,7 @@ use topologies::Bandwidth;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::calibrated::CalibrateArguments;
 use super::capacity::CapacityArguments;
 use super::compared::CompareArguments;
 use super::cuda::CudaArguments;
@@ -37,7 +38,9 @@ pub(super) enum Command {
     Simulate(SimulateArguments),
     /// Ask what-if: the answer at many values of bandwidth, GPUs, resolution and more
     Sweep(SweepArguments),
-    /// Compare predictions with measured kernels, collectives and published runs
+    /// Measure the GPU at hand: a profile for `--profile`
+    Calibrate(CalibrateArguments),
+    /// Compare predictions with measured kernels, collectives, published and live runs
     Validate(ValidateArguments),
     /// Put two plans or two machines side by side, and say what would turn the tables
     Compare(CompareArguments),
@@ -132,6 +135,13 @@ pub(super) struct ValidateArguments {
     /// Published end-to-end latencies; may be repeated: calibration rows are looked for in all files.
     #[arg(long, value_name = "FILE")]
     pub published: Vec<PathBuf>,
+    /// A run of virtual ranks (the directory with its timeline.json and plan.json, or a directory of
+    /// runs); may be repeated.
+    #[arg(long, value_name = "DIR")]
+    pub timeline: Vec<PathBuf>,
+    /// What `ditplan calibrate` measured on the GPU of these runs [default: the built-in tables].
+    #[arg(long, value_name = "DIR", requires = "timeline")]
+    pub profile: Option<PathBuf>,
     /// Also write a report here: validation.md with its plots.
     #[arg(long, value_name = "FOLDER")]
     pub report: Option<PathBuf>,
@@ -170,6 +180,10 @@ pub(super) struct QuestionArguments {
     /// repository's own for dit-digits, none for others]
     #[arg(long, value_name = "DIR")]
     pub trace: Option<PathBuf>,
+    /// What `ditplan calibrate` measured on the machine's GPU (a directory), in place of the built-in
+    /// figures of that GPU
+    #[arg(long, value_name = "DIR")]
+    pub profile: Option<PathBuf>,
     /// Images or videos made together
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub batch: u32,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use sim::model::{self, Guidance, Model, Request, config};
@@ -13,6 +14,7 @@ use topologies::{LinkKind, Machine, MeasuredRun};
 use super::arguments::{EngineArgument, GuidanceArgument, PlanArguments, QuestionArguments};
 use super::{imported, quality};
 use planner::launch::Engine;
+use planner::profile::{Accept, Profile};
 use planner::search::{Filter, Question};
 
 /// The question of `plan`.
@@ -39,6 +41,10 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
     }
     let request = request(typed, model, &machine)?;
     let quality = quality::of(typed.trace.as_deref(), filter.budget, model, &request)?;
+    let profile = typed.profile.as_deref();
+    let profile = profile
+        .map(|path| profile_of(path, &measured))
+        .transpose()?;
     let has = u32::try_from(machine.gpus.len()).expect("a machine has fewer than 2^32 GPUs");
     let gpus = typed.gpus.unwrap_or(has);
     ensure!(
@@ -65,7 +71,16 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         },
         filter,
         quality,
+        profile,
     })
+}
+
+/// The profile in a directory, of the GPU that the machine has.
+fn profile_of(directory: &Path, measured: &Machine) -> Result<Arc<Profile>> {
+    let named = || format!("--profile {}", directory.display());
+    let profile = Profile::read(directory, Accept::Gpu).with_context(named)?;
+    profile.check(&measured.name, &measured.gpus[0])?;
+    Ok(Arc::new(profile))
 }
 
 /// The plan to simulate, on the GPUs that may be used.

@@ -84,6 +84,9 @@ pub(super) struct CapacityArguments {
     /// The transformer is compiled (torch.compile)
     #[arg(long)]
     pub compile: bool,
+    /// A measured profile of the machine's GPU (docs/profiles.md)
+    #[arg(long, value_name = "DIR")]
+    pub profile: Option<std::path::PathBuf>,
     /// Consider only plans whose output equals the one-GPU output
     #[arg(long)]
     pub exact: bool,

@@ -57,6 +57,7 @@ pub(super) fn question(asked: &Question) -> Value {
         compilation,
         filter,
         quality,
+        profile,
         measured: _,
     } = asked;
     json!({
@@ -73,6 +74,7 @@ pub(super) fn question(asked: &Question) -> Value {
         "max_fid": filter.max_fid,
         "budget": filter.budget.map(|budget| budget.to_string()),
         "trace": quality.as_ref().map(|quality| &quality.name),
+        "profile": profile.as_ref().map(|profile| &profile.path),
     })
 }
 

@@ -10,6 +10,7 @@
 
 mod arguments;
 mod asked;
+mod calibrated;
 mod capacity;
 mod choice;
 mod compared;
@@ -61,6 +62,7 @@ fn answer(arguments: &Arguments) -> Result<String> {
         Command::Sweep(wanted) => swept::answer(wanted),
         Command::Report(wanted) => report::answer(wanted),
         Command::Serve(wanted) => serve::answer(wanted),
+        Command::Calibrate(wanted) => calibrated::answer(wanted),
         Command::Validate(wanted) => validated::answer(wanted),
         Command::Replay(typed) => replayed::answer(typed),
         Command::Capacity(typed) => capacity::answer(typed),

@@ -23,6 +23,7 @@ fn question() -> Question {
         compilation: Compilation::Eager,
         filter: Filter::default(),
         quality: None,
+        profile: None,
     }
 }
 

@@ -39,6 +39,8 @@ impl ValidateArguments {
             attention: self.attention.clone(),
             nccl: self.nccl.clone(),
             published: self.published.clone(),
+            timelines: self.timeline.clone(),
+            profile: self.profile.clone(),
         }
     }
 }
@@ -50,11 +52,12 @@ fn progress() -> ProgressBar {
 }
 
 /// The tiers in the order they are reported.
-const TIERS: [(&str, &str); 4] = [
+const TIERS: [(&str, &str); 5] = [
     ("gemm", "matrix products"),
     ("attention", "attention"),
     ("collectives", "collectives"),
     ("published", "published runs"),
+    ("live", "live runs, makespan"),
 ];
 
 /// A table per tier: the predictions, the baselines, the strata.
@@ -71,8 +74,38 @@ fn report_for_people(report: &Value) -> String {
         page.push_str(&text::heading(&format!("{name}, error in %")));
         page.push_str(&tier_table(tier));
         page.push_str(&decisions(tier));
+        page.push_str(&live(tier));
     }
     page
+}
+
+/// What only live runs have: errors of exposed communication and of span classes, and notes.
+fn live(tier: &Value) -> String {
+    let mut page = String::new();
+    for (key, title) in [
+        (
+            "exposed_communication",
+            "live runs, exposed communication, error in % of the makespan",
+        ),
+        ("classes", "live runs, sums of span classes, error in %"),
+    ] {
+        if let Some(list) = tier[key].as_array().filter(|list| !list.is_empty()) {
+            page.push('\n');
+            page.push_str(&text::heading(title));
+            page.push_str(&error_table(list.iter().map(|one| (name(one), one))));
+        }
+    }
+    for note in tier["notes"].as_array().into_iter().flatten() {
+        let note = note.as_str().unwrap_or_default();
+        page.push_str(&text::wrapped(&format!("  {note}"), 4));
+    }
+    page
+}
+
+/// What a stratum or a file is called.
+fn name(part: &Value) -> String {
+    let name = part["name"].as_str().or(part["file"].as_str());
+    name.unwrap_or_default().to_owned()
 }
 
 /// The columns of an error table and their fields in the JSON contract.
@@ -88,25 +121,28 @@ const COLUMNS: [(&str, &str); 7] = [
 
 /// One tier's errors.
 fn tier_table(tier: &Value) -> String {
+    let mut rows = vec![("ditplan".to_owned(), tier)];
+    for (name, errors) in tier["baselines"].as_object().into_iter().flatten() {
+        rows.push((format!("baseline {name}"), errors));
+    }
+    for list in ["strata", "files"] {
+        let parts = tier[list].as_array().into_iter().flatten();
+        rows.extend(parts.map(|part| (name(part), part)));
+    }
+    error_table(rows.into_iter())
+}
+
+/// A line for each name and its errors.
+fn error_table<'a>(rows: impl Iterator<Item = (String, &'a Value)>) -> String {
     let header: Vec<&str> = COLUMNS
         .iter()
         .map(|(title, _)| *title)
         .chain([""])
         .collect();
     let mut table = text::table(&header, &[0, 1, 2, 3, 4, 5, 6]);
-    let mut row = |name: &str, errors: &Value| {
+    for (name, errors) in rows {
         let figures = COLUMNS.iter().map(|(_, field)| figure(&errors[field]));
-        table.add_row(figures.chain([name.to_owned()]));
-    };
-    row("ditplan", tier);
-    for (name, errors) in tier["baselines"].as_object().into_iter().flatten() {
-        row(&format!("baseline {name}"), errors);
-    }
-    for list in ["strata", "files"] {
-        for part in tier[list].as_array().into_iter().flatten() {
-            let name = part["name"].as_str().or(part["file"].as_str());
-            row(name.unwrap_or_default(), part);
-        }
+        table.add_row(figures.chain([name]));
     }
     text::rendered(&mut table)
 }

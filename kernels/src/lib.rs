@@ -3,7 +3,8 @@
 //! ```text
 //! tables/*.bin ─▶ store ─▶ table (base + kriging of what it misses) ─┐
 //! datasheets   ─▶ kinship (whose table, how far to trust it) ────────┼─▶ Tables: CostModel
-//! published    ─▶ codec, memory ─────────────────────────────────────┘
+//! published    ─▶ codec, memory ─────────────────────────────────────┤
+//! one's own    ─▶ measured (in place of the tables of its GPU) ──────┘
 //! ```
 //!
 //! Guarantees: every time names where it came from and a 90 % interval; nothing is substituted
@@ -22,6 +23,7 @@ mod field;
 mod gemm;
 mod interval;
 mod kinship;
+mod measured;
 mod memory;
 mod nearest;
 mod on_gpu;
@@ -35,6 +37,9 @@ pub mod wire;
 
 pub use compressor::{Compressor, UnknownCompressor};
 pub use cost::{Cost, CostModel, Miss, Provenance};
+pub use measured::{
+    AttentionPoint, CodecPoint, GemmPoint, Measurements, MemoryRate, Unmeasurable, Way,
+};
 pub use op::Op;
 pub use predict::{AttentionRow, Baselines, GemmRow, Prediction};
 pub use store::{DamagedTable, Mask};

@@ -19,7 +19,7 @@ use crate::gemm;
 use crate::interval;
 use crate::kinship::Kinship;
 use crate::store::{Kind, Mask};
-use crate::table::{Exclude, Found, Shape, Table};
+use crate::table::{Exclude, Found, Physics, Shape, Table};
 use crate::tables::{Answer, Tables};
 
 /// Half-width where a sustained rate stands in for a table: twice it where the rate is not one of
@@ -30,9 +30,9 @@ const OTHER_KERNEL_HALF_WIDTH: f64 = 0.15;
 
 /// A table that speaks for a GPU, and their relation.
 #[derive(Clone, Copy)]
-struct Source<'a> {
-    table: &'a Table,
-    kinship: Kinship,
+pub(crate) struct Source<'a> {
+    pub table: &'a Table,
+    pub kinship: Kinship,
 }
 
 impl Tables {
@@ -46,6 +46,12 @@ impl Tables {
         exclude: Exclude,
     ) -> Result<Answer, Miss> {
         let wanted = |table: &Table| table.dtype == dtype;
+        if let Some(own) = &self.own {
+            let covered = covered(&self.gemm, gpu, Shape::Gemm(shape), wanted);
+            if let Some(answer) = own.gemm(gpu, (dtype, kernel), shape, covered, exclude) {
+                return Ok(answer);
+            }
+        }
         let source = nearest(&self.gemm, gpu, kernel, wanted).filter(|_| {
             // A GPU without the number format has no figure, whatever its relatives can do.
             Chip::of(gpu).peak(dtype).is_some()
@@ -78,6 +84,16 @@ impl Tables {
     ) -> Result<Answer, Miss> {
         if mask == Mask::Causal {
             return self.causal(gpu, kernel, shape, exclude);
+        }
+        if let Some(own) = &self.own {
+            let of_width = |table: &Table| {
+                u32::try_from(shape.head_dim)
+                    .is_ok_and(|head_dim| is_attention(table, Mask::Full, head_dim))
+            };
+            let covered = covered(&self.attention, gpu, Shape::Attention(shape), of_width);
+            if let Some(answer) = own.attention(gpu, kernel, shape, covered, exclude) {
+                return Ok(answer);
+            }
         }
         let closest = nearest(&self.attention, gpu, None, |_| true);
         let close = closest.is_some_and(|source| source.kinship <= Kinship::Sister);
@@ -189,7 +205,7 @@ impl Tables {
         let wanted = |table: &Table| is_attention(table, Mask::Full, 64);
         let source = nearest(&self.attention, gpu, None, wanted)
             .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
-        let crate::table::Physics::Attention(base) = source.table.physics else {
+        let Physics::Attention(base) = source.table.physics else {
             unreachable!("an attention table has an attention base");
         };
         let scores = (shape.batch * shape.heads * shape.queries * shape.keys) as f64;
@@ -200,6 +216,12 @@ impl Tables {
             note: format!("sustained rate of {} ({})", gpu.name, gpu.sustained_source),
         })
     }
+}
+
+/// Whether a table of the GPU itself covers `shape`.
+fn covered(tables: &[Table], gpu: &Gpu, shape: Shape, wanted: impl Fn(&Table) -> bool) -> bool {
+    let own = |table: &&Table| wanted(table) && Kinship::of(&table.gpu, gpu) == Kinship::Own;
+    tables.iter().filter(own).any(|table| table.covers(shape))
 }
 
 fn is_attention(table: &Table, mask: Mask, head_dim: u32) -> bool {
@@ -215,7 +237,7 @@ fn no_attention(gpu: &Gpu, head_dim: u64) -> Miss {
 }
 
 /// The closest relative's table, the same kernel first, then the nearest bandwidth.
-fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     tables: &'a [Table],
     gpu: &Gpu,
     kernel: Option<&str>,
@@ -227,7 +249,7 @@ fn nearest<'a>(
         .iter()
         .filter(|table| wanted(table))
         .map(|table| {
-            let kinship = Kinship::of(table.gpu, gpu);
+            let kinship = Kinship::of(&table.gpu, gpu);
             Source { table, kinship }
         })
         .min_by(|a, b| {
@@ -241,7 +263,7 @@ fn nearest<'a>(
 }
 
 /// Time from a source's base on this GPU and its share of the residual.
-fn borrowed(gpu: &Gpu, source: Source, shape: Shape, exclude: Exclude) -> Answer {
+pub(crate) fn borrowed(gpu: &Gpu, source: Source, shape: Shape, exclude: Exclude) -> Answer {
     let Source { table, kinship } = source;
     let chip = kinship.chip(&table.chip, &Chip::of(gpu), table.dtype);
     let mut peak = chip
@@ -308,7 +330,7 @@ fn sustained_half_width(source: Source) -> f64 {
 /// published runs show no further loss down to 500 tokens a rank.
 fn sustained_gemm(gpu: &Gpu, source: Source, rate: f64, shape: gemm::Shape) -> Answer {
     let table = source.table;
-    let crate::table::Physics::Gemm(base) = table.physics else {
+    let Physics::Gemm(base) = table.physics else {
         unreachable!("a GEMM table has a GEMM base");
     };
     let chip = Chip::of(gpu);

@@ -77,7 +77,7 @@ pub(crate) struct Table {
     pub kernel: String,
     pub dtype: DType,
     /// The GPU that was measured.
-    pub gpu: &'static Gpu,
+    pub gpu: Gpu,
     /// Its figures.
     pub chip: Chip,
     pub physics: Physics,
@@ -102,6 +102,14 @@ impl Table {
             }
         }
         .expect("every measured table has fitted constants");
+        Self::on(gpu.clone(), physics, stored)
+    }
+
+    /// A table measured on `gpu`, with the base of a kernel that is like its own.
+    ///
+    /// # Panics
+    /// If it has no measurement.
+    pub(crate) fn on(gpu: Gpu, physics: Physics, stored: StoredTable) -> Self {
         let least = stored.cells.iter().copied().filter(|cell| *cell != 0).min();
         let fastest = least.and_then(crate::store::ln_us_of);
         let (axes, points, cells, law) = match stored.kind {
@@ -121,8 +129,8 @@ impl Table {
             software: stored.software,
             kernel: stored.kernel,
             dtype: stored.dtype,
+            chip: Chip::of(&gpu),
             gpu,
-            chip: Chip::of(gpu),
             physics,
             fastest_us: fastest.expect("a table has a measurement").exp(),
             field: Field::new(points, cells, law),
@@ -199,11 +207,7 @@ impl Table {
             _ if self.field.on_axis(0, &query) && self.field.on_axis(1, &query) => Search::Narrow,
             _ => Search::Wide,
         };
-        let outside = (0..3).any(|axis| {
-            let (low, high) = self.range[axis];
-            !(low..=high).contains(&query[axis][0])
-        });
-        if !outside
+        if self.covers(shape)
             && let Some(estimate) =
                 self.field
                     .estimate(&query, search, |at| self.residual_at(at), skip)
@@ -219,6 +223,15 @@ impl Table {
             value: sum / near.len().max(1) as f64,
             found: Found::Beyond,
         }
+    }
+
+    /// Whether `shape` lies within the range of the measured shapes on every axis.
+    pub(crate) fn covers(&self, shape: Shape) -> bool {
+        let query = shape.point();
+        (0..3).all(|axis| {
+            let (low, high) = self.range[axis];
+            (low..=high).contains(&query[axis][0])
+        })
     }
 
     /// Whether a cell lies on the line of `query` on an axis, or on that of a twin.

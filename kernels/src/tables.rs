@@ -15,8 +15,10 @@ use topologies::{Gpu, SimDuration};
 
 use crate::attention;
 use crate::codec;
+use crate::compressor::Compressor;
 use crate::cost::{Cost, CostModel, Miss, Provenance};
 use crate::gemm;
+use crate::measured::{Own, Way};
 use crate::memory;
 use crate::op::Op;
 use crate::store::{DamagedTable, Kind, Mask, decode, fnv1a};
@@ -29,6 +31,8 @@ static ATTENTION: &[u8] = include_bytes!("../tables/attention.bin");
 pub struct Tables {
     pub(crate) gemm: Vec<Table>,
     pub(crate) attention: Vec<Table>,
+    /// What stands in place of the tables of one GPU.
+    pub(crate) own: Option<Own>,
     memory: Mutex<BTreeMap<(Op, u64), Result<Cost, Miss>>>,
 }
 
@@ -59,9 +63,7 @@ impl Tables {
     #[must_use]
     pub fn built_in() -> &'static Self {
         static BUILT_IN: OnceLock<Tables> = OnceLock::new();
-        BUILT_IN.get_or_init(|| {
-            Self::read(GEMM, ATTENTION).expect("the embedded tables are decoded by the tests")
-        })
+        BUILT_IN.get_or_init(Self::fresh)
     }
 
     /// Tables from the bytes of a GEMM and an attention file.
@@ -75,8 +77,14 @@ impl Tables {
         Ok(Self {
             gemm: load(gemm, "tables/gemm.bin")?,
             attention: load(attention, "tables/attention.bin")?,
+            own: None,
             memory: Mutex::new(BTreeMap::new()),
         })
+    }
+
+    /// The embedded tables, with a memory of their own.
+    pub(crate) fn fresh() -> Self {
+        Self::read(GEMM, ATTENTION).expect("the embedded tables are decoded by the tests")
     }
 
     /// The embedded tables but those of `system`: how well its relatives speak for it.
@@ -85,8 +93,7 @@ impl Tables {
     /// As [`built_in`](Self::built_in).
     #[must_use]
     pub fn without(system: &str) -> Self {
-        let mut tables =
-            Self::read(GEMM, ATTENTION).expect("the embedded tables are decoded by the tests");
+        let mut tables = Self::fresh();
         tables.gemm.retain(|table| table.system != system);
         tables.attention.retain(|table| table.system != system);
         tables
@@ -98,6 +105,18 @@ impl Tables {
             let names = (table.system.as_str(), table.software.as_str());
             (names.0, names.1, table.kernel.as_str(), table.kind)
         })
+    }
+
+    fn own_codec(
+        &self,
+        gpu: &Gpu,
+        compressor: Compressor,
+        way: Way,
+        rows: u64,
+        channels: u64,
+    ) -> Option<Answer> {
+        let own = self.own.as_ref()?;
+        own.codec(gpu, (compressor, way), rows, channels)
     }
 
     fn compute(&self, op: &Op, gpu: &Gpu) -> Result<Cost, Miss> {
@@ -122,17 +141,26 @@ impl Tables {
                 };
                 self.attention_on(gpu, Mask::Full, None, shape, Exclude::Nothing)?
             }
-            Op::MemoryBound { bytes } => memory::moved(gpu, bytes),
+            Op::MemoryBound { bytes } => {
+                let own = self.own.as_ref().and_then(|own| own.moved(gpu, bytes));
+                own.unwrap_or_else(|| memory::moved(gpu, bytes))
+            }
             Op::Encode {
                 compressor,
                 rows,
                 channels,
-            } => codec::encode(gpu, compressor, rows, channels),
+            } => {
+                let own = self.own_codec(gpu, compressor, Way::Encode, rows, channels);
+                own.unwrap_or_else(|| codec::encode(gpu, compressor, rows, channels))
+            }
             Op::Decode {
                 compressor,
                 rows,
                 channels,
-            } => codec::decode(gpu, compressor, rows, channels),
+            } => {
+                let own = self.own_codec(gpu, compressor, Way::Decode, rows, channels);
+                own.unwrap_or_else(|| codec::decode(gpu, compressor, rows, channels))
+            }
         };
         Ok(answer.cost())
     }
@@ -177,7 +205,6 @@ impl CostModel for Tables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compressor::Compressor;
     use topologies::{DType, gpu};
 
     fn gemm(m: u64) -> Op {

@@ -80,7 +80,7 @@ impl Stand {
         let platform = Platform::of_machine(&machine).expect("a known system");
         let tables = Tables::built_in();
         let eager = Compilation::Eager;
-        let calibrated = calibrate(&machine, &platform, &workload, eager, tables);
+        let calibrated = calibrate(&machine, &platform, &workload, eager, tables, None);
         Self {
             workload,
             plan: plan.parse().expect("a plan"),
@@ -156,6 +156,7 @@ fn whole_plan(bencher: Bencher, case: &str) {
             compilation: Compilation::Eager,
             filter: Filter::default(),
             quality: None,
+            profile: None,
         })
         .bench_values(|question| plan(&question).map(|answer| answer.simulated));
 }

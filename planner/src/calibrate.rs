@@ -21,6 +21,7 @@ use topologies::host::{Calibrates, Compilation, MeasuredRun};
 use topologies::{CollectiveKind, Machine};
 
 use crate::interval::{ComputeEvidence, Evidence, RateEvidence};
+use crate::profile;
 
 /// A calibration, what it rests on, and how it came about.
 #[derive(Clone, Debug)]
@@ -119,7 +120,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What the runs of `machine`'s host say about `workload`, compiled or not.
+/// What the runs of `machine`'s host say about `workload`, compiled or not; where they say nothing, what
+/// a profile of its GPU does.
 #[must_use]
 pub fn calibrate(
     machine: &Machine,
@@ -127,10 +129,14 @@ pub fn calibrate(
     workload: &Workload,
     compilation: Compilation,
     costs: &dyn CostModel,
+    profile: Option<&profile::Host>,
 ) -> Calibrated {
     let host = &machine.host;
     let runs: Vec<Run<'_>> = host.runs.iter().filter_map(Run::read).collect();
     let mut state = State::new(platform, costs);
+    if let Some(profile) = profile {
+        state.start_from(profile);
+    }
     if let Some(launch) = host.launch_factor {
         state.known_launch(launch);
     }
@@ -177,6 +183,8 @@ fn one_gpu_run<'a>(
 struct State<'a> {
     platform: &'a Platform,
     costs: &'a dyn CostModel,
+    /// Where the launch factor is from until a run gives it.
+    launch_source: &'static str,
     done: Calibrated,
 }
 
@@ -197,11 +205,26 @@ impl<'a> State<'a> {
         Self {
             platform,
             costs,
+            launch_source: "assumed",
             done: Calibrated {
                 calibration,
                 evidence,
                 notes: Vec::new(),
             },
+        }
+    }
+
+    /// What a profile says before the host's own runs do.
+    fn start_from(&mut self, profile: &profile::Host) {
+        let done = &mut self.done;
+        done.calibration.passes.clone_from(&profile.passes);
+        if profile.blocks_measured {
+            done.calibration.compute = 1.0;
+            done.evidence.compute = ComputeEvidence::OtherHost;
+        }
+        if let Some(launch) = profile.launch {
+            done.calibration.launch = launch;
+            self.launch_source = "from blocks of the profile";
         }
     }
 
@@ -244,8 +267,12 @@ impl<'a> State<'a> {
                 )
             }
             None => format!(
-                "GPU time x {:.2} of the kernel costs: assumed, this host has no one-GPU run of the model",
-                self.done.calibration.compute
+                "GPU time x {:.2} of the kernel costs: {}, this host has no one-GPU run of the model",
+                self.done.calibration.compute,
+                match self.done.evidence.compute {
+                    ComputeEvidence::OtherHost => "from blocks of the model in the profile",
+                    _ => "assumed",
+                }
             ),
         };
         self.done.notes.push(note);
@@ -257,6 +284,7 @@ impl<'a> State<'a> {
             .find(|run| run.measured.calibrates == Calibrates::Launch);
         let fitted = run.and_then(|run| {
             let mut own = State::new(self.platform, self.costs);
+            own.done.calibration.passes = self.done.calibration.passes.clone();
             own.gpu_time(one_gpu_run(runs, &run.workload, run.measured.compiled));
             let factor = own.fit(run, 0.15, 2.5, |trial, x| trial.launch = x)?;
             Some((factor, run.name()))
@@ -268,8 +296,8 @@ impl<'a> State<'a> {
                 format!("launch factor {factor:.2}: from {name}")
             }
             None => format!(
-                "launch factor {:.2}: assumed, this host has no launch-bound run",
-                self.done.calibration.launch
+                "launch factor {:.2}: {}, this host has no launch-bound run",
+                self.done.calibration.launch, self.launch_source
             ),
         };
         self.done.notes.push(note);

@@ -5,6 +5,7 @@ pub mod calibrate;
 pub mod capacity;
 pub mod interval;
 pub mod launch;
+pub mod profile;
 pub mod search;
 pub mod sweep;
 pub mod validate;

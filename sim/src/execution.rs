@@ -1,8 +1,11 @@
 //! How a plan is executed: compiled or not, by which software, and what was calibrated.
 
+use std::collections::BTreeMap;
+
 use topologies::host::Compilation;
 
 use crate::platform::RateFactors;
+use crate::workload::BlockKind;
 
 /// What was measured on the host, as factors on this crate's own figures.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +16,9 @@ pub struct Calibration {
     pub launch: f64,
     /// Rates of collectives over the platform's own.
     pub rates: RateFactors,
+    /// Memory-bound passes over a block's activation, by kind of block, where blocks were measured; others
+    /// take the published fit's.
+    pub passes: BTreeMap<BlockKind, f64>,
 }
 
 impl Calibration {
@@ -27,6 +33,7 @@ impl Calibration {
             compute: Self::DEFAULT_COMPUTE,
             launch: Self::assumed_launch(nvlink),
             rates: RateFactors::new(),
+            passes: BTreeMap::new(),
         }
     }
 
@@ -45,6 +52,8 @@ pub enum Software {
     PipeFusionLegacy,
     /// xDiT and everything else.
     Other,
+    /// `ditplan_capture.virtual`: ranks that share one GPU, nothing but blocks and messages.
+    VirtualRanks,
 }
 
 impl Software {
@@ -54,6 +63,7 @@ impl Software {
         match self {
             Self::PipeFusionLegacy => 0.9,
             Self::Other => 0.3,
+            Self::VirtualRanks => 0.0,
         }
     }
 }

@@ -367,6 +367,8 @@ impl Successors {
 #[derive(Clone, Debug, Default)]
 pub struct GraphBuilder {
     graph: TaskGraph,
+    /// Whether the compute streams of all devices are one.
+    one_compute: bool,
     /// The last task of every stream, by device.
     last: Vec<[Option<TaskId>; Stream::ALL.len()]>,
     after: Vec<TaskId>,
@@ -379,6 +381,15 @@ impl GraphBuilder {
         Self::default()
     }
 
+    /// A builder whose devices share one compute stream, in the order in which tasks are pushed.
+    #[must_use]
+    pub fn with_one_compute() -> Self {
+        Self {
+            one_compute: true,
+            ..Self::default()
+        }
+    }
+
     /// See [`TaskGraph::intern`].
     pub fn intern(&mut self, path: Path) -> PathId {
         self.graph.intern(path)
@@ -386,11 +397,21 @@ impl GraphBuilder {
 
     /// Adds a task that starts when all of `after` and the task before it on its stream have ended.
     pub fn push(&mut self, task: Task, after: &[TaskId]) -> TaskId {
-        let device = task.device.index();
+        self.push_in((task.device, task.stream), task, after)
+    }
+
+    /// As [`push`](Self::push), in the order of another stream than the one that the task is shown on.
+    pub fn push_in(
+        &mut self,
+        (device, stream): (DeviceId, Stream),
+        task: Task,
+        after: &[TaskId],
+    ) -> TaskId {
+        let device = self.owner(device, stream);
         if self.last.len() <= device {
             self.last.resize(device + 1, [None; Stream::ALL.len()]);
         }
-        let last = &mut self.last[device][task.stream as usize];
+        let last = &mut self.last[device][stream as usize];
         self.after.clear();
         self.after.extend_from_slice(after);
         self.after
@@ -428,7 +449,16 @@ impl GraphBuilder {
     /// The last task pushed in order on a stream.
     #[must_use]
     pub fn last(&self, device: DeviceId, stream: Stream) -> Option<TaskId> {
-        *self.last.get(device.index())?.get(stream as usize)?
+        let device = self.owner(device, stream);
+        *self.last.get(device)?.get(stream as usize)?
+    }
+
+    /// The device whose stream orders those of `device`.
+    fn owner(&self, device: DeviceId, stream: Stream) -> usize {
+        match stream {
+            Stream::Compute if self.one_compute => 0,
+            _ => device.index(),
+        }
     }
 
     /// The graph so far.

@@ -28,6 +28,10 @@ pub fn combine(gpu: SimDuration, launch: SimDuration) -> SimDuration {
 /// The gap that launching leaves beside `gpu` time.
 #[must_use]
 pub fn gap(gpu: SimDuration, launch: SimDuration) -> SimDuration {
+    if launch == SimDuration::ZERO {
+        // Not what rounding the combination would leave.
+        return SimDuration::ZERO;
+    }
     combine(gpu, launch).saturating_sub(gpu)
 }
 
@@ -106,5 +110,6 @@ mod tests {
         let ms = |count| SimDuration::from_us_f64(count * 1000.0);
         assert!((combine(ms(10.0), ms(1.0)).as_us_f64() - 10_049.9).abs() < 0.1);
         assert!((gap(ms(0.0), ms(1.0)).as_us_f64() - 1000.0).abs() < 1e-6);
+        assert_eq!(gap(ms(1.0 / 3.0), SimDuration::ZERO), SimDuration::ZERO);
     }
 }

@@ -12,6 +12,7 @@ pub mod lower;
 pub mod memory;
 pub mod model;
 mod network;
+pub mod one_gpu;
 pub mod outcome;
 pub mod phases;
 pub mod plan;

@@ -10,6 +10,8 @@
 //!
 //! What a message moves over which links is known of both, so that timelines show it.
 //!
+//! Where all ranks share one GPU (`one_gpu`), a message is copies to the host and back.
+//!
 //! Not modelled: contention between two collectives of known rate.
 
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ use crate::collective::{
     Ask, Bundle, Element, Group, Hop, HopKind, HostRates, NcclTable, System, Wiring,
 };
 use crate::graph::Path;
+use crate::one_gpu::{self, OneGpu};
 
 /// Whether a group of ranks stays within one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +62,8 @@ pub struct Platform {
     pub timed: Vec<(CollectiveKind, u32, Bandwidth)>,
     /// Rate that payload reaches on each link, by link.
     pub effective: Vec<Bandwidth>,
+    /// Where all ranks share one GPU: how they exchange messages.
+    pub one_gpu: Option<OneGpu>,
     machine: Option<Machine>,
     /// The machine that figures of collectives were measured on, where its links are others.
     measured: Option<Machine>,
@@ -133,8 +138,20 @@ impl Platform {
             gpus_per_host: count.div_ceil(hosts),
             timed: Vec::new(),
             effective: Vec::new(),
+            one_gpu: None,
             machine: None,
             measured: None,
+        }
+    }
+
+    /// `ranks` ranks on one GPU.
+    #[must_use]
+    pub fn on_one_gpu(gpu: &Gpu, ranks: u32, exchange: OneGpu) -> Self {
+        Self {
+            gpus_per_host: ranks,
+            effective: exchange.capacities(),
+            one_gpu: Some(exchange),
+            ..Self::labelled(gpu, ranks, Fabric::Links)
         }
     }
 
@@ -162,6 +179,7 @@ impl Platform {
                 .iter()
                 .map(topologies::topology::Link::effective)
                 .collect(),
+            one_gpu: None,
             machine: Some(machine.clone()),
             measured: None,
         })
@@ -237,6 +255,9 @@ impl Platform {
     ) -> Result<Message, Miss> {
         let ranks = u32::try_from(group.len()).expect("a machine has fewer than 2^32 GPUs");
         let reach = self.reach(group);
+        if let Some(one) = &self.one_gpu {
+            return Self::copied(one, kind, group, size);
+        }
         let ask = Ask {
             kind,
             element: Element::Half,
@@ -275,6 +296,29 @@ impl Platform {
             .time(kind, ranks, size)
             .expect("the wiring or a timed collective gives a rate");
         Ok(fixed(cost, factor.unwrap_or(1.0)))
+    }
+
+    /// A message among ranks that share a GPU.
+    fn copied(
+        one: &OneGpu,
+        kind: CollectiveKind,
+        group: &[DeviceId],
+        size: Bytes,
+    ) -> Result<Message, Miss> {
+        let copies = one_gpu::copies(kind, group.len(), size);
+        let copies = copies.ok_or_else(|| Miss::NoFigure {
+            gpu: "ranks that share one GPU".into(),
+            what: format!("{kind}"),
+            remedy: "they run plans without tensor parallelism".into(),
+        })?;
+        Ok(Message {
+            time: one.time(&copies, group.len()),
+            timing: Timing::Shared,
+            kind,
+            sizes: vec![size],
+            provenance: Provenance::Measured,
+            reach: Reach::Host,
+        })
     }
 
     fn over_links(

@@ -243,6 +243,7 @@ fn one_question(
         guidance: typed.guidance,
         engine: typed.engine,
         compile: typed.compile,
+        profile: typed.profile.clone(),
     };
     if let Some(fid) = typed.max_fid {
         ensure!(

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+mod live;
+
 use super::plots::Plot;
 use crate::figure::Failure;
 use planner::validate::published::{Published, Summary};
@@ -70,6 +72,9 @@ fn plots(report: &Tiers) -> Vec<(String, Plot<'_>)> {
             "published-strategies".to_owned(),
             errors("Published runs", strata, "strategy "),
         ));
+    }
+    if let Some(live) = &report.live {
+        plots.extend(live::plots(live));
     }
     plots
 }
@@ -151,6 +156,9 @@ fn markdown(report: &Tiers) -> String {
     }
     if let Some(published) = &report.published {
         published_section(&mut page, published);
+    }
+    if let Some(live) = &report.live {
+        live::section(&mut page, live);
     }
     page
 }

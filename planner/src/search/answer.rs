@@ -233,11 +233,16 @@ impl Bench<'_> {
             gpu.name,
             self.kernel_source()
         ));
+        if let Some(profile) = &self.question.profile {
+            let (model, compilation) = (self.question.model, self.question.compilation);
+            let launch_used = !self.calibrated.evidence.launch_calibrated;
+            notes.extend(profile.says(model, compilation, launch_used));
+        }
         notes
     }
 
     fn kernel_source(&self) -> &'static str {
-        use kernels::{CostModel as _, Op, Provenance, Tables};
+        use kernels::{CostModel as _, Op, Provenance};
         let width = self.workload.hidden;
         let m = self.workload.rows * self.workload.image_tokens();
         let op = Op::Gemm {
@@ -247,10 +252,8 @@ impl Bench<'_> {
             dtype: topologies::DType::Bf16,
         };
         let gpu = self.platform.gpu(topologies::DeviceId::new(0));
-        match Tables::built_in()
-            .cost(&op, gpu)
-            .map(|cost| cost.provenance)
-        {
+        let cost = self.question.costs().cost(&op, gpu);
+        match cost.map(|cost| cost.provenance) {
             Ok(Provenance::Measured | Provenance::Interpolated) => "measured tables of this GPU",
             Ok(Provenance::Extrapolated) => "measured tables of this GPU, beyond their shapes",
             Ok(Provenance::Borrowed) => "measured tables of a related GPU, moved by the datasheets",

@@ -6,7 +6,7 @@
 //! budget = (limit / confidence factor)^2
 //! ```
 
-use kernels::{Compressor, Tables};
+use kernels::Compressor;
 use sim::lower::Setup;
 use sim::plan::{Assignment, Compression, Phase, Plan};
 use sim::quality::{Entry, phase_starts};
@@ -200,7 +200,7 @@ impl Bench<'_> {
             layout,
             &self.platform,
             &self.execution,
-            Tables::built_in(),
+            self.question.costs(),
         )?;
         let times = setup.layer_times(&palette)?;
         let counts = phase_steps(steps, layout.warmup);

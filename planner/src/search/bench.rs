@@ -1,6 +1,5 @@
 //! The bench that plans are judged on: the question's workload, platform, calibration and costs.
 
-use kernels::Tables;
 use rayon::prelude::*;
 use sim::execution::{Execution, Software};
 use sim::lower::Parts;
@@ -50,13 +49,15 @@ impl<'a> Bench<'a> {
         }
         let workload = Workload::new(question.model, &question.request)?;
         let platform = Platform::what_if(&question.machine, &question.measured)?;
-        let tables = Tables::built_in();
+        let profile = question.profile.as_ref();
+        let profile = profile.map(|profile| profile.host(question.model, question.compilation));
         let calibrated = calibrate::calibrate(
             &question.measured,
             &Platform::of_machine(&question.measured)?,
             &workload,
             question.compilation,
-            tables,
+            question.costs(),
+            profile.as_ref(),
         );
         let execution = Execution {
             compilation: question.compilation,
@@ -132,7 +133,7 @@ impl<'a> Bench<'a> {
             plan,
             &self.platform,
             &self.execution,
-            Tables::built_in(),
+            self.question.costs(),
         )?)
     }
 
@@ -141,7 +142,7 @@ impl<'a> Bench<'a> {
         plan: &Plan,
         detail: Detail,
     ) -> Result<Simulation, PlanningError> {
-        let costs = Tables::built_in();
+        let costs = self.question.costs();
         Ok(simulate(
             &self.workload,
             plan,

@@ -8,6 +8,9 @@ mod budget;
 mod quality;
 mod space;
 
+use std::sync::Arc;
+
+use kernels::Tables;
 use sim::legality::{self, Illegal};
 use sim::lower::LowerError;
 use sim::model::{Model, Request, RequestError};
@@ -25,6 +28,7 @@ pub use self::budget::{
 };
 use self::space::Space;
 use crate::launch::{Engine, Launch};
+use crate::profile::Profile;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -48,6 +52,17 @@ pub struct Question {
     pub filter: Filter,
     /// What a recorded trace of the model says of its output's quality.
     pub quality: Option<TraceQuality>,
+    /// What was measured on the machine's GPU, in place of the built-in tables.
+    pub profile: Option<Arc<Profile>>,
+}
+
+impl Question {
+    /// What operations cost.
+    #[must_use]
+    pub fn costs(&self) -> &Tables {
+        let own = self.profile.as_ref().map(|profile| profile.tables());
+        own.unwrap_or_else(|| Tables::built_in())
+    }
 }
 
 /// Which plans may be chosen.

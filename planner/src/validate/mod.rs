@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! files (or the built-in tables) ─▶ rows ─▶ predictions, the row left out ─▶ errors, baselines, strata
+//! runs of virtual ranks on one GPU ─▶ the same plans simulated ─▶ errors by strategy and span class
 //! published runs ─▶ cases ─▶ calibration by rule ─▶ hygiene ─▶ calibration ─▶ predictions ─▶ the same
 //! ```
 //! Guarantees: same files, same report, at any number of threads; a row that is not predicted is
-//! listed with the reason. Not here: live runs on a GPU or a network.
+//! listed with the reason. Not here: live runs on a network.
 
 pub mod collectives_tier;
 pub mod csv_input;
 pub mod kernels_tier;
+pub mod live;
 pub mod published;
 pub mod statistics;
 pub mod tier;
@@ -18,10 +20,14 @@ use std::path::PathBuf;
 
 use indicatif::ProgressBar;
 use serde::Serialize;
+use thiserror::Error;
 
 use csv_input::{InputError, Table};
+use live::{Live, LiveError};
 use published::Published;
 use tier::Tier;
+
+use crate::profile::{Accept, Profile, ProfileError};
 
 /// What to validate on; nothing at all means the built-in data of every tier.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,13 +40,33 @@ pub struct Inputs {
     pub nccl: Option<PathBuf>,
     /// Published end-to-end latencies; may be repeated: calibration rows are looked for in all files.
     pub published: Vec<PathBuf>,
+    /// Runs of virtual ranks: directories with `plan.json` and `timeline.json`.
+    pub timelines: Vec<PathBuf>,
+    /// The profile whose costs they are compared with.
+    pub profile: Option<PathBuf>,
+}
+
+/// Why there is no report.
+#[derive(Debug, Error)]
+pub enum ValidationError {
+    /// A table is wrong.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A measured run is wrong.
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    /// The profile is wrong.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
 }
 
 impl Inputs {
     /// Whether no file is given for any tier.
     fn is_empty(&self) -> bool {
         let single = [&self.gemm, &self.attention, &self.nccl];
-        single.iter().all(|path| path.is_none()) && self.published.is_empty()
+        single.iter().all(|path| path.is_none())
+            && self.published.is_empty()
+            && self.timelines.is_empty()
     }
 }
 
@@ -66,6 +92,9 @@ pub struct Tiers {
     /// Tier 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
+    /// Tier 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
 }
 
 const PUBLISHED: [(&str, &[u8]); 2] = [
@@ -97,8 +126,8 @@ fn published_tables(inputs: &Inputs, everything: bool) -> Result<Vec<Table>, Inp
 /// Runs the tiers that `inputs` ask for.
 ///
 /// # Errors
-/// [`InputError`] naming file, line and column of what cannot be read.
-pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, InputError> {
+/// [`ValidationError`] naming file, line and column of what cannot be read.
+pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, ValidationError> {
     let everything = inputs.is_empty();
     let read = |path: &Option<PathBuf>| path.as_deref().map(Table::read).transpose();
     let (gemm, attention, nccl) = (
@@ -120,6 +149,12 @@ pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, Input
     let published = published_tables(inputs, everything)?;
     if !published.is_empty() {
         tiers.published = Some(published::published(&published)?);
+    }
+    if !inputs.timelines.is_empty() {
+        let profile = inputs.profile.as_deref();
+        let read = |path| Profile::read(path, Accept::Any);
+        let profile = profile.map(read).transpose()?;
+        tiers.live = Some(live::live(&inputs.timelines, profile.as_ref())?);
     }
     progress.finish_and_clear();
     Ok(Report { tiers })

@@ -35,6 +35,7 @@ use crate::workload::Workload;
 
 pub use closed_form::Parts;
 pub use pass::{BlockTimes, Mode, Pass};
+pub use times::elementwise_passes;
 
 /// Why a plan cannot be lowered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

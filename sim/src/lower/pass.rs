@@ -191,7 +191,10 @@ impl Setup<'_> {
             ulysses: None,
             exchange: Vec::new(),
             merge: None,
-            interference: interference(plan.exchange, self.platform.is_nvlink()),
+            interference: match &self.platform.one_gpu {
+                Some(one) => one.interference,
+                None => interference(plan.exchange, self.platform.is_nvlink()),
+            },
             merge_time: SimDuration::ZERO,
             sync: SimDuration::ZERO,
             skew: SimDuration::ZERO,
@@ -251,6 +254,8 @@ impl Setup<'_> {
             channels,
         })? * (2 * messages);
         match self.plan.exchange {
+            // Ranks of one GPU encode one after another: none waits for the slowest.
+            _ if self.platform.one_gpu.is_some() => {}
             // A ring's ranks wait hop by hop.
             Exchange::Ring(n) if n > 1 => {
                 times.sync += times.encode.scaled(ENCODE_SKEW / f64::from(n - 1));
@@ -321,7 +326,9 @@ impl Setup<'_> {
             Exchange::Ring(_) => {
                 times.chunks = degree;
                 times.exchange = vec![self.message(CollectiveKind::RingPass, &outer, own)?];
-                times.sync = hop_sync(self.platform.is_nvlink());
+                if self.platform.one_gpu.is_none() {
+                    times.sync = hop_sync(self.platform.is_nvlink());
+                }
                 times.merge_time = self.merge_time(rows, channels)?;
                 if let Some(compressor) = compressor {
                     self.add_codec(times, compressor, (rows, channels), 1)?;

@@ -223,7 +223,8 @@ fn weave_lane(weaver: &mut Weaver<'_>, stages: &Stages, lane: u32, warmup: u32, 
     let mut back: Option<TaskId> = None;
     for step in 0..warmup {
         for _ in 0..setup.forwards() {
-            let extra = if step == 0 && !setup.platform.is_nvlink() {
+            let apart = setup.platform.one_gpu.is_none();
+            let extra = if step == 0 && apart && !setup.platform.is_nvlink() {
                 FIRST_USE
             } else {
                 SimDuration::ZERO
@@ -232,18 +233,50 @@ fn weave_lane(weaver: &mut Weaver<'_>, stages: &Stages, lane: u32, warmup: u32, 
             back = weave_patch(weaver, &ranks, micro, &stages.warm_hop, step, back);
         }
     }
-    let mut returned = vec![back; stages.patches as usize];
-    for step in warmup..steps {
-        for _ in 0..setup.forwards() {
-            for patch in &mut returned {
-                let micro = |stage: usize| (stages.steady[stage], SimDuration::ZERO);
-                *patch = weave_patch(weaver, &ranks, micro, &stages.hop, step, *patch);
-            }
-        }
+    let patches = stages.patches as usize;
+    let forwards = setup.forwards() as usize;
+    let micros = (steps - warmup) as usize * forwards * patches;
+    let mut sent: Vec<Option<TaskId>> = vec![back; patches];
+    sent.resize(patches + micros, None);
+    for (stage, micro) in slots(ranks.len(), patches, micros) {
+        // The micro-step of the same patch before, or this one's on the stage before.
+        let from = if stage == 0 { micro } else { micro + patches };
+        let step = u32::try_from(micro / (forwards * patches)).expect("few steps");
+        let work = (stages.steady[stage], SimDuration::ZERO);
+        let arrived = sent[from];
+        sent[micro + patches] = weave_stage(
+            weaver,
+            &ranks,
+            (stage, work),
+            &stages.hop,
+            warmup + step,
+            arrived,
+        );
     }
 }
 
-/// One patch through all stages; returns its arrival back at the first.
+/// Micro-steps of `stages` stages as (stage, micro-step), slot by slot, later stages first: what a
+/// micro-step waits for was sent a slot before. Stages that share a GPU run in this order.
+fn slots(stages: usize, patches: usize, micros: usize) -> Vec<(usize, usize)> {
+    let mut at = vec![vec![0; micros]; stages];
+    for micro in 0..micros {
+        for stage in 0..stages {
+            let before = |found: Option<usize>| found.map_or(0, |slot: usize| slot + 1);
+            let own = before(micro.checked_sub(1).map(|last| at[stage][last]));
+            let other = match stage {
+                0 => before(micro.checked_sub(patches).map(|last| at[stages - 1][last])),
+                _ => before(Some(at[stage - 1][micro])),
+            };
+            at[stage][micro] = own.max(other);
+        }
+    }
+    let all = (0..stages).flat_map(|stage| (0..micros).map(move |micro| (stage, micro)));
+    let mut order: Vec<(usize, usize)> = all.collect();
+    order.sort_by_key(|&(stage, micro)| (at[stage][micro], std::cmp::Reverse(stage)));
+    order
+}
+
+/// Everything through all stages; returns its arrival back at the first.
 fn weave_patch(
     weaver: &mut Weaver<'_>,
     ranks: &[u32],
@@ -252,27 +285,64 @@ fn weave_patch(
     step: u32,
     returned: Option<TaskId>,
 ) -> Option<TaskId> {
-    let mut arrived: Vec<TaskId> = returned.into_iter().collect();
-    for (stage, &rank) in ranks.iter().enumerate() {
-        weaver.spot = Spot {
-            step,
-            layer: u32::try_from(stage).expect("few stages"),
-        };
-        let (work, extra) = micro(stage);
-        weaver.compute(rank, SpanClass::Launch, work.gap + extra, &arrived);
-        weaver.compute(rank, SpanClass::Linear, work.linear, &[]);
-        weaver.compute(rank, SpanClass::Attention, work.attention, &[]);
-        weaver.compute(rank, SpanClass::Elementwise, work.elementwise, &[]);
-        if work.messages > SimDuration::ZERO {
-            // Messages inside a stage block it: their time passes on the compute stream's clock.
-            let after: Vec<TaskId> = weaver.computed(rank).into_iter().collect();
-            let class = SpanClass::Communication;
-            let done = weaver.busy(rank, Stream::Communication, class, work.messages, &after);
-            let done: Vec<TaskId> = done.into_iter().collect();
-            weaver.compute(rank, class, SimDuration::ZERO, &done);
-        }
-        let next = ranks[(stage + 1) % ranks.len()];
-        arrived = vec![weaver.send(rank, next, hop)];
+    (0..ranks.len()).fold(returned, |arrived, stage| {
+        weave_stage(weaver, ranks, (stage, micro(stage)), hop, step, arrived)
+    })
+}
+
+/// One stage's work on a patch that has `arrived`; returns its arrival at the next stage.
+fn weave_stage(
+    weaver: &mut Weaver<'_>,
+    ranks: &[u32],
+    (stage, (work, extra)): (usize, (Micro, SimDuration)),
+    hop: &Message,
+    step: u32,
+    arrived: Option<TaskId>,
+) -> Option<TaskId> {
+    let rank = ranks[stage];
+    weaver.spot = Spot {
+        step,
+        layer: u32::try_from(stage).expect("few stages"),
+    };
+    let arrived: Vec<TaskId> = arrived.into_iter().collect();
+    weaver.compute(rank, SpanClass::Launch, work.gap + extra, &arrived);
+    weaver.compute(rank, SpanClass::Linear, work.linear, &[]);
+    weaver.compute(rank, SpanClass::Attention, work.attention, &[]);
+    weaver.compute(rank, SpanClass::Elementwise, work.elementwise, &[]);
+    if work.messages > SimDuration::ZERO {
+        // Messages inside a stage block it: their time passes on the compute stream's clock.
+        let after: Vec<TaskId> = weaver.computed(rank).into_iter().collect();
+        let class = SpanClass::Communication;
+        let done = weaver.busy(rank, Stream::Communication, class, work.messages, &after);
+        let done: Vec<TaskId> = done.into_iter().collect();
+        weaver.compute(rank, class, SimDuration::ZERO, &done);
     }
-    arrived.first().copied()
+    let next = ranks[(stage + 1) % ranks.len()];
+    Some(weaver.send(rank, next, hop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slots;
+
+    #[test]
+    fn later_stages_come_first_and_what_is_waited_for_before() {
+        // Two stages, two patches, two steps: stage 1 works a slot behind stage 0.
+        let order = slots(2, 2, 4);
+        let expected = [
+            (0, 0),
+            (1, 0),
+            (0, 1),
+            (1, 1),
+            (0, 2),
+            (1, 2),
+            (0, 3),
+            (1, 3),
+        ];
+        assert_eq!(order, expected);
+        let place = |wanted| order.iter().position(|found| *found == wanted).unwrap();
+        for micro in 2..4 {
+            assert!(place((0, micro)) > place((1, micro - 2)), "{micro}");
+        }
+    }
 }

@@ -186,16 +186,25 @@ fn weave_attention(
 
 /// A hop beside each chunk of attention but the last; each waits for the one before.
 fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], block: &BlockTimes, hop: &Message) {
-    let attention = block.compute.attention;
-    let waiting = block.sync + block.beside(attention, hop.time);
+    let mut attention = block.compute.attention;
+    let beside = block.beside(attention, hop.time);
+    let mut waiting = block.sync;
+    if weaver.setup.platform.one_gpu.is_some() {
+        // Whoever computes beside the copies is slowed, not who waits for them.
+        attention += beside;
+    } else {
+        waiting += beside;
+    }
     for _ in 1..block.chunks {
         let ready: Vec<TaskId> = group
             .iter()
             .filter_map(|&rank| weaver.computed(rank))
             .collect();
         let received = weaver.message(group, hop, &ready);
-        for (&rank, arrival) in group.iter().zip(&received) {
+        for &rank in group {
             weaver.compute(rank, SpanClass::Attention, attention, &[]);
+        }
+        for (&rank, arrival) in group.iter().zip(&received) {
             let mut after = each_once(arrival).to_vec();
             after.extend(weaver.computed(rank));
             let class = SpanClass::Communication;
@@ -206,7 +215,7 @@ fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], block: &BlockTimes, hop: &
         }
     }
     for &rank in group {
-        weaver.compute(rank, SpanClass::Attention, attention, &[]);
+        weaver.compute(rank, SpanClass::Attention, block.compute.attention, &[]);
     }
 }
 

@@ -13,7 +13,8 @@ use crate::workload::{
 
 /// Passes over a block's activation by norms, activations, rotary embeddings and residual sums.
 /// Source: docs/calibration.md section 2 (fit on published one-GPU runs).
-const fn elementwise_passes(compilation: Compilation) -> u64 {
+#[must_use]
+pub const fn elementwise_passes(compilation: Compilation) -> u64 {
     match compilation {
         Compilation::Eager => 117,
         Compilation::Compiled => 69,
@@ -108,12 +109,16 @@ impl Setup<'_> {
             .iter()
             .any(|call| call.keys == Tokens::Joint);
         let tokens = own.image + own.audio + if joint { own.text } else { 0 };
-        let passes = elementwise_passes(self.execution.compilation);
-        let bytes = passes * slice.rows * tokens * block.hidden * ELEMENT_BYTES;
+        let activation = slice.rows * tokens * block.hidden * ELEMENT_BYTES;
+        let measured = self.execution.calibration.passes.get(&block.kind);
+        let bytes = match measured {
+            Some(passes) => passes * activation as f64,
+            None => (elementwise_passes(self.execution.compilation) * activation) as f64,
+        };
         // Under tensor parallelism norms and residual sums stay whole: half of the passes.
         let share = 0.5 + 0.5 / f64::from(self.plan.tensor);
         self.gpu_time(Op::MemoryBound {
-            bytes: (bytes as f64 * share).ceil() as u64,
+            bytes: (bytes * share).ceil() as u64,
         })
     }
 

@@ -13,6 +13,7 @@ use traces::timeline::{SpanClass, Stream};
 
 use super::Setup;
 use crate::graph::{Exchange, GraphBuilder, Path, PathId, Task, TaskId, Work};
+use crate::one_gpu::{self, OneGpu};
 use crate::platform::{Message, Timing};
 
 /// Where a task stands in the run.
@@ -30,6 +31,8 @@ pub(super) struct Weaver<'a> {
     pub setup: Setup<'a>,
     pub builder: GraphBuilder,
     pub spot: Spot,
+    /// What a rank's next compute waits for, where ranks share a GPU: others' work comes before it.
+    waits: BTreeMap<u32, Vec<TaskId>>,
     /// What each distinct message moves, by the ranks that send it, and its exchange.
     carried: BTreeMap<Sent, (Option<(PathId, Bytes)>, u32)>,
 }
@@ -47,8 +50,12 @@ impl<'a> Weaver<'a> {
     pub(super) fn new(setup: Setup<'a>) -> Self {
         Self {
             setup,
-            builder: GraphBuilder::new(),
+            builder: match setup.platform.one_gpu {
+                Some(_) => GraphBuilder::with_one_compute(),
+                None => GraphBuilder::new(),
+            },
             spot: Spot { step: 0, layer: 0 },
+            waits: BTreeMap::new(),
             carried: BTreeMap::new(),
         }
     }
@@ -69,6 +76,10 @@ impl<'a> Weaver<'a> {
         if time == SimDuration::ZERO && after.is_empty() {
             return self.builder.last(self.device(rank), stream);
         }
+        let mut after = after.to_vec();
+        if stream == Stream::Compute && time > SimDuration::ZERO {
+            after.extend(self.waits.remove(&rank).unwrap_or_default());
+        }
         let task = Task {
             device: self.device(rank),
             stream,
@@ -80,7 +91,7 @@ impl<'a> Weaver<'a> {
                 time => Work::Busy(time),
             },
         };
-        Some(self.builder.push(task, after))
+        Some(self.builder.push(task, &after))
     }
 
     pub(super) fn compute(
@@ -144,6 +155,10 @@ impl<'a> Weaver<'a> {
         message: &Message,
         after: &[TaskId],
     ) -> Vec<Arrival> {
+        let platform = self.setup.platform;
+        if let Some(one) = &platform.one_gpu {
+            return self.copies(one, group, message, after);
+        }
         let join = self.communication(group[0], Work::Join);
         let ready = self.builder.push_unordered(join, after);
         let time = message.time;
@@ -171,8 +186,53 @@ impl<'a> Weaver<'a> {
         arrivals
     }
 
+    /// A message among ranks that share a GPU: copies down to the host and up again, in order.
+    fn copies(
+        &mut self,
+        one: &OneGpu,
+        group: &[u32],
+        message: &Message,
+        after: &[TaskId],
+    ) -> Vec<Arrival> {
+        let bytes = message.sizes.iter().copied().sum();
+        let copies = one_gpu::copies(message.kind, group.len(), bytes);
+        let copies = copies.expect("the platform has given this kind of message a time");
+        let mut last = vec![None; group.len()];
+        for copy in copies {
+            let (from, to) = (group[copy.from], group[copy.to]);
+            last[copy.to] = Some(self.copy(one, (from, to), copy.bytes, after));
+        }
+        let arrival = |up: Option<TaskId>| [up.expect("every rank of a group receives"); 2];
+        last.into_iter().map(arrival).collect()
+    }
+
+    /// A copy down from one rank, and one up to another; returns the second.
+    fn copy(
+        &mut self,
+        one: &OneGpu,
+        (from, to): (u32, u32),
+        bytes: Bytes,
+        after: &[TaskId],
+    ) -> TaskId {
+        let ranks = self.setup.platform.gpus.len();
+        let mut done = after.to_vec();
+        for (rank, down) in [(from, true), (to, false)] {
+            let path = self.builder.intern(one.path(down));
+            let task = self.communication(rank, Work::Transfer { path, bytes });
+            let queue = one.queue(down, ranks);
+            done = vec![self.builder.push_in(queue, task, &done)];
+        }
+        done[0]
+    }
+
     /// A message from one rank, once it has computed, to another.
     pub(super) fn send(&mut self, from: u32, to: u32, message: &Message) -> TaskId {
+        let platform = self.setup.platform;
+        if let Some(one) = &platform.one_gpu {
+            let bytes = message.sizes.iter().copied().sum();
+            let after: Vec<TaskId> = self.computed(from).into_iter().collect();
+            return self.copy(one, (from, to), bytes, &after);
+        }
         let time = message.time;
         let way = self
             .setup
@@ -191,13 +251,24 @@ impl<'a> Weaver<'a> {
 
     /// A blocking message among every group of a dimension: nobody computes until it is done.
     pub(super) fn blocking(&mut self, groups: &[Vec<u32>], message: &Message) {
+        let defer = self.setup.platform.one_gpu.is_some();
         for group in groups {
+            for rank in group {
+                // A second message before any work: the first is waited for here.
+                if let Some(waits) = self.waits.remove(rank) {
+                    self.compute(*rank, SpanClass::Communication, SimDuration::ZERO, &waits);
+                }
+            }
             let after: Vec<TaskId> = group
                 .iter()
                 .filter_map(|&rank| self.computed(rank))
                 .collect();
             let done = self.message(group, message, &after);
             for (&rank, arrival) in group.iter().zip(&done) {
+                if defer {
+                    self.waits.insert(rank, each_once(arrival).to_vec());
+                    continue;
+                }
                 let class = SpanClass::Communication;
                 self.compute(rank, class, SimDuration::ZERO, each_once(arrival));
             }

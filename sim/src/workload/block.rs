@@ -38,6 +38,24 @@ pub enum BlockKind {
     Tail,
 }
 
+impl BlockKind {
+    /// All kinds, in execution order.
+    pub const ALL: [Self; 12] = [
+        Self::Head,
+        Self::Double,
+        Self::Single,
+        Self::CrossAttention,
+        Self::Refiner,
+        Self::Spatial,
+        Self::Temporal,
+        Self::ClassConditional,
+        Self::LinearAttention,
+        Self::DualStream,
+        Self::UNetStage,
+        Self::Tail,
+    ];
+}
+
 /// How a block is cut for one rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shard {

@@ -130,6 +130,7 @@ impl<'a> Hosts<'a> {
             compute: self.compute_of(case).0,
             launch: self.launch_of(case),
             rates: self.rates.get(&case.host).cloned().unwrap_or_default(),
+            passes: BTreeMap::new(),
         }
     }
 
@@ -174,6 +175,7 @@ impl<'a> Hosts<'a> {
                 compute,
                 launch,
                 rates: RateFactors::new(),
+                passes: BTreeMap::new(),
             };
             let first = predict(case, &with(1.0), Effort::Estimate).ok()?;
             if measured <= 1.02 * first.fixed {

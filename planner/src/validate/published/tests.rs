@@ -21,6 +21,7 @@ fn truth() -> Calibration {
         compute: 1.3,
         launch: 0.5,
         rates,
+        passes: std::collections::BTreeMap::new(),
     }
 }
 
