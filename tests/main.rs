@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `chakra` | Chakra traces of a plan |
 //! | `compare` | two plans or machines side by side; completions, manual |
 //! | `capacity` | fleets that serve a rate of requests in time |
 //! | `folding` | a folded simulation is the full one |
@@ -21,6 +22,7 @@
 //! | `sweep` | what-if: landmarks, kills and resumption, pictures |
 
 mod capacity;
+mod chakra;
 mod compare;
 mod folding;
 mod formats;

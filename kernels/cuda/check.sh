@@ -9,6 +9,10 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 what=${1:-all}
+if [[ $what != ptx ]] && ! command -v g++ > /dev/null; then
+    echo "the emulator needs g++: install it (Debian: apt install g++), or run \"$0 ptx\"" >&2
+    exit 1
+fi
 
 wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88
     nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85 nvidia-cuda-nvrtc==13.0.88)

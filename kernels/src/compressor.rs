@@ -61,7 +61,7 @@ pub struct UnknownCompressor {
 pub(crate) const GROUP: usize = 64;
 
 impl Compressor {
-    /// The compressors that replay and the planner try: with raw, twelve options a layer.
+    /// One or two of every family, at the ranks and blocks of large models: what benchmarks time.
     pub const PALETTE: [Self; 11] = [
         Self::OneBit,
         Self::TwoBit,

@@ -216,16 +216,11 @@ struct Curves<'a> {
     table: &'a Table,
 }
 
-impl Figure for Curves<'_> {
-    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<(), Failure>
-    where
-        B::ErrorType: 'static,
-    {
-        let served = self.table.lines.iter().filter(|line| !line.plan.is_empty());
+impl Curves<'_> {
+    /// The points of each curve, from left to right: a curve a plan where there are several a point.
+    fn curves(&self, several: bool) -> BTreeMap<String, Vec<(f64, f64)>> {
         let mut curves: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
-        let best = self.table.best();
-        let several = best.len() < self.table.lines.len();
-        for line in served {
+        for line in self.table.lines.iter().filter(|line| !line.plan.is_empty()) {
             let name = if several {
                 line.label()
             } else {
@@ -234,6 +229,20 @@ impl Figure for Curves<'_> {
             let curve = curves.entry(name).or_default();
             curve.push((number(&line.values[0]), line.latency_s));
         }
+        for curve in curves.values_mut() {
+            curve.sort_by(|a, b| a.0.total_cmp(&b.0));
+        }
+        curves
+    }
+}
+
+impl Figure for Curves<'_> {
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<(), Failure>
+    where
+        B::ErrorType: 'static,
+    {
+        let best = self.table.best();
+        let curves = self.curves(best.len() < self.table.lines.len());
         let points: Vec<(f64, f64)> = curves.values().flatten().copied().collect();
         let fold = |of: &dyn Fn(&(f64, f64)) -> f64| {
             points
@@ -265,8 +274,7 @@ impl Figure for Curves<'_> {
             .light_line_style(WHITE)
             .label_style(("sans-serif", 14))
             .draw()?;
-        for (index, (name, mut curve)) in curves.into_iter().enumerate() {
-            curve.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (index, (name, curve)) in curves.into_iter().enumerate() {
             let colour = Palette99::pick(index).to_rgba();
             chart
                 .draw_series(LineSeries::new(curve, colour.stroke_width(2)))?

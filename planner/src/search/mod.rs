@@ -319,14 +319,7 @@ pub fn winner(question: &Question) -> Result<crate::sweep::Found, PlanningError>
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn judge(question: &Question, plan: &Plan) -> Result<crate::sweep::Found, PlanningError> {
-    let bench = Bench::new(question)?;
-    legality::check(
-        question.model,
-        &bench.workload,
-        plan,
-        question.gpus as usize,
-    )?;
-    answer::judgement(&bench, plan)
+    answer::judgement(&legal(question, plan)?, plan)
 }
 
 /// One given plan, simulated in full.
@@ -334,23 +327,21 @@ pub fn judge(question: &Question, plan: &Plan) -> Result<crate::sweep::Found, Pl
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn evaluate(question: &Question, plan: &Plan) -> Result<Evaluation, PlanningError> {
-    let bench = Bench::new(question)?;
-    legality::check(
-        question.model,
-        &bench.workload,
-        plan,
-        question.gpus as usize,
-    )?;
-    answer::evaluation(&bench, plan)
+    answer::evaluation(&legal(question, plan)?, plan)
 }
 
-/// One given plan without its timeline.
+/// One given plan without its timeline, and without one GPU beside it.
 ///
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn candidate(question: &Question, plan: &Plan) -> Result<Candidate, PlanningError> {
+    answer::candidate(&legal(question, plan)?, plan)
+}
+
+/// The bench of a question that a plan is legal for.
+fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<Bench<'a>, PlanningError> {
     let bench = Bench::new(question)?;
     let gpus = question.gpus as usize;
     legality::check(question.model, &bench.workload, plan, gpus)?;
-    answer::candidate(&bench, plan)
+    Ok(bench)
 }
