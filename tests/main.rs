@@ -3,17 +3,22 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `chakra` | Chakra traces of a plan |
+//! | `commands` | every command in use: the same bytes at any number of threads, again, and from two builds |
 //! | `compare` | two plans or machines side by side; completions, manual |
 //! | `capacity` | fleets that serve a rate of requests in time |
 //! | `folding` | a folded simulation is the full one |
 //! | `formats` | other programs' files: topologies, logs, configurations, profiles, Chakra, launch commands |
+//! | `hygiene` | where `unsafe` may stand |
 //! | `listings` | models, machines and GPUs, for people and as JSON |
+//! | `load` | the local server under slow, huge, malformed and concurrent requests |
 //! | `pages` | reports and the local server |
+//! | `parsers` | every parser on the fuzzer's inputs and on damaged ones |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
 //! | `plan_table` | what `plan` prints for people |
 //! | `profile` | one's own GPU measured, summed up, used by plans, compared with live runs |
 //! | `quality` | a compressor per layer under a quality budget; replay; predictions against closed-loop runs |
 //! | `readme` | the README's output and commands |
+//! | `robust` | runs that are killed, stopped, on full disks, with damaged inputs |
 //! | `theorems` | what must hold for every plan, whatever the numbers are |
 //! | `timeline` | the timeline that `simulate` writes |
 //! | `traces` | recorded activations: inspected, checked, sliced, converted |
@@ -23,16 +28,21 @@
 
 mod capacity;
 mod chakra;
+mod commands;
 mod compare;
 mod folding;
 mod formats;
+mod hygiene;
 mod listings;
+mod load;
 mod pages;
+mod parsers;
 mod plan_json;
 mod plan_table;
 mod profile;
 mod quality;
 mod readme;
+mod robust;
 mod streams;
 mod sweep;
 mod theorems;

@@ -185,7 +185,7 @@ fn every_page_draws_in_a_browser() {
 }
 
 /// A server that ends with the test.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     address: String,
 }
@@ -198,7 +198,17 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(limit: &str) -> Self {
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Address and port.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn start(limit: &str) -> Self {
         let mut child = Process::new(env!("CARGO_BIN_EXE_ditplan"))
             .args(["serve", "--port", "0", "--limit", limit])
             .stderr(Stdio::piped())
@@ -240,7 +250,7 @@ impl Server {
         (status, body.unwrap_or_default())
     }
 
-    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             self.address,

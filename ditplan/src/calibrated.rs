@@ -11,6 +11,7 @@ use planner::profile::summary::{PartSummary, Summary};
 use planner::profile::{Accept, Profile};
 
 use super::arguments::Format;
+use super::ending::{self, Stopped};
 use super::listing;
 use super::text::{self, heading};
 
@@ -121,7 +122,7 @@ fn measure(typed: &CalibrateArguments, out: &Path) -> Result<()> {
         .args(["-m", "ditplan_capture.calibrate"])
         .args(given(typed, out));
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let _ = ctrlc::set_handler(|| ());
+    ending::wait_for_other();
     let ran = command
         .spawn()
         .and_then(std::process::Child::wait_with_output);
@@ -132,10 +133,10 @@ fn measure(typed: &CalibrateArguments, out: &Path) -> Result<()> {
     }
     match ran.status.code() {
         Some(0) => Ok(()),
-        Some(STOPPED) => bail!(
+        Some(STOPPED) => bail!(Stopped(format!(
             "calibrate was stopped: {} keeps what was measured, and the same command goes on",
             out.display()
-        ),
+        ))),
         Some(code) => {
             bail!("the measurement ended with exit code {code}: what it said stands above")
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -14,7 +14,6 @@ mod asked;
 mod contract;
 mod patterns;
 mod picture;
-mod recorded;
 mod report;
 
 /// The question of `capacity`.
@@ -129,7 +128,7 @@ pub(super) fn answer(typed: &CapacityArguments) -> Result<String> {
     let answer = answer?;
     if let Some(path) = &typed.plot {
         let drawn = figure::write(&picture::Load::new(&answer), path);
-        drawn.map_err(|error| anyhow!("--plot {}: {error}", path.display()))?;
+        drawn.map_err(|error| figure::undrawn(path, error))?;
     }
     if typed.format.json {
         return Ok(listing::pretty(&contract::answer(&answer)));

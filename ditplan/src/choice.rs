@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use comfy_table::Table;
 use sim::plan::{Compression, Fidelity, Plan};
 use traces::timeline::SpanClass;
@@ -28,7 +28,7 @@ pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
     if let Some(path) = &typed.plot {
         let picture = picture::Choice::new(&answer);
         let drawn = figure::write(&picture, path);
-        drawn.map_err(|error| anyhow!("--plot {}: {error}", path.display()))?;
+        drawn.map_err(|error| figure::undrawn(path, error))?;
     }
     if typed.emit == Some(Emit::Assignment) {
         return Ok(listing::pretty(&contract::assignment(&answer)));

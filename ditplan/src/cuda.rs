@@ -244,7 +244,7 @@ mod with_gpu {
                     .out
                     .join(file_name(source, variant))
                     .with_extension("ptx");
-                fs::write(&path, ptx)
+                traces::whole::write(&path, ptx)
                     .with_context(|| format!("{} cannot be written", path.display()))?;
                 files += 1;
             }

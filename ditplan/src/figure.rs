@@ -1,13 +1,12 @@
 //! Pictures as SVG and PNG, the same on every machine: the font is embedded.
 
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::Path;
 use std::sync::Once;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
+use traces::whole::{self, Half};
 
 static FONT: &[u8] = include_bytes!("../fonts/DejaVuSans-subset.ttf");
 /// Pixels of every picture.
@@ -27,6 +26,11 @@ pub trait Figure {
         B::ErrorType: 'static;
 }
 
+/// The error of a picture that was asked for by `--plot`.
+pub fn undrawn(path: &Path, failure: Failure) -> anyhow::Error {
+    anyhow::Error::from_boxed(failure).context(format!("--plot {}", path.display()))
+}
+
 /// Writes a figure as SVG or PNG, as the name ends.
 ///
 /// # Errors
@@ -44,7 +48,12 @@ pub fn write(figure: &impl Figure, path: &Path) -> Result<(), Failure> {
 /// # Errors
 /// What the backend says when the file cannot be written.
 pub fn write_svg(figure: &impl Figure, path: &Path) -> Result<(), Failure> {
-    draw(figure, &SVGBackend::new(path, SIZE).into_drawing_area())
+    let mut text = String::new();
+    draw(
+        figure,
+        &SVGBackend::with_string(&mut text, SIZE).into_drawing_area(),
+    )?;
+    Ok(whole::write(path, text)?)
 }
 
 /// Writes a figure as PNG.
@@ -57,11 +66,13 @@ pub fn write_png(figure: &impl Figure, path: &Path) -> Result<(), Failure> {
         figure,
         &BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area(),
     )?;
-    let file = BufWriter::new(File::create(path)?);
-    let mut encoder = png::Encoder::new(file, SIZE.0, SIZE.1);
+    let mut half = Half::create(path)?;
+    let mut encoder = png::Encoder::new(&mut half, SIZE.0, SIZE.1);
     encoder.set_color(png::ColorType::Rgb);
-    encoder.write_header()?.write_image_data(&pixels)?;
-    Ok(())
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&pixels)?;
+    writer.finish()?;
+    Ok(half.finish()?)
 }
 
 fn draw<B: DrawingBackend>(

@@ -1,13 +1,13 @@
 //! `machines`: the presets; machines from other programs' files, and into them.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use topologies::import::{self, Hints, LARGEST_FILE};
 use topologies::{Machine, export};
+use traces::{bounded, whole};
 
 use super::arguments::Format;
 use super::text::{bulleted, heading};
@@ -101,12 +101,9 @@ pub(super) fn answer(typed: &MachinesArguments) -> Result<String> {
     }
 }
 
-/// The bytes of a file, and one more than are read where it is larger.
+/// The bytes of a file, if it is no larger than any machine's.
 pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut file = File::open(path)?.take(LARGEST_FILE as u64 + 1);
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
+    bounded::read(path, LARGEST_FILE as u64)
 }
 
 /// A file's text and its name for errors.
@@ -127,7 +124,7 @@ fn written(text: &str, out: Option<&Path>, title: &str, said: &[String]) -> Resu
         let comments: String = said.iter().map(comment).collect();
         return Ok(format!("{}\n{comments}", text.trim_end()));
     };
-    std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+    whole::write(path, text).with_context(|| format!("{} cannot be written", path.display()))?;
     let said = match said.is_empty() {
         true => String::new(),
         false => heading(title) + &bulleted(said),
@@ -219,8 +216,7 @@ fn import_nccl(typed: &NcclArguments) -> Result<String> {
     let whole = format!("{}\n{addition}", toml.trim_end());
     Machine::from_toml(&whole, &file)?;
     if let Some(path) = &typed.csv {
-        std::fs::write(path, csv)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        whole::write(path, csv).with_context(|| format!("{} cannot be written", path.display()))?;
     }
     written(&whole, typed.out.as_deref(), "Rates", &said)
 }

@@ -5,8 +5,7 @@
 //! ```
 //! Nothing here computes a figure, and every command gives back its text.
 //!
-//! Exit codes: 0, an answer (also when the reader of the output went away); 1, the answer could not be
-//! written; 2, a mistake in the question, told in one sentence on standard error.
+//! How it ends, and with which exit code, stands in [`ending`].
 
 mod arguments;
 mod asked;
@@ -16,6 +15,7 @@ mod choice;
 mod compared;
 mod contract;
 mod cuda;
+mod ending;
 mod figure;
 mod imported;
 mod listing;
@@ -32,7 +32,6 @@ mod text;
 mod trace;
 mod validated;
 
-use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -41,13 +40,13 @@ use clap::Parser;
 use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
-    match answer(&Arguments::parse()) {
-        Ok(text) => print(&text),
-        Err(error) => {
-            complain(&format!("{error:#}"));
-            ExitCode::from(2)
-        }
-    }
+    let arguments = Arguments::parse();
+    ending::keep_what_is_done();
+    let ending = match answer(&arguments) {
+        Ok(text) => ending::print(&text),
+        Err(error) => ending::complain(&error),
+    };
+    ending.into()
 }
 
 /// Runs one command and gives back the text to print.
@@ -74,23 +73,4 @@ fn answer(arguments: &Arguments) -> Result<String> {
         Command::Completions(wanted) => Ok(shell::completions(wanted)),
         Command::Man(wanted) => shell::man(wanted),
     }
-}
-
-/// Writes the answer; styles are dropped where standard output is not a terminal.
-fn print(text: &str) -> ExitCode {
-    let mut out = anstream::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("the answer could not be written: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// One line on standard error; nobody is told when even that is closed.
-fn complain(sentence: &str) {
-    let line: Vec<&str> = sentence.split_whitespace().collect();
-    let _ = writeln!(std::io::stderr(), "error: {}", line.join(" "));
 }

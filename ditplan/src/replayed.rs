@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use kernels::Compressor;
 use kernels::wire::{BaseFormat, Feedback, Order, Protocol};
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use serde_json::json;
 use sim::replay::{Method, Replay, Replayed, Setting, Summary};
 use traces::trace::{ErrorRow, Tensor, Trace};
+use traces::whole;
 
 use super::arguments::Format;
 use super::trace::progress;
@@ -109,7 +110,7 @@ pub(super) fn answer(typed: &ReplayArguments) -> Result<String> {
             typed.ranks
         );
         let drawn = figure::write(&picture::Errors::new(title, &replayed), path);
-        drawn.map_err(|error| anyhow!("--plot {}: {error}", path.display()))?;
+        drawn.map_err(|error| figure::undrawn(path, error))?;
     }
     if typed.format.json {
         return Ok(listing::pretty(&as_json(&trace, &replayed)));
@@ -199,8 +200,7 @@ fn save(trace: &mut Trace, replayed: &Replayed) -> Result<()> {
 
 /// One line a layer, step, tensor and method: energies summed over samples and shards.
 fn write_steps(replayed: &Replayed, path: &Path) -> Result<()> {
-    let mut writer = csv::Writer::from_path(path)
-        .with_context(|| format!("--csv {} cannot be written", path.display()))?;
+    let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record([
         "compressor",
         "layer",
@@ -221,9 +221,10 @@ fn write_steps(replayed: &Replayed, path: &Path) -> Result<()> {
             format!("{:.6e}", step.relative_error()),
         ])?;
     }
-    writer
-        .flush()
-        .with_context(|| format!("--csv {} cannot be written", path.display()))
+    let text = writer
+        .into_inner()
+        .map_err(csv::IntoInnerError::into_error)?;
+    whole::write(path, text).with_context(|| format!("--csv {} cannot be written", path.display()))
 }
 
 /// A method's figures; nothing is sent for what is stale, so it has no ratio and no contraction.

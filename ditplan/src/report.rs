@@ -7,8 +7,7 @@
 
 mod timeline;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser};
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use super::arguments::{Arguments, Command};
 use super::asked;
 use planner::search::{self, Filter};
+use traces::whole;
 
 /// What is reported, and where to.
 #[derive(Debug, Args)]
@@ -44,25 +44,9 @@ pub(super) fn answer(typed: &ReportArguments) -> Result<String> {
         return Ok(data.to_string());
     }
     let page = page(&data);
-    write(&page, &typed.out)
+    whole::write(&typed.out, page)
         .with_context(|| format!("--out {} cannot be written", typed.out.display()))?;
     Ok(format!("{}: open it in a browser\n", typed.out.display()))
-}
-
-/// A file that is whole or not there.
-fn write(page: &str, path: &Path) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let half = folder.join(format!(".{name}.{}", std::process::id()));
-    let mut file = std::fs::File::create(&half)?;
-    let written = file
-        .write_all(page.as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::rename(&half, path));
-    written.inspect_err(|_| drop(std::fs::remove_file(&half)))
 }
 
 /// What the page shows: kind, command, version, the command's JSON, a plan's timeline.

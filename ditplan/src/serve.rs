@@ -6,27 +6,34 @@
 //! ```
 //! Every question runs in a process of its own: it can be cancelled, it is stopped when it takes too long, and
 //! a mistake in it is its error sentence. Requests of other sites' pages are refused (Host, content type).
+//!
+//! Guarantees: a connection ends after [`PATIENCE`] for the request and as much for the answer, there are
+//! [`CONNECTIONS`] at most, and memory is bounded (`http`, `runs`), whatever clients send or leave out.
 
+mod http;
 mod runs;
 
-use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
-use tiny_http::{Header, Method, Request, Response, Server};
 
-use self::runs::{Runs, State};
+use self::http::{Fault, Request};
+use self::runs::{Runs, State, now};
 use super::report;
 
-/// Bytes of a question at most.
-const LARGEST: u64 = 16 * 1024;
-/// Threads that answer.
-const THREADS: usize = 4;
+/// Connections at the same time; more are told to come again.
+const CONNECTIONS: usize = 256;
+/// A connection ends after this time, answered or not.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long and how much is read of what a refused client still sends, so that it can read the answer.
+const FAREWELL: (Duration, u64) = (Duration::from_secs(1), 1 << 20);
 
 /// Where to listen, and how long a question may take.
 #[derive(Debug, Args)]
@@ -42,28 +49,103 @@ pub(super) struct ServeArguments {
 /// Serves until the process is ended.
 pub(super) fn answer(typed: &ServeArguments) -> Result<String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, typed.port));
-    let server = Server::http(address)
-        .map_err(|error| anyhow!("port {}: {error}: give another --port", typed.port))?;
-    let server = Arc::new(server);
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("port {}: give another --port", typed.port))?;
     let runs = Arc::new(Runs::new(Duration::from_secs(typed.limit)));
-    eprintln!("http://{} (Ctrl-C ends it)", server.server_addr());
-    let page = Arc::new(page());
-    let threads: Vec<_> = (0..THREADS)
-        .map(|_| {
-            let (server, runs, page) = (Arc::clone(&server), Arc::clone(&runs), Arc::clone(&page));
-            thread::spawn(move || {
-                while let Ok(request) = server.recv() {
-                    handle(request, &runs, &page);
-                }
-            })
-        })
-        .collect();
-    for thread in threads {
-        thread
-            .join()
-            .map_err(|_| anyhow!("a thread that answers has failed"))?;
+    let place = listener.local_addr()?;
+    // Nobody is told when standard error is closed.
+    let _ = writeln!(io::stderr(), "http://{place} (Ctrl-C ends it)");
+    let page: Arc<str> = page().into();
+    let open = Arc::new(AtomicUsize::new(0));
+    let watched = Arc::clone(&runs);
+    // A question is stopped in time also when nobody asks for it.
+    thread::spawn(move || {
+        loop {
+            thread::sleep(Duration::from_millis(500));
+            watched.settle();
+        }
+    });
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else {
+            // No file handle is free: some will be when connections end.
+            thread::sleep(Duration::from_millis(50));
+            continue;
+        };
+        let (runs, page, held) = (Arc::clone(&runs), Arc::clone(&page), Arc::clone(&open));
+        if open.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS {
+            open.fetch_sub(1, Ordering::Relaxed);
+            busy(stream);
+            continue;
+        }
+        let started = thread::Builder::new().spawn(move || {
+            // A client that went away needs no answer.
+            let _ = handle(&stream, &runs, &page);
+            held.fetch_sub(1, Ordering::Relaxed);
+        });
+        if started.is_err() {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
     }
     Ok(String::new())
+}
+
+/// Tells a client to come again; the few bytes fit in the socket's buffer, so that nothing is waited for.
+fn busy(mut stream: TcpStream) {
+    let reply = Reply::mistake(503, "too many connections: try again in a moment");
+    let _ = stream.set_nonblocking(true);
+    let _ = reply.send(&mut stream);
+}
+
+/// A stream until a moment.
+struct Until<'a> {
+    stream: &'a TcpStream,
+    moment: Instant,
+}
+
+impl Until<'_> {
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.moment.saturating_duration_since(now());
+        match left.is_zero() {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => Ok(left),
+        }
+    }
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(self.left()?))?;
+        self.stream.read(bytes)
+    }
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One request, one answer.
+fn handle(stream: &TcpStream, runs: &Runs, page: &Arc<str>) -> io::Result<()> {
+    let until = |time: Duration| Until {
+        stream,
+        moment: now() + time,
+    };
+    let reply = match http::read(&mut until(PATIENCE)) {
+        Ok(request) => reply(&request, runs, page),
+        Err(Fault::Gone) => return Ok(()),
+        Err(Fault::Refused(status, sentence)) => Reply::mistake(status, &sentence),
+    };
+    reply.send(&mut until(PATIENCE))?;
+    stream.shutdown(Shutdown::Write)?;
+    let (time, bytes) = FAREWELL;
+    io::copy(&mut until(time).take(bytes), &mut io::sink())?;
+    Ok(())
 }
 
 /// The page with the form.
@@ -79,51 +161,42 @@ fn page() -> String {
     report::shell("ditplan", &body)
 }
 
-/// A reply: status, content type, body.
-struct Reply(u16, &'static str, String);
+/// A reply: status, content type, the parts of its body.
+struct Reply(u16, &'static str, Vec<Arc<str>>);
 
 impl Reply {
     fn json(status: u16, value: &Value) -> Self {
-        Self(status, "application/json", value.to_string())
+        Self(status, "application/json", vec![value.to_string().into()])
     }
 
     fn mistake(status: u16, sentence: &str) -> Self {
         Self::json(status, &json!({ "mistake": sentence }))
     }
+
+    fn send(&self, stream: &mut impl Write) -> io::Result<()> {
+        let Self(status, kind, parts) = self;
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        http::respond(stream, *status, kind, &parts)
+    }
 }
 
-fn handle(mut request: Request, runs: &Runs, page: &str) {
-    let Reply(status, kind, body) = reply(&mut request, runs, page);
-    let header = |name: &str, value: &str| {
-        Header::from_bytes(name, value).expect("headers of this program are ASCII")
-    };
-    let response = Response::from_string(body)
-        .with_chunked_threshold(usize::MAX)
-        .with_status_code(status)
-        .with_header(header("Content-Type", &format!("{kind}; charset=utf-8")))
-        .with_header(header("X-Content-Type-Options", "nosniff"))
-        .with_header(header("Cache-Control", "no-store"));
-    // A browser that went away needs no answer.
-    let _ = request.respond(response);
-}
-
-fn reply(request: &mut Request, runs: &Runs, page: &str) -> Reply {
+fn reply(request: &Request, runs: &Runs, page: &Arc<str>) -> Reply {
     if !is_local(request) {
         return Reply::mistake(403, "this server answers to localhost only");
     }
-    let url = request.url().to_owned();
-    let id = url.strip_prefix("/run/").and_then(|id| id.parse().ok());
-    match (request.method(), url.as_str(), id) {
-        (Method::Get, "/", _) => Reply(200, "text/html", page.to_owned()),
-        (Method::Post, "/run", _) => match question(request).and_then(|words| runs.start(&words)) {
+    let path = request.path.as_str();
+    let id = path.strip_prefix("/run/").and_then(|id| id.parse().ok());
+    match (request.method.as_str(), path, id) {
+        ("GET", "/", _) => Reply(200, "text/html", vec![Arc::clone(page)]),
+        ("POST", "/run", _) => match question(request).and_then(|words| runs.start(&words)) {
             Ok(id) => Reply::json(202, &json!({ "id": id })),
             Err((status, sentence)) => Reply::mistake(status, &sentence),
         },
-        (Method::Get, _, Some(id)) => match runs.state(id) {
+        ("GET", _, Some(id)) => match runs.state(id) {
             Some(state) => stands(state),
             None => Reply::mistake(404, "no such run: it was long ago, or never"),
         },
-        (Method::Delete, _, Some(id)) => {
+        ("DELETE", _, Some(id)) => {
             runs.cancel(id);
             Reply::json(200, &json!({ "state": "cancelled" }))
         }
@@ -140,29 +213,21 @@ fn stands(state: State) -> Reply {
         State::Done { data } => Reply(
             200,
             "application/json",
-            format!("{{\"state\":\"done\",\"data\":{data}}}"),
+            vec!["{\"state\":\"done\",\"data\":".into(), data, "}".into()],
         ),
         State::Failed { sentence } => {
-            Reply::json(200, &json!({ "state": "failed", "mistake": sentence }))
+            Reply::json(200, &json!({ "state": "failed", "mistake": &*sentence }))
         }
     }
 }
 
 /// Whether the request names this machine: a page of another site that points its name here does not.
 fn is_local(request: &Request) -> bool {
-    let host = value(request, "Host").unwrap_or_default();
-    let name = host
-        .rsplit_once(':')
-        .map_or(host.as_str(), |(name, _)| name);
-    let origin = value(request, "Origin");
+    let host = request.header("Host").unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let origin = request.header("Origin");
     ["127.0.0.1", "localhost"].contains(&name)
         && origin.is_none_or(|origin| origin == format!("http://{host}"))
-}
-
-fn value(request: &Request, name: &'static str) -> Option<String> {
-    let headers = request.headers().iter();
-    let mut found = headers.filter(|header| header.field.equiv(name));
-    found.next().map(|header| header.value.as_str().to_owned())
 }
 
 /// Options of every question that a page may set: none of them reads or writes a file.
@@ -206,22 +271,13 @@ fn may_set(request: bool, own: &[&str], name: &str) -> bool {
 }
 
 /// The words of the question in a request's body.
-fn question(request: &mut Request) -> Result<Vec<String>, (u16, String)> {
+fn question(request: &Request) -> Result<Vec<String>, (u16, String)> {
     let bad = |sentence: String| (400, sentence);
-    let kind = value(request, "Content-Type").unwrap_or_default();
+    let kind = request.header("Content-Type").unwrap_or_default();
     if !kind.starts_with("application/json") {
         return Err((415, "send JSON, with its content type".to_owned()));
     }
-    let mut body = String::new();
-    let read = request
-        .as_reader()
-        .take(LARGEST + 1)
-        .read_to_string(&mut body);
-    read.map_err(|error| bad(format!("the question cannot be read: {error}")))?;
-    if body.len() as u64 > LARGEST {
-        return Err((413, format!("a question has at most {LARGEST} bytes")));
-    }
-    let asked: Value = serde_json::from_str(&body)
+    let asked: Value = serde_json::from_slice(&request.body)
         .map_err(|error| bad(format!("the question is not JSON: {error}")))?;
     words(&asked).map_err(bad)
 }

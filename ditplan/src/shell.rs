@@ -1,10 +1,12 @@
 //! `completions` and `man`: what shells and manuals read.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
+use traces::whole;
 
 use super::arguments::Arguments;
 
@@ -36,6 +38,15 @@ pub(super) fn completions(typed: &CompletionsArguments) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
+/// Writes the pages of a command and of all below it.
+fn pages(command: &Command, folder: &Path) -> io::Result<()> {
+    for below in command.get_subcommands() {
+        pages(below, folder)?;
+    }
+    let page = clap_mangen::Man::new(command.clone());
+    whole::write_with(&folder.join(page.get_filename()), |out| page.render(out))
+}
+
 /// What `man` prints; it also writes the pages.
 pub(super) fn man(typed: &ManArguments) -> Result<String> {
     let Some(folder) = &typed.out else {
@@ -43,8 +54,11 @@ pub(super) fn man(typed: &ManArguments) -> Result<String> {
         clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
         return Ok(String::from_utf8_lossy(&page).into_owned());
     };
+    let mut command = Arguments::command().disable_help_subcommand(true);
+    // Names of subcommands' pages are known after this.
+    command.build();
     std::fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder))
+        .and_then(|()| pages(&command, folder))
         .with_context(|| format!("--out {} cannot be written", folder.display()))?;
     Ok(format!(
         "{}: man {}/ditplan.1\n",

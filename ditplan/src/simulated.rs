@@ -1,12 +1,11 @@
 //! `simulate`: one plan in full, and its timeline in a file.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use sim::chakra;
-use traces::timeline::{self, Timeline};
+use traces::timeline;
+use traces::whole;
 
 use super::arguments::SimulateArguments;
 use super::text::{self, bulleted, heading, wrapped};
@@ -19,7 +18,7 @@ pub(super) fn answer(typed: &SimulateArguments) -> Result<String> {
     let plan = asked::plan(&typed.plan, &question)?;
     let found = search::evaluate(&question, &plan)?;
     if let Some(path) = &typed.timeline {
-        write(&found.timeline, path)
+        whole::write_with(path, |out| timeline::write_chrome(&found.timeline, out))
             .with_context(|| format!("the timeline cannot be written to {}", path.display()))?;
     }
     if let Some(folder) = &typed.chakra {
@@ -32,13 +31,6 @@ pub(super) fn answer(typed: &SimulateArguments) -> Result<String> {
     Ok(report(&question, &found, typed.timeline.as_deref()))
 }
 
-/// Writes a timeline for Perfetto.
-fn write(timeline: &Timeline, path: &Path) -> std::io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    timeline::write_chrome(timeline, &mut file)?;
-    file.flush()
-}
-
 /// Writes a Chakra trace for every rank.
 fn write_chakra(found: &Evaluation, folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
@@ -46,7 +38,7 @@ fn write_chakra(found: &Evaluation, folder: &Path) -> std::io::Result<()> {
     let placement = &found.candidate.plan.placement;
     let provenance = found.timeline.provenance();
     for (rank, trace) in chakra::traces(&run.graph, &run.outcome, placement, provenance) {
-        std::fs::write(folder.join(format!("ditplan.{rank}.et")), trace)?;
+        whole::write(&folder.join(format!("ditplan.{rank}.et")), trace)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ mod tornado;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use planner::search::{Budget, Filter};
@@ -15,7 +15,7 @@ use planner::sweep::{Axis, Sweep};
 use self::rows::{Line, Table};
 use super::arguments::{Format, QuestionArguments};
 use super::text::{self, bulleted, heading};
-use super::{asked, choice, listing};
+use super::{asked, choice, figure, listing};
 
 /// What is varied, and over which question.
 #[derive(Debug, Args)]
@@ -84,7 +84,7 @@ pub(super) fn answer(typed: &SweepArguments) -> Result<String> {
     let title = choice::title(&sweep.question);
     if let Some(path) = &typed.plot {
         let drawn = picture::write(&choice::asked(&sweep.question), &table, path);
-        drawn.map_err(|error| anyhow!("--plot {}: {error}", path.display()))?;
+        drawn.map_err(|error| figure::undrawn(path, error))?;
     }
     if typed.format.json {
         return Ok(listing::pretty(&table.json(&sweep.question)));

@@ -60,7 +60,7 @@ pub use manifest::{
 pub use open::Trace;
 pub use quality::{Confidence, PhaseWeight, QualityFile, Sensitivity, TensorWeight};
 pub use replay::{ErrorKind, ErrorRow, Phase};
-pub use rows::Row;
+pub use rows::{Row, read as read_rows};
 pub use runs::{Purpose, Run, RunStrategy, Split};
 pub use selection::{Selection, convert, slice};
 pub use statistics::{Statistic, measure};

@@ -1,14 +1,15 @@
 //! From what was typed to what is asked.
 
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use planner::capacity::recorded::{self, Recorded, Wanted};
 use planner::capacity::{Market, Objective, Question, Shape, Slo};
 use planner::search::{self, Filter};
 use sim::model::{self, Request};
 
 use super::patterns::{rules, source};
-use super::recorded::{self, Recorded};
 use super::{CapacityArguments, ObjectiveArgument};
 use crate::arguments::QuestionArguments;
 use crate::asked;
@@ -16,20 +17,9 @@ use crate::asked;
 /// Runs of more requests are replicated less.
 const LONG: usize = 50_000;
 
-/// What a request asks for, before the model has had its say.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Wanted {
-    /// Width x height.
-    pub size: String,
-    /// Frames; the model's where there is none.
-    pub frames: Option<u32>,
-    /// Steps; those of `--steps` or the model's where there is none.
-    pub steps: Option<u32>,
-}
-
 /// The question of `capacity`.
 pub(super) fn question(typed: &CapacityArguments) -> Result<Question> {
-    let record = is_file(&typed.arrivals).then(|| recorded::read(Path::new(&typed.arrivals)));
+    let record = is_file(&typed.arrivals).then(|| record(&typed.arrivals));
     let record = record.transpose()?;
     let wanted = wanted(typed, record.as_ref())?;
     let markets = markets(typed, &wanted)?;
@@ -89,6 +79,13 @@ fn name(request: &Request, usual: &Request) -> String {
         name.push_str(&format!("@{}", request.steps));
     }
     name
+}
+
+/// The recorded requests of a file.
+fn record(arrivals: &str) -> Result<Recorded> {
+    let file =
+        File::open(arrivals).with_context(|| format!("--arrivals: {arrivals} cannot be read"))?;
+    Ok(recorded::read(file, arrivals)?)
 }
 
 fn is_file(arrivals: &str) -> bool {

@@ -1,11 +1,10 @@
 //! When requests come and how they are served, as it was typed.
 
 use anyhow::{Context, Result, bail, ensure};
+use planner::capacity::recorded::{Recorded, Wanted};
 use planner::capacity::{Rules, slo};
 use sim::serving::{Failures, Pattern, Rate, Routing, Source};
 
-use super::asked::Wanted;
-use super::recorded::Recorded;
 use super::{CapacityArguments, RoutingArgument};
 
 /// Requests of a run where nothing else is asked.

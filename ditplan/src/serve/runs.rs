@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const AT_ONCE: usize = 2;
 /// Answers kept.
 const KEPT: usize = 32;
+/// Bytes of all answers kept: of more, the oldest go.
+const KEPT_BYTES: usize = 256 << 20;
 /// Bytes of an answer at most.
 const LARGEST: u64 = 64 << 20;
 
@@ -24,12 +26,12 @@ pub(super) enum State {
     /// Answered.
     Done {
         /// What the page shows, as JSON text.
-        data: String,
+        data: Arc<str>,
     },
     /// Not answered.
     Failed {
         /// Why, in one sentence.
-        sentence: String,
+        sentence: Arc<str>,
     },
 }
 
@@ -37,7 +39,7 @@ struct Run {
     child: Child,
     started: Instant,
     output: Option<[JoinHandle<String>; 2]>,
-    ended: Option<Result<String, String>>,
+    ended: Option<Result<Arc<str>, Arc<str>>>,
 }
 
 /// All questions, by id.
@@ -62,7 +64,7 @@ fn read(stream: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
     clippy::disallowed_methods,
     reason = "questions are stopped after a time of the clock"
 )]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
@@ -93,10 +95,20 @@ impl Run {
         };
         let (data, sentence) = (text(), text());
         self.ended = Some(if status.success() {
-            Ok(data)
+            Ok(data.into())
         } else {
-            Err(sentence.trim_start_matches("error: ").trim().to_owned())
+            Err(sentence.trim_start_matches("error: ").trim().into())
         });
+    }
+
+    /// Bytes of its answer.
+    fn size(&self) -> usize {
+        let answer = self.ended.as_ref();
+        answer.map_or(0, |ended| {
+            ended
+                .as_ref()
+                .map_or_else(|error| error.len(), |data| data.len())
+        })
     }
 
     fn stop(&mut self, sentence: &str) {
@@ -104,7 +116,7 @@ impl Run {
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.output = None;
-        self.ended = Some(Err(sentence.to_owned()));
+        self.ended = Some(Err(sentence.into()));
     }
 }
 
@@ -121,7 +133,22 @@ impl Runs {
         for run in guard.1.values_mut() {
             run.settle(self.limit);
         }
+        let runs = &mut guard.1;
+        let ended = runs.iter().filter(|(_, run)| run.ended.is_some());
+        let ended: Vec<u64> = ended.map(|(id, _)| *id).collect();
+        for id in ended {
+            let bytes: usize = runs.values().map(Run::size).sum();
+            if runs.len() <= KEPT && bytes <= KEPT_BYTES {
+                break;
+            }
+            runs.remove(&id);
+        }
         guard
+    }
+
+    /// Ends what has ended or took too long, and forgets old answers.
+    pub(super) fn settle(&self) {
+        drop(self.settled());
     }
 
     /// Starts a question; its id.
@@ -151,11 +178,6 @@ impl Runs {
             ended: None,
         };
         runs.insert(*last, run);
-        let ended = runs.iter().filter(|(_, run)| run.ended.is_some());
-        let old: Vec<u64> = ended.map(|(id, _)| *id).collect();
-        for id in old.iter().take(runs.len().saturating_sub(KEPT)) {
-            runs.remove(id);
-        }
         Ok(*last)
     }
 
@@ -167,9 +189,11 @@ impl Runs {
             None => State::Running {
                 seconds: now().duration_since(run.started).as_secs_f64(),
             },
-            Some(Ok(data)) => State::Done { data: data.clone() },
+            Some(Ok(data)) => State::Done {
+                data: Arc::clone(data),
+            },
             Some(Err(sentence)) => State::Failed {
-                sentence: sentence.clone(),
+                sentence: Arc::clone(sentence),
             },
         })
     }

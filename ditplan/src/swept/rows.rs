@@ -122,7 +122,7 @@ impl Appender {
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let first = line(header)?;
         if whole == 0 {
-            std::fs::write(beside(path), asked)?;
+            traces::whole::write(&beside(path), asked)?;
             file.set_len(0)?;
             file.seek(SeekFrom::Start(0))?;
             file.write_all(&first)?;

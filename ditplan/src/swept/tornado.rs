@@ -1,6 +1,6 @@
 //! `sweep --tornado`: which inputs move the answer most.
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use planner::search::Question;
 use planner::sweep::{Swing, tornado};
 use plotters::coord::Shift;
@@ -27,7 +27,7 @@ pub(super) fn answer(typed: &SweepArguments, question: &Question, share: f64) ->
             swings: &swings,
         };
         let drawn = figure::write(&picture, path);
-        drawn.map_err(|error| anyhow!("--plot {}: {error}", path.display()))?;
+        drawn.map_err(|error| figure::undrawn(path, error))?;
     }
     if typed.format.json {
         let row = |swing: &Swing| {

@@ -1,8 +1,6 @@
 //! `trace kineto`: what PyTorch's profiler saw of one rank, and how far its messages are from a plan's.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Read, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -11,8 +9,10 @@ use planner::search::{self, Evaluation, Filter};
 use serde_json::{Value, json};
 use sim::graph::Exchange;
 use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
-use traces::timeline::kineto::{self, Kineto, LARGEST_TRACE};
+use traces::bounded::{self, LARGEST_TIMELINE};
+use traces::timeline::kineto::{self, Kineto};
 use traces::timeline::{self, SpanClass};
+use traces::whole;
 
 use super::super::arguments::{Format, QuestionArguments};
 use super::super::text::{self, bulleted, duration, heading};
@@ -50,20 +50,12 @@ type Key = (String, Option<u32>);
 /// What `trace kineto` prints.
 pub(super) fn answer(typed: &KinetoArguments) -> Result<String> {
     let file = typed.file.display().to_string();
-    let mut bytes = Vec::new();
-    let opened = File::open(&typed.file).with_context(|| format!("{file} cannot be read"))?;
-    opened
-        .take(LARGEST_TRACE + 1)
-        .read_to_end(&mut bytes)
+    let bytes = bounded::read(&typed.file, LARGEST_TIMELINE)
         .with_context(|| format!("{file} cannot be read"))?;
     let found = kineto::read_kineto(&bytes, &file)?;
     if let Some(path) = &typed.timeline {
-        let write = || -> std::io::Result<()> {
-            let mut out = BufWriter::new(File::create(path)?);
-            timeline::write(&found.timeline, &mut out)?;
-            out.flush()
-        };
-        write().with_context(|| format!("{} cannot be written", path.display()))?;
+        whole::write_with(path, |out| timeline::write(&found.timeline, out))
+            .with_context(|| format!("{} cannot be written", path.display()))?;
     }
     let plan = typed
         .plan

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use rayon::prelude::*;
 use serde_json::json;
 use traces::trace::{
@@ -96,7 +96,7 @@ fn statistics(trace: &Trace) -> Result<Vec<Statistic>, TraceError> {
 
 /// Writes the picture; the name's ending says how.
 fn draw(curves: &Curves, path: &Path) -> Result<()> {
-    figure::write(curves, path).map_err(|error| anyhow!("--plot {}: {error}", path.display()))
+    figure::write(curves, path).map_err(|error| figure::undrawn(path, error))
 }
 
 /// The point of a tensor, or of both, at a step.

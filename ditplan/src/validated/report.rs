@@ -14,6 +14,7 @@ use planner::validate::published::{Published, Summary};
 use planner::validate::statistics::Score;
 use planner::validate::tier::{Stratum, Tier, Unmapped};
 use planner::validate::{Report, Tiers};
+use traces::whole;
 
 /// Rows of a list of worst predictions.
 const WORST: usize = 25;
@@ -28,7 +29,7 @@ pub fn write(report: &Report, folder: &Path) -> Result<(), Failure> {
         plot.write(folder, &name)?;
     }
     let page = folder.join("validation.md");
-    Ok(std::fs::write(page, markdown(&report.tiers))?)
+    Ok(whole::write(&page, markdown(&report.tiers))?)
 }
 
 fn tiers(tiers: &Tiers) -> impl Iterator<Item = (&'static str, &'static str, &Tier)> {

@@ -26,6 +26,7 @@ mod measure;
 mod offer;
 mod partition;
 mod queue;
+pub mod recorded;
 pub mod slo;
 
 use indicatif::ProgressBar;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use traces::bounded::{self, LARGEST_DESCRIPTION};
 
 use super::ProfileError;
 
@@ -53,11 +54,13 @@ impl About {
     pub fn read(directory: &Path) -> Result<Self, ProfileError> {
         let path = directory.join(FILE);
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(&path).map_err(|error| ProfileError::Unreadable {
-            file: file.clone(),
-            what: error.to_string(),
+        let text = bounded::read(&path, LARGEST_DESCRIPTION).map_err(|error| {
+            ProfileError::Unreadable {
+                file: file.clone(),
+                what: error.to_string(),
+            }
         })?;
-        let about: Self = serde_json::from_str(&text).map_err(|error| ProfileError::About {
+        let about: Self = serde_json::from_slice(&text).map_err(|error| ProfileError::About {
             file: file.clone(),
             what: error.to_string(),
         })?;

@@ -2,12 +2,11 @@
 //!
 //! Guarantees: every error names the file, the line and the column where it has one, and what to do.
 
-use std::io::Read;
 use std::path::Path;
 
 use csv::StringRecord;
-use flate2::read::MultiGzDecoder;
 use thiserror::Error;
+use traces::bounded::{self, LARGEST_TABLE};
 
 /// Why a table cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -106,7 +105,7 @@ impl Table {
     /// An [`InputError`] for anything that is not a table with at least one row.
     pub fn read(path: &Path) -> Result<Self, InputError> {
         let file = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|error| InputError::Unreadable {
+        let bytes = bounded::read(path, LARGEST_TABLE).map_err(|error| InputError::Unreadable {
             file: file.clone(),
             what: error.to_string(),
         })?;
@@ -118,19 +117,11 @@ impl Table {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Self, InputError> {
-        let mut unpacked = Vec::new();
-        let text = if bytes.starts_with(&[0x1f, 0x8b]) {
-            MultiGzDecoder::new(bytes)
-                .read_to_end(&mut unpacked)
-                .map_err(|error| InputError::Gzip {
-                    file: file.to_owned(),
-                    what: error.to_string(),
-                })?;
-            unpacked.as_slice()
-        } else {
-            bytes
-        };
-        Self::parse(text, file)
+        let text = bounded::unpack(bytes, LARGEST_TABLE).map_err(|error| InputError::Gzip {
+            file: file.to_owned(),
+            what: error.to_string(),
+        })?;
+        Self::parse(&text, file)
     }
 
     fn parse(text: &[u8], file: &str) -> Result<Self, InputError> {

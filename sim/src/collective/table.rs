@@ -107,6 +107,9 @@ pub struct NcclTable {
     pub(super) testbeds: Vec<Testbed>,
 }
 
+/// The most cells of one kind of collective: sizes times systems and numbers of ranks.
+const MOST_CELLS: usize = 1 << 20;
+
 impl Row {
     /// Reads a CSV file with a header line; `file` is its name for errors.
     ///
@@ -127,10 +130,24 @@ impl Row {
                 format!("the header must be \"{expected}\", not \"{header}\""),
             ));
         }
-        lines
+        let rows: Vec<Self> = lines
             .filter(|(_, line)| !line.trim().is_empty())
             .map(|(at, line)| Self::parse(line).map_err(|what| fail(at, what)))
-            .collect()
+            .collect::<Result<_, _>>()?;
+        let sizes: BTreeSet<Bytes> = rows.iter().map(|row| row.size).collect();
+        let beds: BTreeSet<(&str, &str, u32)> = rows
+            .iter()
+            .map(|row| (row.system.as_str(), row.nccl.as_str(), row.ranks))
+            .collect();
+        if sizes.len() * beds.len() > MOST_CELLS {
+            let what = format!(
+                "{} sizes on {} systems and numbers of ranks are more than a table holds: give fewer",
+                sizes.len(),
+                beds.len()
+            );
+            return Err(fail(0, what));
+        }
+        Ok(rows)
     }
 
     fn parse(line: &str) -> Result<Self, String> {
@@ -141,8 +158,8 @@ impl Row {
         let number = |name: &str, text: &str| {
             text.parse::<f64>()
                 .ok()
-                .filter(|value| value.is_finite() && *value > 0.0)
-                .ok_or_else(|| format!("{name} \"{text}\" must be a positive number"))
+                .filter(|value| *value > 0.0 && *value < 1e12)
+                .ok_or_else(|| format!("{name} \"{text}\" must be a positive number below 10^12"))
         };
         let ranks = number("num_gpus", ranks)? as u32;
         if ranks < 2 {

@@ -33,6 +33,7 @@ pub use families::unet::{Resample, Stage, UNet};
 pub use families::{Activation, PatchEmbedder};
 pub use latent::{Grid, Latent, Temporal};
 pub use request::{Guidance, Request, RequestError, Resolution};
+use request::{MOST_FRAMES, MOST_IMAGES, MOST_PIXELS, MOST_STEPS, MOST_TEXT_TOKENS, MOST_TOKENS};
 pub use summary::Summary;
 pub use vae::{MiddleAttention, Tiling, Vae};
 
@@ -150,6 +151,18 @@ impl Model {
                 return Err(RequestError::Zero { what });
             }
         }
+        for (what, count, most) in [
+            ("steps", request.steps, MOST_STEPS),
+            ("images", request.batch, MOST_IMAGES),
+            ("frames", request.frames, MOST_FRAMES),
+            ("pixels across", request.resolution.width, MOST_PIXELS),
+            ("pixels down", request.resolution.height, MOST_PIXELS),
+            ("text tokens", request.text_tokens, MOST_TEXT_TOKENS),
+        ] {
+            if count > most {
+                return Err(RequestError::Large { what, count, most });
+            }
+        }
         if self.latent.temporal == Temporal::Image && request.frames != 1 {
             return Err(RequestError::Frames {
                 model: self.name.to_owned(),
@@ -159,10 +172,15 @@ impl Model {
         let grid = self
             .latent
             .grid(self.name, request.resolution, request.frames)?;
-        Ok(Grid {
+        let grid = Grid {
             frames: grid.frames + u64::from(self.reference_frames),
             ..grid
-        })
+        };
+        let (tokens, images) = (grid.tokens(), request.batch);
+        if tokens * u64::from(images) > MOST_TOKENS {
+            return Err(RequestError::Tokens { tokens, images });
+        }
+        Ok(grid)
     }
 
     /// What one forward pass does for a request.

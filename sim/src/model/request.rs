@@ -135,6 +135,19 @@ pub struct Request {
     pub text_tokens: u32,
 }
 
+/// The most denoising steps of a request.
+pub const MOST_STEPS: u32 = 10_000;
+/// The most images or videos made together.
+pub const MOST_IMAGES: u32 = 4_096;
+/// The most frames of a video.
+pub const MOST_FRAMES: u32 = 65_536;
+/// The most pixels of a side.
+pub const MOST_PIXELS: u32 = 65_536;
+/// The most text tokens.
+pub const MOST_TEXT_TOKENS: u32 = 65_536;
+/// The most latent tokens of all images together: beyond it, counts of work leave 64 bits.
+pub const MOST_TOKENS: u64 = 1 << 22;
+
 /// A request that a model cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RequestError {
@@ -171,6 +184,26 @@ pub enum RequestError {
         model: String,
         /// What was asked.
         frames: u32,
+    },
+    /// A count or a side is larger than anything that runs.
+    #[error("a request has at most {most} {what}: {count} were asked for")]
+    Large {
+        /// Which count.
+        what: &'static str,
+        /// What was asked.
+        count: u32,
+        /// The most.
+        most: u32,
+    },
+    /// More tokens than anything that runs.
+    #[error(
+        "{images} times {tokens} tokens are asked for, at most {MOST_TOKENS} can be simulated: ask for smaller or fewer images"
+    )]
+    Tokens {
+        /// Tokens of one image or video.
+        tokens: u64,
+        /// Images or videos.
+        images: u32,
     },
     /// A count is zero.
     #[error("a request needs at least one {what}: {what} is 0")]

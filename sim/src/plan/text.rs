@@ -8,6 +8,9 @@ use topologies::DeviceId;
 
 use super::{Compression, CompressionError, Exchange, Fidelity, Pipeline, Plan};
 
+/// The most ranks of a plan that is read.
+pub const MOST_RANKS: u32 = 65_536;
+
 /// A plan that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PlanTextError {
@@ -28,6 +31,14 @@ pub enum PlanTextError {
     TwoExchanges {
         /// The second of them.
         part: String,
+    },
+    /// More ranks than any plan has.
+    #[error(
+        "\"{line}\" has more than {MOST_RANKS} ranks: its degrees multiply to them, give smaller ones"
+    )]
+    Ranks {
+        /// What was written.
+        line: String,
     },
     /// What stands after the slash.
     #[error(transparent)]
@@ -122,9 +133,32 @@ impl FromStr for Plan {
                 text: word.to_owned(),
             })?;
         }
-        let ranks = plan.ranks() as usize;
+        if plan.fidelity() == Fidelity::Exact {
+            plan.warmup = 0;
+        }
+        let ranks = ranks(&plan).ok_or_else(|| PlanTextError::Ranks {
+            line: layout.to_owned(),
+        })?;
         Ok(plan.placed((0..ranks).map(DeviceId::new).collect()))
     }
+}
+
+/// The ranks of a plan, where they are at most [`MOST_RANKS`].
+fn ranks(plan: &Plan) -> Option<usize> {
+    let outer = match plan.exchange {
+        Exchange::Attention2d { rows, columns } => [rows, columns],
+        other => [other.degree(), 1],
+    };
+    let degrees = [
+        plan.data,
+        plan.cfg,
+        plan.pipeline.stages,
+        plan.ulysses,
+        plan.tensor,
+    ];
+    let mut all = degrees.into_iter().chain(outer);
+    let ranks = all.try_fold(1_u32, u32::checked_mul)?;
+    (ranks <= MOST_RANKS).then_some(ranks as usize)
 }
 
 /// Sets what one part of a strategy says.
@@ -150,6 +184,10 @@ fn read_part(plan: &mut Plan, part: &str) -> Result<(), PlanTextError> {
         };
         let stages = count(stages).ok_or_else(unknown)?;
         let patches = patches.and_then(count).ok_or_else(unknown)?;
+        if stages == 1 {
+            plan.pipeline = Pipeline::NONE;
+            return Ok(());
+        }
         plan.pipeline = Pipeline { stages, patches };
         return Ok(());
     }
@@ -176,7 +214,11 @@ fn set_exchange(plan: &mut Plan, exchange: Exchange, part: &str) -> Result<(), P
             part: part.to_owned(),
         });
     }
-    plan.exchange = exchange;
+    plan.exchange = match exchange {
+        Exchange::Attention2d { .. } => exchange,
+        alone if alone.degree() == 1 => Exchange::NONE,
+        other => other,
+    };
     Ok(())
 }
 
@@ -211,6 +253,18 @@ mod tests {
     }
 
     #[test]
+    fn what_does_nothing_is_not_kept() {
+        for (line, plan) in [
+            ("allgather-kv1", "none"),
+            ("cfg2+pipefusion1(m4)", "cfg2"),
+            ("ring4 warmup=3", "ring4"),
+        ] {
+            let read: Plan = line.parse().unwrap();
+            assert_eq!(read, plan.parse().unwrap(), "{line}");
+        }
+    }
+
+    #[test]
     fn a_wrong_part_is_named() {
         for (line, part) in [
             ("ring", "ring"),
@@ -223,6 +277,17 @@ mod tests {
                 PlanTextError::Part {
                     part: part.to_owned()
                 }
+            );
+        }
+        for line in [
+            "dp65536+cfg2",
+            "dp65536+cfg65536+ulysses65536",
+            "attention2d65536x65536",
+        ] {
+            let error = line.parse::<Plan>().unwrap_err();
+            assert!(
+                matches!(error, PlanTextError::Ranks { .. }),
+                "{line}: {error}"
             );
         }
         assert!(matches!(

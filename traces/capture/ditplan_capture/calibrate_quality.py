@@ -17,6 +17,7 @@ from typing import Iterable, Optional, Sequence
 from .closed_loop import geometric_mean
 from .assignment import PHASES
 from .quality import REPRESENTATIVE, TENSORS, Quality, ReplayErrors, family, kendall_tau, median, ordered_share
+from .shard import write_atomically
 from .tables import RunRow, list_file, read_runs
 
 
@@ -205,7 +206,7 @@ def main() -> None:
     record["sigma_ln_prompt"] = fit.prompt_spread()
     record["psnr_at_unit_db"] = args.psnr_at_unit
     record["source"] = f"ditplan_capture.calibrate_quality: {len(fit.here) + len(fit.elsewhere)} closed-loop runs of {manifest['model']['name']}, split=fit"
-    (args.out or args.trace / "quality.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_atomically(args.out or args.trace / "quality.json", (json.dumps(record, indent=1) + "\n").encode())
     if args.out is None:
         list_file(args.trace, "quality.json")
     if args.check:

@@ -22,6 +22,7 @@ import torch
 from .assignment import PHASES, Assignment
 from .closed_loop import Prompts, Run, deviations, geometric_mean, run, sample
 from .residual import NonFiniteActivation, Rules
+from .shard import write_atomically
 from .tables import write_runs
 
 LAYERS = 8
@@ -215,7 +216,8 @@ def main() -> None:
     if args.command == "plan":
         lines = plan(args.seed, args.layers)
         rows = ",\n".join(json.dumps(r, separators=(",", ":")) for r in lines["runs"])
-        args.assignments.write_text(f'{{"seed":{args.seed},"palette":{json.dumps(lines["palette"])},"runs":[\n{rows}\n]}}\n')
+        text = f'{{"seed":{args.seed},"palette":{json.dumps(lines["palette"])},"runs":[\n{rows}\n]}}\n'
+        write_atomically(args.assignments, text.encode())
         return
     assignments = json.loads(args.assignments.read_text())
     if args.command == "run":

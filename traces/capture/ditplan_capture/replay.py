@@ -26,6 +26,7 @@ from .assignment import PHASES, phase_of
 from .codecs import codec
 from .ranks import Shards
 from .residual import Channel, Rules
+from .shard import write_atomically
 
 PALETTE = ("1bit", "2bit", "2bit-fitted", "int8", "int4", "fp8", "lowrank-int4(4)", "lowrank-int4(8)", "sparse(1:8)", "stale")
 PHASE_NAMES = ("early", "mid", "late")
@@ -132,7 +133,7 @@ def write_errors(trace: Trace, ranks: Sequence[int], palette: Sequence[str], sam
                 for row in slot_rows(trace, n, layer, tensor, palette, samples, device):
                     writer.writerow([f"{x:.7g}" if isinstance(x, float) else x for x in row])
             print(f"{n} ranks, layer {layer}", flush=True)
-    out.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
+    write_atomically(out, gzip.compress(text.getvalue().encode(), 9, mtime=0))
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ def write_runs(path: Path, specs: "list[Spec]", done: dict[str, list[float]]) ->
             s.assignment.to_json(s.how.rules), f"{geometric_mean(done[s.id]):.6g}", d,
         ])
         count += 1
-    path.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
+    write_atomically(path, gzip.compress(text.getvalue().encode(), 9, mtime=0))
     return count
 
 

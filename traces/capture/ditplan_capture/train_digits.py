@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .dit import Config, DigitsDiT
+from .shard import write_atomically
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def train(out: Path, stages: list[Stage], seed: int, bf16: bool, config: Config 
     for index in range(state["stage"], len(stages)):
         train_stage(model, average, stages[index], state, lambda s, o, i=index: save(i, s, o), bf16)
         save(index + 1, 0, None)
-    (out / "training.json").write_text(json.dumps({"seed": seed, "stages": [vars(s) for s in stages], "log": state["log"]}))
+    content = {"seed": seed, "stages": [vars(s) for s in stages], "log": state["log"]}
+    write_atomically(out / "training.json", json.dumps(content).encode())
     return average
 
 

@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use topologies::{Bandwidth, Bytes, DeviceId, LinkId, SimTime};
 
+use crate::bounded::LARGEST_TIMELINE;
+
 use super::{LinkUse, Message, Source, Span, SpanClass, Stream, Timeline, TimelineError};
 
 /// The word in every file.
@@ -212,8 +214,8 @@ pub fn write(timeline: &Timeline, mut out: impl Write) -> io::Result<()> {
 /// A [`ReadError`] that names `file`; nothing of a faulty file is used.
 pub fn read(input: impl Read, file: &str) -> Result<Timeline, ReadError> {
     let file = || file.to_owned();
-    let rows: FileRows =
-        serde_json::from_reader(BufReader::new(input)).map_err(|cause| ReadError::Json {
+    let rows: FileRows = serde_json::from_reader(BufReader::new(input.take(LARGEST_TIMELINE)))
+        .map_err(|cause| ReadError::Json {
             file: file(),
             cause,
         })?;

@@ -9,7 +9,7 @@
 //! Names as in pytorch/kineto `libkineto/src/output_json.cpp`, of versions from 2021 to 2025.
 //!
 //! Guarantees: times start at 0 and keep the nanosecond; a damaged file is a [`KinetoError`] with its place. Files up
-//! to [`LARGEST_TRACE`] bytes, gzipped or not.
+//! to [`LARGEST_TIMELINE`] bytes, gzipped or not.
 //!
 //! Not read: operators of the CPU, launches, layers, which span waited for which.
 
@@ -17,20 +17,18 @@ mod error;
 mod names;
 
 use std::borrow::Cow;
-use std::io::Read;
 
 use serde::Deserialize;
 use serde_json::Value;
 use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration, SimTime};
 
 use super::{Source, Span, SpanClass, Stream, Timeline};
+use crate::bounded::{self, LARGEST_TIMELINE};
 
 pub use error::KinetoError;
 pub use names::classify;
 use names::{element_bytes, kind};
 
-/// Bytes of the largest trace that is read, unpacked.
-pub const LARGEST_TRACE: u64 = 1 << 30;
 /// The longest trace: 30 days.
 const LONGEST_US: f64 = 30.0 * 86_400e6;
 /// GPUs of a host, generously.
@@ -119,33 +117,15 @@ fn number(value: &Value) -> Option<u64> {
         .or_else(|| value.as_str()?.trim().parse().ok())
 }
 
-/// Unpacks a file that may be gzipped.
-fn unpack(bytes: &[u8], file: &str) -> Result<Vec<u8>, KinetoError> {
-    let mut out = Vec::new();
-    let read = match bytes {
-        [0x1f, 0x8b, ..] => flate2::read::MultiGzDecoder::new(bytes)
-            .take(LARGEST_TRACE + 1)
-            .read_to_end(&mut out),
-        _ => bytes.take(LARGEST_TRACE + 1).read_to_end(&mut out),
-    };
-    read.map_err(|cause| KinetoError::Read {
-        file: file.to_owned(),
-        cause,
-    })?;
-    if out.len() as u64 > LARGEST_TRACE {
-        return Err(KinetoError::Large {
-            file: file.to_owned(),
-        });
-    }
-    Ok(out)
-}
-
 /// Reads a trace; `file` is its name in errors and in the timeline's provenance.
 ///
 /// # Errors
 /// [`KinetoError`], one sentence.
 pub fn read_kineto(bytes: &[u8], file: &str) -> Result<Kineto, KinetoError> {
-    let unpacked = unpack(bytes, file)?;
+    let unpacked = bounded::unpack(bytes, LARGEST_TIMELINE).map_err(|cause| KinetoError::Read {
+        file: file.to_owned(),
+        cause,
+    })?;
     let json = |cause| KinetoError::Json {
         file: file.to_owned(),
         cause,

@@ -33,6 +33,8 @@ pub enum TraceError {
     Unwritable {
         /// The file.
         file: String,
+        /// What kind of failure it is.
+        kind: std::io::ErrorKind,
         /// What the system says.
         what: String,
     },

@@ -12,6 +12,7 @@ use super::mapping::Mapping;
 use super::shard::Layout;
 use super::view::StepView;
 use super::{FileEntry, Manifest, State, TraceError, validate};
+use crate::bounded::{self, LARGEST_DESCRIPTION};
 
 /// A recorded run: a manifest, and shards that are mapped when asked for.
 #[derive(Clone, Debug)]
@@ -78,13 +79,14 @@ impl Trace {
     /// The manifest is read, and nothing else.
     fn described(directory: &Path) -> Result<Self, TraceError> {
         let path = directory.join(MANIFEST);
-        let text = fs::read(&path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => TraceError::NotATrace {
-                directory: directory.display().to_string(),
-                what: error.to_string(),
-            },
-            _ => unreadable(&path)(error),
-        })?;
+        let text =
+            bounded::read(&path, LARGEST_DESCRIPTION).map_err(|error| match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => TraceError::NotATrace {
+                    directory: directory.display().to_string(),
+                    what: error.to_string(),
+                },
+                _ => unreadable(&path)(error),
+            })?;
         Ok(Self {
             directory: directory.to_owned(),
             manifest: validate::manifest(&text, &path.display().to_string())?,
@@ -205,6 +207,9 @@ impl Trace {
 
     /// Writes a file into the trace, in place of one of the same name, and renews the manifest.
     ///
+    /// The old entry leaves the manifest first: whenever the process dies, the manifest lists no file of
+    /// another size or checksum than the one that is there.
+    ///
     /// # Errors
     /// [`TraceError::Unwritable`].
     ///
@@ -216,10 +221,13 @@ impl Trace {
             "shards and the manifest are written by the writer"
         );
         let failed = unwritable(&self.path(name));
+        if self.manifest.file(name).is_some() {
+            self.manifest.files.retain(|known| known.name != name);
+            file::write_manifest(&self.directory, &self.manifest)?;
+        }
         let entry = file::write(&self.directory, name, None, |out| {
             out.write_all(bytes).map_err(failed)
         })?;
-        self.manifest.files.retain(|known| known.name != name);
         self.manifest.files.push(entry);
         file::write_manifest(&self.directory, &self.manifest)
     }

@@ -1,16 +1,15 @@
 //! The tables beside the shards: gzipped CSV, a type for each.
 
-use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 
 use flate2::Compression;
-use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::file::unreadable;
 use super::{Trace, TraceError, TraceWriter};
+use crate::bounded::{self, LARGEST_TABLE};
 
 /// A row of a table.
 pub trait Row: Serialize + DeserializeOwned {
@@ -36,24 +35,18 @@ pub(super) fn not_negative(name: &str, value: f64) -> Result<(), String> {
 ///
 /// # Errors
 /// [`TraceError::Table`] with the line of the first faulty row.
-pub(super) fn read<R: Row>(bytes: &[u8], file: &str) -> Result<Vec<R>, TraceError> {
+pub fn read<R: Row>(bytes: &[u8], file: &str) -> Result<Vec<R>, TraceError> {
     let wrong = |line: u64, what: String| TraceError::Table {
         file: file.to_owned(),
         line,
         what,
     };
-    let mut unpacked = Vec::new();
-    let text = if bytes.starts_with(&[0x1f, 0x8b]) {
-        let read = MultiGzDecoder::new(bytes).read_to_end(&mut unpacked);
-        read.map_err(|error| TraceError::Altered {
-            file: file.to_owned(),
-            what: format!("it does not unpack: {error}"),
-        })?;
-        unpacked.as_slice()
-    } else {
-        bytes
-    };
-    let mut reader = csv::Reader::from_reader(text);
+    let text = bounded::unpack(bytes, LARGEST_TABLE);
+    let text = text.map_err(|error| TraceError::Altered {
+        file: file.to_owned(),
+        what: format!("it does not unpack: {error}"),
+    })?;
+    let mut reader = csv::Reader::from_reader(&*text);
     let mut rows = Vec::new();
     for row in reader.deserialize() {
         let row: R = row.map_err(|error| {
@@ -114,7 +107,7 @@ impl Trace {
     /// A whole file of the trace; nothing if the trace does not have it.
     pub(super) fn bytes(&self, name: &str) -> Result<Option<Vec<u8>>, TraceError> {
         let path = self.path(name);
-        match fs::read(&path) {
+        match bounded::read(&path, LARGEST_TABLE) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(unreadable(&path)(error)),

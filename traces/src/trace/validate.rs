@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 use super::manifest::{Manifest, Recorded, State, VERSION};
 use super::{TokenOrder, TraceError};
 
+/// Bytes of the largest file of a trace: sums over all files stay in 64 bits.
+const LARGEST_SHARD: u64 = 1 << 44;
+
 /// The first keys of every version.
 #[derive(Deserialize)]
 struct Head {
@@ -74,6 +77,10 @@ fn rules(manifest: &Manifest) -> Result<(), Broken> {
         if !(1..1 << 24).contains(&count) {
             return Err((key, format!("{count} is not between 1 and 16 million")));
         }
+    }
+    if u64::from(model.heads) * u64::from(model.head_dim) >= 1 << 24 {
+        let what = "heads x head_dim is above 16 million".to_owned();
+        return Err(("model.head_dim", what));
     }
     if model.text_tokens >= 1 << 24 {
         return Err(("model.text_tokens", "above 16 million".to_owned()));
@@ -146,6 +153,10 @@ fn files(manifest: &Manifest) -> Result<(), Broken> {
         let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
         if !plain || name == super::file::MANIFEST {
             let what = format!("\"{name}\" is not the plain name of a file of the trace");
+            return Err(("files", what));
+        }
+        if entry.bytes.get() > LARGEST_SHARD {
+            let what = format!("{name} has {}, more than any shard", entry.bytes);
             return Err(("files", what));
         }
         if !names.insert(name) {

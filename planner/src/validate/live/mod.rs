@@ -24,7 +24,7 @@ use topologies::{Gpu, gpu};
 use traces::timeline::SpanClass;
 
 pub use predict::Times;
-pub use run::{About, LiveError, Ran, Run};
+pub use run::{About, LiveError, Ran, Run, read};
 
 use super::statistics::Score;
 use super::tier::{Stratum, Unmapped};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use thiserror::Error;
+use traces::bounded::{self, LARGEST_DESCRIPTION};
 use traces::timeline::{self, ReadError, Source, SpanClass, Timeline};
 
 use super::super::statistics::median;
@@ -155,8 +156,10 @@ impl About {
             file: path.display().to_string(),
             what,
         };
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let about: Self = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let text =
+            bounded::read(path, LARGEST_DESCRIPTION).map_err(|error| wrong(error.to_string()))?;
+        let about: Self =
+            serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
         about.check().map_err(wrong)?;
         Ok(about)
     }

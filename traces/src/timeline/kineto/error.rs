@@ -2,8 +2,6 @@
 
 use thiserror::Error;
 
-use super::LARGEST_TRACE;
-
 /// Why a file is no such trace.
 #[derive(Debug, Error)]
 pub enum KinetoError {
@@ -14,12 +12,6 @@ pub enum KinetoError {
         file: String,
         /// Why.
         cause: std::io::Error,
-    },
-    /// It is larger than is read.
-    #[error("{file} has more than {LARGEST_TRACE} bytes unpacked: profile fewer steps")]
-    Large {
-        /// The file.
-        file: String,
     },
     /// It is no JSON of the right form.
     #[error("{file}: no profiler's trace, {cause}: export it again with export_chrome_trace")]
