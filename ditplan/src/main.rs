@@ -19,6 +19,7 @@ mod cuda;
 mod figure;
 mod imported;
 mod listing;
+mod nccl;
 mod quality;
 mod replayed;
 mod report;
