@@ -24,6 +24,9 @@ fn check(of: impl Fn(&str) -> bool) {
         let output = bench.output(line);
         let faults = schemas.faults(name, &output);
         assert!(faults.is_empty(), "{line}\n{}", faults.join("\n"));
+        if let Some(kind) = output["kind"].as_str() {
+            assert_eq!(schemas.faults(kind, &output["report"]), [""; 0], "{line}");
+        }
         let small = shortened(&output);
         for (change, changed) in changes(&small) {
             assert!(

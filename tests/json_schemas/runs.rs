@@ -7,12 +7,14 @@ use tempfile::TempDir;
 
 use crate::{json, profile};
 
-/// The question of a small model on the machine where compression pays.
+/// A small model on the machine where compression pays.
 const DIGITS: &str = "--model dit-digits --batch 64 --machine 4x-emulated-ethernet";
+/// A queue that takes a second.
 const CAPACITY: &str = "capacity --json --slo p95<=6s --rate 2/s --replications 2 --requests 200";
 
-/// Commands and variants: a schema, then what is typed. TRACE, LIVE, TOY, MADE_UP, FILES and ARRIVALS are paths.
-/// Between them every optional part is there once and away once.
+/// Commands and variants: a schema, then what is typed; words in capitals are paths, DIGITS and CAPACITY options.
+/// Variants are chosen so that optional parts occur, and are missing: budgets, compressors, profiles, other networks,
+/// plans that are not legal, points without a plan, lists without elements, rows that cannot be predicted.
 pub(super) const RUNS: &[(&str, &str)] = &[
     ("plan", "plan --json --top 3"),
     ("plan", "plan --json --gpus 1 --max-fid 5 --compile"),
@@ -79,7 +81,7 @@ pub(super) const RUNS: &[(&str, &str)] = &[
     ),
     (
         "capacity",
-        "CAPACITY --exact --machine 4xv100 --model dit-digits --arrivals diurnal:peak=3,period=10min",
+        "CAPACITY --exact --machine 4xl20-pcie --model dit-digits --arrivals diurnal:peak=3,period=1min",
     ),
     (
         "capacity",
@@ -137,8 +139,8 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "more.csv",
-        "source,table,model,resolution,frames,gpu,n_gpus,interconnect,strategy,steps,warmup,batch,compile,metric,value,unit,notes\n\
-         xdit-project/x@1,t,FLUX.1-dev,1024x1024,1,L20,4,PCIe4,magic,28,,1,no,latency,8.28,s,\n",
+        "source,table,model,resolution,frames,gpu,n_gpus,interconnect,strategy,steps,warmup,batch,compile,metric,value,unit,notes,quality\n\
+         xdit-project/x@1,t,FLUX.1-dev,1024x1024,1,L20,4,PCIe4,magic,28,,1,no,latency,8.28,s,,\n",
     ),
     (
         "nccl.csv",
