@@ -14,26 +14,28 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::printed;
-use runs::{Bench, RUNS, repository};
+use runs::{Bench, RUNS};
 use schema::{FOLDER, Schemas};
 
-/// Runs of some schemas, each against its own, and each with every single thing changed.
+/// Runs of some schemas, each against its own.
 fn check(of: impl Fn(&str) -> bool) {
     let (schemas, bench) = (Schemas::read(), Bench::new());
     for (name, line) in RUNS.iter().filter(|(name, _)| of(name)) {
         let output = bench.output(line);
-        let faults = schemas.faults(name, &output);
-        assert!(faults.is_empty(), "{line}\n{}", faults.join("\n"));
+        hold(&schemas, name, &output, line);
         if let Some(kind) = output["kind"].as_str() {
             assert_eq!(schemas.faults(kind, &output["report"]), [""; 0], "{line}");
         }
-        let small = shortened(&output);
-        for (change, changed) in changes(&small) {
-            assert!(
-                !schemas.faults(name, &changed).is_empty(),
-                "{line}: nobody notices {change}"
-            );
-        }
+    }
+}
+
+/// A value is as its schema says, and with any single thing changed it is not.
+fn hold(schemas: &Schemas, name: &str, value: &Value, source: &str) {
+    let faults = schemas.faults(name, value);
+    assert!(faults.is_empty(), "{source}\n{}", faults.join("\n"));
+    for (change, changed) in changes(&shortened(value)) {
+        let noticed = !schemas.faults(name, &changed).is_empty();
+        assert!(noticed, "{source}: nobody notices {change}");
     }
 }
 
@@ -52,7 +54,7 @@ fn shortened(value: &Value) -> Value {
 }
 
 /// Parts whose content is another program's, or has a schema of its own.
-const OPEN: [&str; 2] = ["/manifest/model/config", "/report"];
+const OPEN: [&str; 3] = ["/manifest/model/config", "/model/config", "/report"];
 
 /// Every value replaced by one of no known type, and every object with one property more.
 fn changes(value: &Value) -> Vec<(String, Value)> {
@@ -132,42 +134,18 @@ fn files_are_what_their_schemas_say() {
     drop(bench.output(
         "trace kineto --json KINETO/synthetic-ulysses4.json --timeline FILES/timeline.json",
     ));
-    let run = repository("tests/data/live-cpu-toy/toy-cross-ring2-1bit");
     for (name, path) in [
-        (
-            "timeline",
-            bench
-                .files
-                .path()
-                .join("timeline.json")
-                .display()
-                .to_string(),
-        ),
-        ("timeline", format!("{run}/timeline.json")),
-        (
-            "timeline",
-            repository("traces/capture/tests/data/virtual-timeline.json"),
-        ),
-        ("run-plan", format!("{run}/plan.json")),
-        (
-            "run-plan",
-            repository("tests/data/live-cpu-toy/toy-none/plan.json"),
-        ),
-        (
-            "trace-manifest",
-            repository("traces/data/dit-digits/4steps/manifest.json"),
-        ),
+        ("timeline", "FILES/timeline.json"),
+        ("timeline", "LIVE/toy-cross-ring2-1bit/timeline.json"),
+        ("run-plan", "LIVE/toy-cross-ring2-1bit/plan.json"),
+        ("run-plan", "LIVE/toy-none/plan.json"),
+        ("profile", "TOY/profile.json"),
+        ("trace-manifest", "TRACE/manifest.json"),
+        ("trace-calibration", "TRACE/quality.json"),
     ] {
-        let text = fs::read_to_string(&path).expect("a file can be read");
-        let value: Value = serde_json::from_str(&text).expect("the file is JSON");
-        assert_eq!(schemas.faults(name, &value), [""; 0], "{path}");
-        for (change, changed) in changes(&shortened(&value)) {
-            let is_open = change.starts_with("/model/config");
-            assert!(
-                is_open || !schemas.faults(name, &changed).is_empty(),
-                "{path}: {change}"
-            );
-        }
+        let text = fs::read_to_string(&bench.words(path)[0]).expect("a file can be read");
+        let value = serde_json::from_str(&text).expect("the file is JSON");
+        hold(&schemas, name, &value, path);
     }
 }
 
@@ -204,7 +182,14 @@ fn every_command_with_json_has_a_schema_and_runs_here() {
             "{command} --json: docs/json has no schema of it, or RUNS no run"
         );
     }
-    let files = ["shared", "timeline", "run-plan", "trace-manifest"];
+    let files = [
+        "profile",
+        "run-plan",
+        "shared",
+        "timeline",
+        "trace-calibration",
+        "trace-manifest",
+    ];
     let index = fs::read_to_string(format!("{FOLDER}/README.md")).expect("docs/json has a README");
     for name in Schemas::read().names() {
         assert!(

@@ -154,14 +154,13 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
-/// A path of the repository.
-pub(super) fn repository(path: &str) -> String {
+fn repository(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// What the words of [`RUNS`] stand for.
 pub(super) struct Bench {
-    pub(super) files: TempDir,
+    files: TempDir,
     made_up: TempDir,
 }
 
@@ -177,7 +176,8 @@ impl Bench {
         }
     }
 
-    fn words(&self, line: &str) -> Vec<String> {
+    /// A line with its words in capitals replaced.
+    pub(super) fn words(&self, line: &str) -> Vec<String> {
         let folder = |folder: &TempDir| folder.path().display().to_string();
         let line = line.replace("DIGITS", DIGITS).replace("CAPACITY", CAPACITY);
         let paths = [
