@@ -7,6 +7,7 @@
 //! | `capacity` | fleets that serve a rate of requests in time |
 //! | `folding` | a folded simulation is the full one |
 //! | `formats` | other programs' files: topologies, logs, configurations, profiles, Chakra, launch commands |
+//! | `json_schemas` | the schemas of `docs/json`, against every command's output |
 //! | `listings` | models, machines and GPUs, for people and as JSON |
 //! | `pages` | reports and the local server |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
@@ -26,6 +27,7 @@ mod chakra;
 mod compare;
 mod folding;
 mod formats;
+mod json_schemas;
 mod listings;
 mod pages;
 mod plan_json;
