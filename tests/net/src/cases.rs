@@ -11,6 +11,7 @@ use topologies::{Bandwidth, Bytes, CollectiveKind, DeviceId, SimDuration, SimTim
 use traces::timeline::{SpanClass, Stream};
 
 use crate::dit::{self, Dit};
+use crate::link::Queues;
 use crate::machine::{self, Calibration};
 use crate::program::{self, Codec, Program};
 use crate::testbed::Net;
@@ -235,7 +236,7 @@ pub(crate) enum Extent {
     Full,
 }
 
-const fn net(hosts: u32, rate: u64, core: Option<u64>) -> Net {
+const fn net(hosts: u32, rate: u64, core: Option<u64>, queues: Queues) -> Net {
     const MB: u64 = 1_000_000;
     Net {
         hosts,
@@ -244,23 +245,27 @@ const fn net(hosts: u32, rate: u64, core: Option<u64>) -> Net {
             Some(core) => Some(Bandwidth::new(core * MB)),
             None => None,
         },
+        queues,
     }
 }
 
 /// Where one flow is measured for the calibration.
-pub(crate) const CALIBRATED_ON: Net = net(2, 50, None);
+pub(crate) const CALIBRATED_ON: Net = net(2, 50, None, Queues::Fair);
 
 /// The testbeds: rates low enough that two busy cores carry them.
 pub(crate) fn nets(extent: Extent) -> Vec<Net> {
+    use Queues::{Fair, Fifo};
     let all = [
-        net(4, 40, None),
-        net(8, 20, None),
-        net(8, 20, Some(40)),
-        net(2, 80, None),
-        net(2, 20, None),
-        net(4, 20, None),
-        net(8, 10, None),
-        net(4, 40, Some(40)),
+        net(4, 40, None, Fair),
+        net(8, 20, None, Fair),
+        net(8, 20, Some(40), Fair),
+        net(2, 80, None, Fair),
+        net(2, 20, None, Fair),
+        net(4, 20, None, Fair),
+        net(8, 10, None, Fair),
+        net(4, 40, Some(40), Fair),
+        net(4, 40, None, Fifo),
+        net(8, 20, Some(40), Fifo),
     ];
     match extent {
         Extent::Quick => all[..3].to_vec(),

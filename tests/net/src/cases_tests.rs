@@ -35,7 +35,7 @@ fn the_calibrated_flow_comes_out_as_measured() {
 /// A ring of 4 at 40 MB/s: 3 blocks of 1 MB each way, 3 / 38 s, after a start and 3 hops.
 #[test]
 fn an_all_gather_takes_its_closed_form() {
-    let net = net(4, 40, None);
+    let net = net(4, 40, None, Queues::Fair);
     let platform = machine::platform(net, CALIBRATION).unwrap();
     let case = Case {
         net,

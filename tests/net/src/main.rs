@@ -12,6 +12,7 @@ mod clock;
 mod codec;
 mod dit;
 mod exchange;
+mod link;
 mod machine;
 mod measure;
 mod mesh;

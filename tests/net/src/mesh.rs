@@ -14,8 +14,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use crate::clock;
 
-/// Where every rank listens.
-pub(crate) const PORT: u16 = 7000;
+/// Where every rank listens for channel 0; the others follow. The three low bits tell queues the channel.
+const PORT: u16 = 7000;
+/// Channels: collectives and pipelines, then competing flows.
+pub(crate) const CHANNELS: u32 = 8;
 /// What is read or written at a time.
 const CHUNK: usize = 1 << 18;
 /// Set in the length of a message whose bytes are kept.
@@ -110,14 +112,17 @@ impl Mesh {
     /// When the port is taken.
     pub(crate) fn new(rank: u32, addresses: Vec<String>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let listener = TcpListener::bind((addresses[rank as usize].as_str(), PORT))?;
-        let readers = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&readers);
-                std::thread::spawn(move || read_all(stream, &shared));
-            }
-        });
+        for channel in 0..CHANNELS {
+            let address = (addresses[rank as usize].as_str(), port(channel));
+            let listener = TcpListener::bind(address)?;
+            let readers = Arc::clone(&shared);
+            std::thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    let shared = Arc::clone(&readers);
+                    std::thread::spawn(move || read_all(stream, &shared));
+                }
+            });
+        }
         Ok(Self {
             rank,
             addresses,
@@ -134,7 +139,7 @@ impl Mesh {
         if self.senders.contains_key(&(to, channel)) {
             return Ok(());
         }
-        let address = format!("{}:{PORT}", self.addresses[to as usize]);
+        let address = format!("{}:{}", self.addresses[to as usize], port(channel));
         let address: SocketAddr = address.parse().map_err(io::Error::other)?;
         let mut stream = TcpStream::connect(address)?;
         rustix::net::sockopt::set_tcp_congestion(&stream, "cubic")?;
@@ -168,6 +173,10 @@ impl Mesh {
         self.shared
             .wait(|board| board.arrived.remove(&(from, number)))
     }
+}
+
+fn port(channel: u32) -> u16 {
+    PORT + u16::try_from(channel % CHANNELS).expect("there are few channels")
 }
 
 fn write(stream: &mut TcpStream, number: u64, payload: &Payload) -> io::Result<()> {

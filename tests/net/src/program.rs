@@ -18,6 +18,8 @@ use sim::graph::{Exchange, TaskGraph, TaskId, Work};
 use topologies::{CollectiveKind, DeviceId};
 use traces::timeline::{SpanClass, Stream};
 
+use crate::mesh::CHANNELS;
+
 /// What a job does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Job {
@@ -117,10 +119,16 @@ pub(crate) struct Codec {
 /// # Panics
 /// If a transfer has no exchange: only lowered graphs, and flows that say where they go, can be run.
 pub(crate) fn programs(graph: &TaskGraph, ranks: u32) -> Vec<Program> {
+    let competing = graph.ids().filter(|&task| competes(graph, task));
     let mut cutter = Cutter {
         graph,
         resolved: vec![Vec::new(); graph.len()],
+        flows: competing.collect(),
     };
+    assert!(
+        cutter.flows.len() < CHANNELS as usize,
+        "flows have a channel each, and there are {CHANNELS}"
+    );
     let mut programs = vec![Program::default(); ranks as usize];
     for task in graph.ids() {
         cutter.resolve(task);
@@ -135,6 +143,14 @@ struct Cutter<'a> {
     graph: &'a TaskGraph,
     /// What each task waits for: joins looked through, spans of a collective replaced by the one that leads.
     resolved: Vec<Vec<TaskId>>,
+    /// Competing flows.
+    flows: Vec<TaskId>,
+}
+
+/// Whether a task is a flow that competes with what is measured.
+fn competes(graph: &TaskGraph, id: TaskId) -> bool {
+    let send = matches!(graph.exchange(id), Some((Exchange::Send { .. }, _)));
+    send && graph.task(id).class == SpanClass::Other
 }
 
 fn number(task: TaskId) -> u32 {
@@ -211,19 +227,22 @@ impl Cutter<'_> {
                 (Lane::Communication, job)
             }
             Some((Exchange::Send { to, size }, _)) => {
-                let competes = task.class == SpanClass::Other;
+                let flow = self.flows.iter().position(|&flow| flow == id);
+                let channel = flow.map_or(0, |flow| 1 + flow as u32);
                 let (from, to) = (rank_of(task.device), rank_of(*to));
-                let flow = Lane::Flow(number(id));
+                let lane = |other| match channel {
+                    0 => other,
+                    _ => Lane::Flow(channel),
+                };
                 if rank == from {
                     let job = Job::Send {
                         to,
                         bytes: size.get(),
-                        channel: if competes { 1 + number(id) } else { 0 },
+                        channel,
                     };
-                    return (if competes { flow } else { stream }, job);
+                    return (lane(stream), job);
                 }
-                let lane = if competes { flow } else { Lane::From(from) };
-                (lane, Job::Receive { from })
+                (lane(Lane::From(from)), Job::Receive { from })
             }
         }
     }

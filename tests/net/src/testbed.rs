@@ -3,12 +3,12 @@
 //! ```text
 //! star   host0 ══╗             tree   host0 ══╗               ╔══ host2      ══ a veth pair whose two ends
 //!        host1 ══╬ bridge             host1 ══╬ bridge ══ bridge ╬══ host3        send at most the link's rate
-//!        host2 ══╝                            ╝     core        ╝                  (HTB, a queue of bytes)
+//!        host2 ══╝                            ╝     core        ╝                  (see `link`)
 //! ```
 //! Guarantees: every namespace, device and queue is in namespaces of this testbed's own name; dropping it removes
 //! them all and ends the workers in them. Nothing of the host's own network is touched.
 //!
-//! Not there: delay and loss other than by full queues.
+//! Not there: delay other than that of queues.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
@@ -19,14 +19,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use topologies::Bandwidth;
 
+use crate::link::{self, End, Queues};
 use crate::worker::{Answer, Order};
 
-/// What a queue before a link holds at most: two dozen bursts of a sender, 5 ms at 50 MB/s.
-const QUEUE_BYTES: u32 = 262_144;
-/// What a link passes at once after a pause. HTB needs no more than a packet; more would be bytes for nothing.
-const BURST_BYTES: u32 = 4096;
-/// Largest packet that a host gives its link: four segments of Ethernet.
-const PACKET_BYTES: u32 = 6000;
 /// Longest that any answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,6 +34,8 @@ pub(crate) struct Net {
     pub rate: Bandwidth,
     /// Of the link between the two halves of the hosts; all hosts are on one switch without.
     pub core: Option<Bandwidth>,
+    /// What waits where.
+    pub queues: Queues,
 }
 
 /// A bandwidth in whole MB/s.
@@ -50,8 +47,12 @@ impl fmt::Display for Net {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}MB/s", self.hosts, megabytes(self.rate))?;
         match self.core {
-            Some(core) => write!(f, " core {}MB/s", megabytes(core)),
-            None => Ok(()),
+            Some(core) => write!(f, " core {}MB/s", megabytes(core))?,
+            None => {}
+        }
+        match self.queues {
+            Queues::Fair => Ok(()),
+            Queues::Fifo => f.write_str(" FIFO"),
         }
     }
 }
@@ -71,7 +72,7 @@ struct Worker {
     answers: Receiver<String>,
 }
 
-fn tool(program: &str, arguments: &str) -> Result<()> {
+pub(crate) fn tool(program: &str, arguments: &str) -> Result<()> {
     let words = arguments.split_whitespace();
     let done = Command::new(program)
         .args(words)
@@ -115,6 +116,7 @@ impl Testbed {
             net.hosts.is_multiple_of(halves),
             "the two halves of {net} have equally many hosts"
         );
+        let all: Vec<u32> = (0..net.hosts).collect();
         let mut switches = Vec::new();
         for half in 0..halves {
             let switch = self.namespace(&format!("s{half}"))?;
@@ -125,16 +127,24 @@ impl Testbed {
         for host in 0..net.hosts {
             let name = self.namespace(&format!("h{host}"))?;
             let switch = &switches[(host / (net.hosts / halves)) as usize];
-            let ends = [(name.as_str(), "eth0".to_owned()), (switch, format!("p{host}"))];
-            wire(&ends, net.rate)?;
+            let own = [host];
+            let ends = [
+                End::new(&name, "eth0", &own, &all),
+                End::new(switch, &format!("p{host}"), &all, &own),
+            ];
+            link::wire(&ends, net.rate, net.queues)?;
             tool("ip", &format!("-n {switch} link set p{host} master br0"))?;
             let address = format!("-n {name} addr add {}/24 dev eth0", address(host));
             tool("ip", &address)?;
             tune(&name)?;
         }
         if let (Some(core), [one, other]) = (net.core, switches.as_slice()) {
-            let ends = [one, other].map(|switch| (switch.as_str(), "core".to_owned()));
-            wire(&ends, core)?;
+            let (left, right) = all.split_at(all.len() / 2);
+            let ends = [
+                End::new(one, "core", left, right),
+                End::new(other, "core", right, left),
+            ];
+            link::wire(&ends, core, net.queues)?;
             for switch in [one, other] {
                 tool("ip", &format!("-n {switch} link set core master br0"))?;
             }
@@ -225,34 +235,20 @@ fn address(host: u32) -> String {
     format!("10.77.0.{}", host + 1)
 }
 
-/// Joins two namespaces: a veth pair, shaped at both ends.
-fn wire(ends: &[(&str, String); 2], rate: Bandwidth) -> Result<()> {
-    let [(a, one), (b, other)] = ends;
-    let pair = format!("-n {a} link add {one} type veth peer name {other} netns {b}");
-    tool("ip", &pair)?;
-    let bits = rate.get() * 8;
-    for (space, device) in ends {
-        let size = format!("gso_max_size {PACKET_BYTES}");
-        tool("ip", &format!("-n {space} link set {device} {size} up"))?;
-        let root = format!("-n {space} qdisc add dev {device} root handle 1: htb default 1");
-        tool("tc", &root)?;
-        let shape = format!(
-            "rate {bits}bit ceil {bits}bit burst {BURST_BYTES} cburst {BURST_BYTES} quantum 60000"
-        );
-        let class = format!("-n {space} class add dev {device} parent 1: classid 1:1 htb {shape}");
-        tool("tc", &class)?;
-        let queue = format!("parent 1:1 bfifo limit {QUEUE_BYTES}");
-        tool("tc", &format!("-n {space} qdisc add dev {device} {queue}"))?;
-    }
-    Ok(())
-}
-
-/// What hosts of a cluster are set to: windows do not shrink between bursts, and a lost tail is sent again after
-/// 10 ms, not 200.
+/// What hosts of a cluster are set to: windows do not shrink between bursts, a lost tail is sent again after 10 ms,
+/// not 200, and no connection has more under way than a queue holds.
 fn tune(space: &str) -> Result<()> {
-    for (key, value) in [("tcp_slow_start_after_idle", 0), ("tcp_rto_min_us", 10_000)] {
-        let path = format!("net.ipv4.{key}={value}");
-        tool("ip", &format!("netns exec {space} sysctl -q -w {path}"))?;
+    let settings = [
+        "tcp_slow_start_after_idle=0",
+        "tcp_rto_min_us=10000",
+        "tcp_rmem=4096,131072,524288",
+    ];
+    for setting in settings {
+        let done = Command::new("ip")
+            .args(["netns", "exec", space, "sysctl", "-q", "-w"])
+            .arg(format!("net.ipv4.{}", setting.replace(',', " ")))
+            .status()?;
+        ensure!(done.success(), "sysctl {setting} is refused");
     }
     Ok(())
 }
