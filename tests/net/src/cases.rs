@@ -250,22 +250,22 @@ const fn net(hosts: u32, rate: u64, core: Option<u64>, queues: Queues) -> Net {
 }
 
 /// Where one flow is measured for the calibration.
-pub(crate) const CALIBRATED_ON: Net = net(2, 50, None, Queues::Fair);
+pub(crate) const CALIBRATED_ON: Net = net(2, 20, None, Queues::Fair);
 
 /// The testbeds: rates low enough that two busy cores carry them.
 pub(crate) fn nets(extent: Extent) -> Vec<Net> {
     use Queues::{Fair, Fifo};
     let all = [
-        net(4, 40, None, Fair),
-        net(8, 20, None, Fair),
-        net(8, 20, Some(40), Fair),
-        net(2, 80, None, Fair),
-        net(2, 20, None, Fair),
         net(4, 20, None, Fair),
         net(8, 10, None, Fair),
-        net(4, 40, Some(40), Fair),
-        net(4, 40, None, Fifo),
-        net(8, 20, Some(40), Fifo),
+        net(8, 10, Some(20), Fair),
+        net(2, 40, None, Fair),
+        net(2, 20, None, Fair),
+        net(4, 10, None, Fair),
+        net(8, 5, None, Fair),
+        net(4, 20, Some(20), Fair),
+        net(4, 20, None, Fifo),
+        net(8, 10, Some(20), Fifo),
     ];
     match extent {
         Extent::Quick => all[..3].to_vec(),

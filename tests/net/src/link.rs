@@ -33,9 +33,9 @@ const FAIR_BYTES: u32 = 1_048_576;
 /// What the only queue holds: 6.5 ms at 40 MB/s.
 const FIFO_BYTES: u32 = 262_144;
 /// What a link passes at once after a pause, as time at its rate: timers that fire later than that lose bytes.
-const BURST_US: u64 = 1000;
-/// Largest packet that a host gives its link: four segments of Ethernet.
-const PACKET_BYTES: u32 = 6000;
+const BURST_US: u64 = 2000;
+/// Largest packet that a host gives its link: six segments of Ethernet.
+const PACKET_BYTES: u32 = 9000;
 /// The class of acknowledgements.
 const FIRST: u32 = 2;
 /// The first class of a connection.
