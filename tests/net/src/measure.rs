@@ -180,8 +180,9 @@ mod tests {
 
     #[test]
     fn the_fit_finds_the_line_that_made_the_points() {
-        // 0.4 ms and 0.95 of 50 MB/s.
-        let time = |bytes: u64| 0.4 + bytes as f64 / (0.95 * 50e3);
+        // 0.4 ms and 0.95 of the rate.
+        let rate = CALIBRATED_ON.rate.as_f64() / 1e3;
+        let time = |bytes: u64| 0.4 + bytes as f64 / (0.95 * rate);
         let points: Vec<_> = SWEEP.iter().map(|&bytes| (bytes, time(bytes))).collect();
         let found = fit(CALIBRATED_ON, &points);
         assert!((found.efficiency - 0.95).abs() < 1e-9, "{found:?}");

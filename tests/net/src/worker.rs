@@ -240,11 +240,11 @@ mod tests {
         }
         let at_ns = clock::now_ns() + 1_000_000;
         std::thread::scope(|scope| {
-            let run = |worker: &'_ mut Worker| {
+            let mut threads = Vec::new();
+            for worker in &mut workers {
                 let order = Order::Run { number: 1, at_ns };
-                scope.spawn(move || worker.obey(order))
-            };
-            let threads: Vec<_> = workers.iter_mut().map(run).collect();
+                threads.push(scope.spawn(move || worker.obey(order)));
+            }
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         })
     }
