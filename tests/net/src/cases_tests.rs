@@ -19,7 +19,11 @@ fn the_full_extent_has_a_hundred_cases_of_eight_kinds() {
     let kinds: BTreeSet<String> = cases.iter().map(Case::kind).collect();
     assert!(cases.len() >= 100, "{}", cases.len());
     assert!(kinds.len() >= 8, "{kinds:?}");
-    assert_eq!(cases, all(Extent::Full), "the same seed draws the same cases");
+    assert_eq!(
+        cases,
+        all(Extent::Full),
+        "the same seed draws the same cases"
+    );
 }
 
 /// The machine file's efficiency and latency are those of the flow that calibrated: simulating that flow gives its
@@ -74,7 +78,10 @@ fn programs_wait_for_what_their_rank_does() {
         for (rank, program) in (0..).zip(&prepared.programs) {
             let mut before = BTreeSet::new();
             for node in &program.nodes {
-                assert!(node.after.iter().all(|task| before.contains(task)), "{node:?}");
+                assert!(
+                    node.after.iter().all(|task| before.contains(task)),
+                    "{node:?}"
+                );
                 assert!(before.insert(node.task), "{node:?}");
                 match node.job {
                     Job::Send { to, .. } => drop(sent.insert((node.task, rank, to))),

@@ -28,7 +28,12 @@ fn residual(rank: u32, tensor: u64, shape: Shape) -> Vec<f32> {
     let mut numbers = Numbers::new(u64::from(rank) * 2 + tensor);
     let count = shape.rows() * shape.channels();
     // The sum of three uniform numbers: a hump around zero.
-    let mut value = || (0..3).map(|_| numbers.below(2001) as f32 - 1000.0).sum::<f32>() / 1000.0;
+    let mut value = || {
+        (0..3)
+            .map(|_| numbers.below(2001) as f32 - 1000.0)
+            .sum::<f32>()
+            / 1000.0
+    };
     (0..count).map(|_| value()).collect()
 }
 

@@ -33,7 +33,7 @@ const FAIR_BYTES: u32 = 1_048_576;
 /// What the only queue holds: 6.5 ms at 40 MB/s.
 const FIFO_BYTES: u32 = 262_144;
 /// What a link passes at once after a pause, as time at its rate: timers that fire later than that lose bytes.
-const BURST_US: u64 = 2000;
+const BURST_US: u64 = 500;
 /// Largest packet that a host gives its link: six segments of Ethernet.
 const PACKET_BYTES: u32 = 9000;
 /// The class of acknowledgements.
@@ -74,10 +74,27 @@ const fn class(from: u32, to: u32, channel: u32) -> u32 {
 /// and 33, the port of the receiver at 36. Packets up to 64 bytes are acknowledgements; what is no IPv4 goes with them.
 fn classifier() -> String {
     let handle = 1 << 16;
-    let [load_half, load_byte, and, shift, or_x, to_x, add, sub, ret_k, ret_a] =
-        [0x28, 0x30, 0x54, 0x64, 0x4c, 0x07, 0x04, 0x14, 0x06, 0x16];
+    let [
+        load_half,
+        load_byte,
+        and,
+        shift,
+        or_x,
+        to_x,
+        add,
+        sub,
+        ret_k,
+        ret_a,
+    ] = [0x28, 0x30, 0x54, 0x64, 0x4c, 0x07, 0x04, 0x14, 0x06, 0x16];
     let (jump_equal, jump_greater) = (0x15, 0x25);
-    let host = |at: u32, bits: u32| [(load_byte, 0, 0, at), (sub, 0, 0, 1), (and, 0, 0, 7), (shift, 0, 0, bits)];
+    let host = |at: u32, bits: u32| {
+        [
+            (load_byte, 0, 0, at),
+            (sub, 0, 0, 1),
+            (and, 0, 0, 7),
+            (shift, 0, 0, bits),
+        ]
+    };
     let mut program = vec![
         (load_half, 0, 0, 12),
         (jump_equal, 1, 0, 0x800),
@@ -90,7 +107,11 @@ fn classifier() -> String {
     program.push((to_x, 0, 0, 0));
     program.extend(host(33, 3));
     program.extend([(or_x, 0, 0, 0), (to_x, 0, 0, 0)]);
-    program.extend([(load_half, 0, 0, 36), (and, 0, 0, CHANNELS - 1), (or_x, 0, 0, 0)]);
+    program.extend([
+        (load_half, 0, 0, 36),
+        (and, 0, 0, CHANNELS - 1),
+        (or_x, 0, 0, 0),
+    ]);
     program.extend([(add, 0, 0, handle + CONNECTIONS), (ret_a, 0, 0, 0)]);
     let mut text = format!("{}", program.len());
     for (code, yes, no, value) in program {
@@ -107,10 +128,16 @@ fn classifier() -> String {
 pub(crate) fn wire(ends: &[End<'_>; 2], rate: Bandwidth, queues: Queues) -> Result<()> {
     let [a, b] = ends;
     let peer = format!("peer name {} netns {}", b.device, b.space);
-    tool("ip", &format!("-n {} link add {} type veth {peer}", a.space, a.device))?;
+    tool(
+        "ip",
+        &format!("-n {} link add {} type veth {peer}", a.space, a.device),
+    )?;
     for end in ends {
         let size = format!("gso_max_size {PACKET_BYTES}");
-        tool("ip", &format!("-n {} link set {} {size} up", end.space, end.device))?;
+        tool(
+            "ip",
+            &format!("-n {} link set {} {size} up", end.space, end.device),
+        )?;
         shape(end, rate, queues).with_context(|| format!("{} of {}", end.device, end.space))?;
     }
     Ok(())

@@ -42,11 +42,7 @@ pub(crate) struct Measured {
 }
 
 /// Repeats of one case, milliseconds, and the longest overrun.
-fn repeats(
-    testbed: &mut Testbed,
-    prepared: &Prepared,
-    count: u32,
-) -> Result<(Vec<f64>, f64)> {
+fn repeats(testbed: &mut Testbed, prepared: &Prepared, count: u32) -> Result<(Vec<f64>, f64)> {
     let load: Vec<Order> = prepared.programs.iter().cloned().map(Order::Load).collect();
     testbed.order(&load)?;
     testbed.answers()?;

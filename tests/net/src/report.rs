@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use planner::validate::statistics::Score;
 use serde::Serialize;
 
+use crate::link::Queues;
 use crate::machine::Calibration;
 use crate::measure::Measured;
 use crate::stat::{Estimate, bootstrap};
@@ -50,8 +51,12 @@ pub(crate) struct Report {
     /// Bytes and milliseconds of the flow that calibrated.
     sweep: Vec<(u64, f64)>,
     repeats: u32,
+    /// All runs over fair queues, by kind, and what simpler models say of them.
     all: Kind,
     kinds: Vec<Kind>,
+    /// Runs over plain queues, which the simulator does not claim to describe.
+    fifo: Option<Kind>,
+    fifo_kinds: Vec<Kind>,
 }
 
 fn error_pct(one: &Measured, measured_ms: f64) -> f64 {
@@ -84,12 +89,18 @@ impl Kind {
         let errors: Vec<f64> = errors
             .map(|(run, measured)| error_pct(run, measured.median).abs())
             .collect();
-        let noise = medians.iter().map(|one| 50.0 * (one.hi - one.lo) / one.median);
+        let noise = medians
+            .iter()
+            .map(|one| 50.0 * (one.hi - one.lo) / one.median);
         let of_median = bootstrap(&errors);
-        let names = runs.first().map(|run| &run.baselines[..]).unwrap_or_default();
-        let baselines = names.iter().enumerate().map(|(at, (name, _))| {
-            (*name, score(&|run: &Measured| run.baselines[at].1))
-        });
+        let names = runs
+            .first()
+            .map(|run| &run.baselines[..])
+            .unwrap_or_default();
+        let baselines = names
+            .iter()
+            .enumerate()
+            .map(|(at, (name, _))| (*name, score(&|run: &Measured| run.baselines[at].1)));
         Self {
             name: name.to_owned(),
             score: score(&|run: &Measured| run.predicted_ms),
@@ -116,11 +127,24 @@ impl Provenance {
             kernel: kernel.trim().to_owned(),
             cpu: model.unwrap_or("unknown").to_owned(),
             cores: std::thread::available_parallelism()?.get(),
-            load: read("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned(),
+            load: read("/proc/loadavg")?
+                .split(' ')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
             transport: "TCP cubic, MTU 1500, a connection for each direction and channel",
-            links: "veth, HTB both ends, 256 KiB queue; no delay added",
+            links: "veth, HTB at both ends; a queue for each connection, or one of 256 KiB (FIFO); no delay added",
         })
     }
+}
+
+fn by_kind(runs: &[&Measured]) -> Vec<Kind> {
+    let mut kinds: BTreeMap<String, Vec<&Measured>> = BTreeMap::new();
+    for run in runs {
+        kinds.entry(run.case.kind()).or_default().push(run);
+    }
+    let kinds = kinds.iter();
+    kinds.map(|(name, runs)| Kind::of(name, runs)).collect()
 }
 
 impl Report {
@@ -134,17 +158,21 @@ impl Report {
         sweep: &[(u64, f64)],
         repeats: u32,
     ) -> Result<Self> {
-        let mut kinds: BTreeMap<String, Vec<&Measured>> = BTreeMap::new();
-        for run in all {
-            kinds.entry(run.case.kind()).or_default().push(run);
-        }
+        let of = |queues: Queues| -> Vec<&Measured> {
+            all.iter()
+                .filter(|run| run.case.net.queues == queues)
+                .collect()
+        };
+        let (fair, fifo) = (of(Queues::Fair), of(Queues::Fifo));
         Ok(Self {
             provenance: Provenance::read()?,
             calibration,
             sweep: sweep.to_vec(),
             repeats,
-            all: Kind::of("all", &all.iter().collect::<Vec<_>>()),
-            kinds: kinds.iter().map(|(name, runs)| Kind::of(name, runs)).collect(),
+            all: Kind::of("all", &fair),
+            kinds: by_kind(&fair),
+            fifo: (!fifo.is_empty()).then(|| Kind::of("FIFO: all", &fifo)),
+            fifo_kinds: by_kind(&fifo),
         })
     }
 
@@ -157,9 +185,21 @@ impl Report {
             .with_context(|| format!("{} cannot be made: choose another --out", out.display()))?;
         let mut rows = csv::Writer::from_path(out.join("runs.csv"))?;
         rows.write_record([
-            "kind", "hosts", "rate_MBps", "core_MBps", "detail", "flows", "predicted_ms",
-            "measured_ms", "measured_lo_ms", "measured_hi_ms", "error_pct", "error_lo_pct",
-            "error_hi_pct", "repeats_ms", "coding_overrun_ms",
+            "kind",
+            "hosts",
+            "rate_MBps",
+            "core_MBps",
+            "detail",
+            "flows",
+            "predicted_ms",
+            "measured_ms",
+            "measured_lo_ms",
+            "measured_hi_ms",
+            "error_pct",
+            "error_lo_pct",
+            "error_hi_pct",
+            "repeats_ms",
+            "coding_overrun_ms",
         ])?;
         for run in all {
             rows.write_record(record(run))?;
@@ -196,38 +236,83 @@ fn record(run: &Measured) -> Vec<String> {
     ]
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interval = format!("({:.1}-{:.1})", self.median_lo_pct, self.median_hi_pct);
+        let Score {
+            n,
+            median_pct,
+            p90_pct,
+            max_pct,
+            bias_pct,
+            ..
+        } = self.score;
+        let noise = self.noise_pct;
+        write!(
+            f,
+            "{n:4} {median_pct:6.1} {interval:12} {p90_pct:6.1} {max_pct:6.1} {bias_pct:+6.1} {noise:6.1}  {}",
+            self.name
+        )
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Provenance {
-            date, kernel, cpu, cores, load, ..
+            date,
+            kernel,
+            cpu,
+            cores,
+            load,
+            ..
         } = &self.provenance;
-        let Calibration { efficiency, latency_us } = self.calibration;
-        writeln!(f, "{date}, Linux {kernel}, {cpu}, {cores} cores, load {load}")?;
+        let Calibration {
+            efficiency,
+            latency_us,
+        } = self.calibration;
+        writeln!(
+            f,
+            "{date}, Linux {kernel}, {cpu}, {cores} cores, load {load}"
+        )?;
         writeln!(
             f,
             "calibrated on one flow: {efficiency:.4} of the link's rate, {latency_us:.0} us; {} repeats",
             self.repeats
         )?;
-        writeln!(f, "error of the predicted time, %; noise: half of a measured median's 95 % interval\n")?;
-        writeln!(f, "runs median (95 %)          p90    max   bias  noise")?;
+        writeln!(
+            f,
+            "error of the predicted time, %; noise: half of a measured median's 95 % interval\n"
+        )?;
+        writeln!(
+            f,
+            "runs median (95 %)          p90    max   bias  noise  kind"
+        )?;
         for kind in std::iter::once(&self.all).chain(&self.kinds) {
-            let score = &kind.score;
-            writeln!(
-                f,
-                "{:4} {:6.1} ({:.1}-{:.1}){:pad$} {:6.1} {:6.1} {:+6.1} {:6.1}  {}",
-                score.n, score.median_pct, kind.median_lo_pct, kind.median_hi_pct, "",
-                score.p90_pct, score.max_pct, score.bias_pct, kind.noise_pct, kind.name,
-                pad = 12_usize.saturating_sub(
-                    format!("({:.1}-{:.1})", kind.median_lo_pct, kind.median_hi_pct).len()
-                ),
-            )?;
+            writeln!(f, "{kind}")?;
         }
         for (name, score) in &self.all.baselines {
-            let Score { n, median_pct, p90_pct, max_pct, bias_pct, .. } = score;
+            let Score {
+                n,
+                median_pct,
+                p90_pct,
+                max_pct,
+                bias_pct,
+                ..
+            } = score;
             writeln!(
                 f,
-                "{n:4} {median_pct:6.1}              {p90_pct:6.1} {max_pct:6.1} {bias_pct:+6.1}         baseline: {name}"
+                "{n:4} {median_pct:6.1} {:12} {p90_pct:6.1} {max_pct:6.1} {bias_pct:+6.1}        baseline: {name}",
+                ""
             )?;
+        }
+        if self.fifo.is_some() {
+            writeln!(
+                f,
+                "\nbeyond the model: one queue before each link, TCP shares by losing packets"
+            )?;
+        }
+        for kind in self.fifo.iter().chain(&self.fifo_kinds) {
+            writeln!(f, "{kind}")?;
         }
         Ok(())
     }

@@ -231,9 +231,9 @@ mod tests {
         let addresses: Vec<String> = (1..=programs.len())
             .map(|host| format!("127.77.{subnet}.{host}"))
             .collect();
-        let workers = (0..).zip(programs).map(|(rank, _)| {
-            Worker::new(rank, addresses.clone()).unwrap()
-        });
+        let workers = (0..)
+            .zip(programs)
+            .map(|(rank, _)| Worker::new(rank, addresses.clone()).unwrap());
         let mut workers: Vec<Worker> = workers.collect();
         for (worker, program) in workers.iter_mut().zip(programs) {
             worker.obey(Order::Load(program.clone())).unwrap();
@@ -245,7 +245,10 @@ mod tests {
                 let order = Order::Run { number: 1, at_ns };
                 threads.push(scope.spawn(move || worker.obey(order)));
             }
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         })
     }
 
@@ -265,7 +268,10 @@ mod tests {
                 compressed += 1;
             }
             let prepared = crate::cases::Prepared::new(case, &platform).unwrap();
-            for (answer, program) in run(&prepared.programs, subnet).into_iter().zip(&prepared.programs) {
+            for (answer, program) in run(&prepared.programs, subnet)
+                .into_iter()
+                .zip(&prepared.programs)
+            {
                 let Answer::Ran { spans, .. } = answer.unwrap() else {
                     panic!("{case:?}");
                 };
