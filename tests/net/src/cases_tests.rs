@@ -1,6 +1,9 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::drawn::{CALIBRATED_ON, Extent, net, nets, of};
+use crate::link::Queues;
+use crate::machine::{self, Calibration};
 use crate::program::Job;
 
 const CALIBRATION: Calibration = Calibration {

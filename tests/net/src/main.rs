@@ -11,6 +11,7 @@ mod cases;
 mod clock;
 mod codec;
 mod dit;
+mod drawn;
 mod exchange;
 mod link;
 mod machine;
@@ -18,6 +19,8 @@ mod measure;
 mod mesh;
 mod program;
 mod report;
+#[cfg(test)]
+mod results;
 mod stat;
 mod testbed;
 mod worker;
@@ -28,8 +31,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use cases::Extent;
+use drawn::Extent;
 use measure::Setup;
+use report::Report;
 
 /// Collectives over real sockets, measured and simulated.
 #[derive(Parser)]
@@ -45,6 +49,9 @@ enum Command {
         /// A few cases only.
         #[arg(long)]
         quick: bool,
+        /// Fail where the objective is missed.
+        #[arg(long)]
+        check: bool,
         /// Measured repeats of each case.
         #[arg(long, default_value_t = 5)]
         repeats: u32,
@@ -69,12 +76,14 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Measure {
             quick,
+            check,
             repeats,
             out,
             token,
         } => {
             let extent = if quick { Extent::Quick } else { Extent::Full };
-            measured(&Setup { repeats, token }, extent, &out)
+            let report = measured(&Setup { repeats, token }, extent, &out);
+            report.and_then(|report| if check { report.check() } else { Ok(()) })
         }
         Command::Worker { rank, addresses } => worker::serve(rank, addresses),
     };
@@ -87,7 +96,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn measured(setup: &Setup, extent: Extent, out: &std::path::Path) -> Result<()> {
+fn measured(setup: &Setup, extent: Extent, out: &std::path::Path) -> Result<Report> {
     let (calibration, sweep) = measure::calibrate(setup)?;
     eprintln!(
         "one flow: {:.4} of the link's rate, {:.0} us",
@@ -96,8 +105,8 @@ fn measured(setup: &Setup, extent: Extent, out: &std::path::Path) -> Result<()> 
     let all = measure::measure(setup, extent, calibration, |one| {
         eprintln!("{}", report::line(one));
     })?;
-    let report = report::Report::new(&all, calibration, &sweep, setup.repeats)?;
+    let report = Report::new(&all, calibration, &sweep, setup.repeats)?;
     report.write(&all, out)?;
     println!("{report}");
-    Ok(())
+    Ok(report)
 }

@@ -4,8 +4,9 @@ use anyhow::{Context, Result, bail};
 use planner::validate::statistics::median;
 use topologies::SimDuration;
 
-use crate::cases::{self, CALIBRATED_ON, Case, Extent, Prepared};
+use crate::cases::{self, Case, Prepared};
 use crate::clock;
+use crate::drawn::{self, CALIBRATED_ON, Extent};
 use crate::machine::{self, Calibration};
 use crate::testbed::{Net, Testbed, megabytes};
 use crate::worker::{Answer, Order};
@@ -148,11 +149,11 @@ pub(crate) fn measure(
     mut tell: impl FnMut(&Measured),
 ) -> Result<Vec<Measured>> {
     let mut all = Vec::new();
-    for net in cases::nets(extent) {
+    for net in drawn::nets(extent) {
         let platform = machine::platform(net, calibration)?;
         let mut testbed = Testbed::new(net, &setup.token)
             .with_context(|| format!("{} MB/s cannot be set up", megabytes(net.rate)))?;
-        for case in cases::of(net, extent, calibration)? {
+        for case in drawn::of(net, extent, calibration)? {
             let prepared = Prepared::new(&case, &platform)?;
             let (repeats_ms, overrun_ms) = repeats(&mut testbed, &prepared, setup.repeats)
                 .with_context(|| format!("{} {} on {net}", case.kind(), case.detail()))?;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use planner::validate::statistics::Score;
 use serde::Serialize;
 
@@ -14,6 +14,11 @@ use crate::machine::Calibration;
 use crate::measure::Measured;
 use crate::stat::{Estimate, bootstrap};
 use crate::testbed::megabytes;
+
+/// The objective: at most this median error, percent.
+pub(crate) const MEDIAN_PCT: f64 = 5.0;
+/// The objective: at most this 90th percentile of errors, percent.
+pub(crate) const P90_PCT: f64 = 12.0;
 
 /// Where and when it was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -174,6 +179,25 @@ impl Report {
             fifo: (!fifo.is_empty()).then(|| Kind::of("FIFO: all", &fifo)),
             fifo_kinds: by_kind(&fifo),
         })
+    }
+
+    /// Whether the errors are as small as they should be.
+    ///
+    /// # Errors
+    /// When the objective is missed.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Score {
+            median_pct,
+            p90_pct,
+            ..
+        } = self.all.score;
+        ensure!(
+            median_pct <= MEDIAN_PCT && p90_pct <= P90_PCT,
+            "median error {median_pct:.1} % (at most {MEDIAN_PCT}), nine of ten below {p90_pct:.1} % (at most \
+             {P90_PCT}), at a noise of {:.1} %: the simulator is wrong, or the machine too busy to measure on",
+            self.all.noise_pct
+        );
+        Ok(())
     }
 
     /// Writes `runs.csv`, `summary.json` and `table.txt` into a folder.

@@ -223,7 +223,8 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cases::{Extent, What, nets, of};
+    use crate::cases::What;
+    use crate::drawn::{Extent, nets, of};
     use crate::machine::Calibration;
 
     /// Programs of four ranks over the loopback device, all in this process.
