@@ -373,6 +373,21 @@ impl Platform {
         Some(flows)
     }
 
+    /// The one flow of `message` when one GPU sends it to another; nothing where its time is known otherwise.
+    #[must_use]
+    pub fn one_flow(&self, message: &Message, from: DeviceId, to: DeviceId) -> Option<Bundle> {
+        let (Timing::Shared, Some(&size)) = (message.timing, message.sizes.first()) else {
+            return None;
+        };
+        let pair = self.links_of(&[from, to])?.decompose(message.kind, size);
+        let links = &self.machine.as_ref()?.route(from, to).links;
+        let overhead = pair.protocol.overhead();
+        Some(Bundle {
+            shares: links.iter().map(|&link| (link, overhead)).collect(),
+            ..pair.bundle
+        })
+    }
+
     /// The way of one flow between two GPUs, without latency, where a machine is known.
     #[must_use]
     pub fn way(&self, from: DeviceId, to: DeviceId) -> Option<Path> {

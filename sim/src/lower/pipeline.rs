@@ -16,7 +16,7 @@ use super::{LowerError, Setup};
 use crate::graph::{TaskGraph, TaskId};
 use crate::launch;
 use crate::plan::Coordinates;
-use crate::platform::{Message, Timing};
+use crate::platform::Message;
 use crate::workload::ELEMENT_BYTES;
 
 /// What the first use of a pipeline's shapes costs per stage on PCIe: two rounds of shape exchange
@@ -68,6 +68,9 @@ pub(super) struct Stages {
     hop: Message,
     /// The whole activation, in warm-up.
     warm_hop: Message,
+    /// What each takes from every stage of the first pipeline to the next, alone.
+    hop_times: Vec<SimDuration>,
+    warm_hop_times: Vec<SimDuration>,
     exposed: PassParts,
 }
 
@@ -94,12 +97,15 @@ impl Stages {
             1000.0 * launch::message_ms::MICRO_STEP * setup.launch_factor(),
         );
         let order = &setup.workload.layers.order;
+        let (whole, patch) = (hop(setup, 1)?, hop(setup, u64::from(patches))?);
         Ok(Self {
             steady: micros(setup, &steady, per_micro),
             warm: micros(setup, &warm, SimDuration::ZERO),
             patches,
-            hop: hop(setup, u64::from(patches))?,
-            warm_hop: hop(setup, 1)?,
+            hop_times: hop_times(setup, &patch),
+            warm_hop_times: hop_times(setup, &whole),
+            hop: patch,
+            warm_hop: whole,
             exposed: PassParts::of(steady.in_order(order), setup.plan.exchange, Mode::Steady),
         })
     }
@@ -115,7 +121,8 @@ impl Stages {
         let through: SimDuration = self
             .steady
             .iter()
-            .map(|micro| micro.time() + self.hop.time)
+            .zip(&self.hop_times)
+            .map(|(micro, hop)| micro.time() + *hop)
             .sum();
         let mut exposed = self.exposed.exposed.clone();
         for time in exposed.values_mut() {
@@ -133,7 +140,8 @@ impl Stages {
     pub(super) fn warm_time(&self) -> SimDuration {
         self.warm
             .iter()
-            .map(|micro| micro.time() + self.warm_hop.time)
+            .zip(&self.warm_hop_times)
+            .map(|(micro, hop)| micro.time() + *hop)
             .sum()
     }
 }
@@ -181,17 +189,31 @@ fn hop(setup: &Setup<'_>, patches: u64) -> Result<Message, LowerError> {
         .image_tokens()
         .div_ceil(patches * u64::from(plan.sequence()));
     let bytes = Bytes::new(setup.rows() * own * setup.workload.hidden * ELEMENT_BYTES);
-    let stages = plan.pipeline.stages;
-    let group: Vec<DeviceId> = setup.group(0, stages, |at: &mut Coordinates, position| {
-        at.stage = position
-    });
     let factors = &setup.execution.calibration.rates;
-    let mut message = setup
-        .platform
-        .message(CollectiveKind::RingPass, &group, bytes, factors)?;
-    // Patches pass between two stages at a time: the flows of a whole ring do not run at once.
-    message.timing = Timing::Fixed;
-    Ok(message)
+    let group = first_pipeline(setup);
+    let kind = CollectiveKind::RingPass;
+    Ok(setup.platform.message(kind, &group, bytes, factors)?)
+}
+
+/// The GPUs of the first pipeline, by stage.
+fn first_pipeline(setup: &Setup<'_>) -> Vec<DeviceId> {
+    let stages = setup.plan.pipeline.stages;
+    setup.group(0, stages, |at: &mut Coordinates, position| {
+        at.stage = position
+    })
+}
+
+/// What a message takes from each stage of the first pipeline to the next. Patches pass between two stages at a
+/// time: where links decide, that is one flow, not the ring's.
+fn hop_times(setup: &Setup<'_>, message: &Message) -> Vec<SimDuration> {
+    let group = first_pipeline(setup);
+    let next = group.iter().cycle().skip(1);
+    let time = |(&from, &to): (&DeviceId, &DeviceId)| {
+        let flow = setup.platform.one_flow(message, from, to);
+        let effective = &setup.platform.effective;
+        flow.map_or(message.time, |flow| flow.uncontended(effective))
+    };
+    group.iter().zip(next).map(time).collect()
 }
 
 /// The tasks of `steps` steps.
