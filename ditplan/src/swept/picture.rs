@@ -6,7 +6,8 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::rows::{self, Line, Table};
+use super::scale::{COLOURS, REST, described, number, short};
+use super::table::{self, Line, Table};
 use crate::figure::{self, Failure, Figure};
 
 /// Panels of a picture at most.
@@ -21,61 +22,9 @@ pub(super) fn write(title: &str, table: &Table, path: &Path) -> Result<(), Failu
     }
 }
 
-/// The number at the start of a value: pixels of a size in millions, else what is typed.
-fn number(value: &str) -> f64 {
-    if let Some((width, height)) = value.split_once('x')
-        && let (Ok(width), Ok(height)) = (width.parse::<f64>(), height.parse::<f64>())
-    {
-        return width * height / 1e6;
-    }
-    let (digits, unit) = value.split_once(' ').unwrap_or((value, ""));
-    let scale = match unit {
-        "B/s" => 1e-9,
-        "kB/s" => 1e-6,
-        "MB/s" => 1e-3,
-        "TB/s" => 1e3,
-        "ns" => 1e-3,
-        "ms" => 1e3,
-        "s" => 1e6,
-        _ => 1.0,
-    };
-    digits
-        .parse::<f64>()
-        .map_or(f64::NAN, |digits| digits * scale)
-}
-
-/// The axis with the unit of [`number`].
-fn described(axis: &str) -> String {
-    let unit = if axis.ends_with("bandwidth") && !axis.starts_with("gpu") {
-        ", GB/s"
-    } else if axis.ends_with("latency") {
-        ", us"
-    } else if axis == "size" {
-        ", megapixels"
-    } else {
-        ""
-    };
-    format!("{axis}{unit}")
-}
-
-/// Kinds of plans with a colour of their own.
-const COLOURS: [RGBColor; 9] = [
-    RGBColor(66, 114, 196),
-    RGBColor(230, 126, 34),
-    RGBColor(88, 160, 80),
-    RGBColor(192, 80, 77),
-    RGBColor(128, 100, 162),
-    RGBColor(75, 172, 198),
-    RGBColor(160, 120, 60),
-    RGBColor(220, 140, 190),
-    RGBColor(190, 190, 60),
-];
-/// All other kinds.
-const REST: RGBColor = RGBColor(150, 150, 150);
-
 /// A colour for each kind of plan, the most frequent first, with how many points it wins.
 fn colours(lines: &[&Line]) -> Vec<(String, usize, RGBColor)> {
-    let kinds = rows::kinds(lines)
+    let kinds = table::kinds(lines)
         .into_iter()
         .filter(|(kind, _)| kind != "none");
     let colour = |index: usize| COLOURS.get(index).copied().unwrap_or(REST);
@@ -202,12 +151,6 @@ impl Phases<'_> {
         values.sort_by(|a, b| number(a).total_cmp(&number(b)));
         values
     }
-}
-
-/// A number with at most three digits behind the point.
-fn short(value: f64) -> String {
-    let text = format!("{value:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Latency over one number: a curve for each given plan, else the best plan's with its kinds marked.
