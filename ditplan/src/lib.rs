@@ -56,7 +56,14 @@ pub fn sweep() -> Result<Option<Sweep>> {
 
 /// Answers the command line; `workers` work out the points of sweeps.
 pub fn run(workers: &dyn Workers) -> ExitCode {
-    match answer(&Arguments::parse(), workers) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    match answer(&arguments, workers) {
         Ok(text) => print(&text),
         Err(error) => {
             complain(&format!("{error:#}"));

@@ -186,7 +186,12 @@ fn question(typed: &SweepArguments) -> Result<Question> {
     let mut question = asked::question(&typed.question, filter)?;
     for (name, price) in capacity::prices(&typed.price)? {
         let mut found = false;
-        for gpu in question.machine.gpus.iter_mut().filter(|gpu| gpu.name == name) {
+        for gpu in question
+            .machine
+            .gpus
+            .iter_mut()
+            .filter(|gpu| gpu.name == name)
+        {
             (gpu.price_per_hour, found) = (Some(price), true);
             "--price".clone_into(&mut gpu.price_source);
         }

@@ -31,7 +31,10 @@ pub(super) fn question(sweep: &Sweep) -> Result<Value> {
     let mut asked = crate::contract::question(question);
     let provenance = search::provenance(question).unwrap_or_else(|error| vec![error.to_string()]);
     let machine = &question.machine;
-    let links = machine.links.iter().map(|link| link.effective().to_string());
+    let links = machine
+        .links
+        .iter()
+        .map(|link| link.effective().to_string());
     let gpu = &machine.gpus[0];
     let more = json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -57,7 +60,10 @@ pub fn digest(sweep: &Sweep) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{} {sweep:?}", env!("CARGO_PKG_VERSION")));
     let bytes = hash.finalize();
-    bytes[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// A CSV that only grows.
@@ -131,7 +137,10 @@ fn write_question(path: &Path, asked: &Value) -> Result<()> {
     let beside = beside(path);
     let text = crate::listing::pretty(asked);
     File::create(&beside)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())
+                .and_then(|()| file.sync_all())
+        })
         .with_context(|| format!("{} cannot be written", beside.display()))
 }
 
@@ -154,7 +163,8 @@ fn same_question(path: &Path, asked: &Value) -> Result<()> {
         return Ok(());
     }
     let fields = asked.as_object().into_iter().flatten();
-    let differs = fields.filter(|(name, value)| *name != "digest" && known[name.as_str()] != **value);
+    let differs =
+        fields.filter(|(name, value)| *name != "digest" && known[name.as_str()] != **value);
     let differs: Vec<&str> = differs.map(|(name, _)| name.as_str()).collect();
     bail!(
         "{} answers another question: {} (see {}); give the same options, or another name",

@@ -72,7 +72,10 @@ impl Given<'_> {
     /// The frontier's lines, fastest first.
     fn frontier(&self) -> Vec<&Line> {
         let lines = self.lines.iter().zip(&self.on);
-        let mut lines: Vec<&Line> = lines.filter(|(_, on)| **on).map(|(line, _)| *line).collect();
+        let mut lines: Vec<&Line> = lines
+            .filter(|(_, on)| **on)
+            .map(|(line, _)| *line)
+            .collect();
         lines.sort_by(|a, b| a.latency_s.total_cmp(&b.latency_s));
         lines
     }
@@ -244,7 +247,11 @@ impl Frontiers<'_> {
             .draw()?;
         for (line, on) in given.lines.iter().zip(&given.on) {
             let colour = self.colour(line);
-            let style = if *on { colour.filled() } else { colour.mix(0.25).filled() };
+            let style = if *on {
+                colour.filled()
+            } else {
+                colour.mix(0.25).filled()
+            };
             let size = if *on { 5 } else { 3 };
             chart.draw_series([Circle::new(at(line), size, style)])?;
         }

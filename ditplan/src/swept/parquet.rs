@@ -110,12 +110,11 @@ impl Column {
     }
 
     /// Writes the next column of a row group; empty cells are null.
-    fn write(
-        &self,
-        rows: &mut SerializedRowGroupWriter<'_, File>,
-        cells: &[&str],
-    ) -> Result<()> {
-        let levels: Vec<i16> = cells.iter().map(|cell| i16::from(!cell.is_empty())).collect();
+    fn write(&self, rows: &mut SerializedRowGroupWriter<'_, File>, cells: &[&str]) -> Result<()> {
+        let levels: Vec<i16> = cells
+            .iter()
+            .map(|cell| i16::from(!cell.is_empty()))
+            .collect();
         let known = cells.iter().copied().filter(|cell| !cell.is_empty());
         let number = |cell: &str| {
             (self.number)(cell).with_context(|| format!("{}: \"{cell}\" is no number", self.name))
@@ -145,5 +144,77 @@ impl Column {
         }
         column.close()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+    use parquet::record::Field as Cell;
+    use planner::search::Shared;
+
+    use super::super::rows;
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+
+    /// A sweep with a point that has no plan, and its rows.
+    fn swept() -> (Sweep, Table) {
+        let line = "ditplan sweep --machine 4xL20@25GB/s --plan ring4 --vary size=1024x1024,1000x1000 \
+                    --vary network.bandwidth=2GB/s,0.5GB/s --vary gpu.price=2.5/h";
+        let arguments = Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Sweep(typed) = &arguments.command else {
+            panic!("a sweep");
+        };
+        let sweep = super::super::sweep(typed).unwrap();
+        let mut csv = rows::line(&rows::header(&sweep.axes));
+        csv.extend(rows::lines(&sweep, 0..sweep.points(), &Shared::default()));
+        (sweep, Table::read(csv).unwrap())
+    }
+
+    #[test]
+    fn rows_come_back_with_their_types_and_the_question() {
+        let (sweep, table) = swept();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.parquet");
+        write(&sweep, &table, &path).unwrap();
+        let file = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();
+        let kept = file
+            .metadata()
+            .file_metadata()
+            .key_value_metadata()
+            .unwrap();
+        let question = kept
+            .iter()
+            .find(|one| one.key == "ditplan.question")
+            .unwrap();
+        let question: serde_json::Value =
+            serde_json::from_str(question.value.as_deref().unwrap()).unwrap();
+        assert_eq!(question["model"], "FLUX.1-dev");
+        assert!(!question["provenance"].as_array().unwrap().is_empty());
+        let rows: Vec<_> = file
+            .get_row_iter(None)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(rows.len(), 4);
+        for (row, line) in rows.iter().zip(&table.lines) {
+            let cells: Vec<(&String, &Cell)> = row.get_column_iter().collect();
+            let cell = |name: &str| cells.iter().find(|cell| cell.0 == name).unwrap().1;
+            assert_eq!(*cell("size"), Cell::Str(line.values[0].clone()));
+            let rate = scale::number(&line.values[1]);
+            assert_eq!(*cell("network_bandwidth_gb_per_s"), Cell::Double(rate));
+            assert_eq!(*cell("gpu_price_usd_per_h"), Cell::Double(2.5));
+            if line.plan.is_empty() {
+                assert_eq!(*cell("latency_s"), Cell::Null);
+                assert_eq!(*cell("reason"), Cell::Str(line.reason.clone()));
+            } else {
+                assert_eq!(*cell("latency_s"), Cell::Double(line.latency_s));
+                assert_eq!(*cell("ranks"), Cell::Long(4));
+                assert_eq!(*cell("fits"), Cell::Bool(true));
+                assert_eq!(*cell("reason"), Cell::Null);
+            }
+        }
+        assert!(table.lines.iter().any(|line| line.plan.is_empty()));
     }
 }

@@ -118,7 +118,14 @@ impl Figure for SpeedUp<'_> {
         self.panel(&upper, "speed-up", top, &ideal, Legend::Drawn, &speed_up)?;
         let ideal: Vec<(f64, f64)> = vec![(0.0, 100.0), (f64::from(most), 100.0)];
         let efficiency = |point: &Point<'_>| 100.0 * point.1.speed_up / f64::from(point.0);
-        self.panel(&lower, "efficiency, %", 115.0, &ideal, Legend::Above, &efficiency)
+        self.panel(
+            &lower,
+            "efficiency, %",
+            115.0,
+            &ideal,
+            Legend::Above,
+            &efficiency,
+        )
     }
 }
 
@@ -171,11 +178,12 @@ impl SpeedUp<'_> {
             let at = |point: &Point<'_>| (f64::from(point.0), of(point));
             let curve = LineSeries::new(points.iter().map(at), colour.stroke_width(2));
             let name = if name.is_empty() { "best plan" } else { name };
-            chart
-                .draw_series(curve)?
-                .label(name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
-            let dots = points.iter().map(|point| Circle::new(at(point), 4, colour.filled()));
+            chart.draw_series(curve)?.label(name).legend(move |(x, y)| {
+                PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2))
+            });
+            let dots = points
+                .iter()
+                .map(|point| Circle::new(at(point), 4, colour.filled()));
             chart.draw_series(dots)?;
         }
         if legend == Legend::Drawn {

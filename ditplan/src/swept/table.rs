@@ -111,7 +111,9 @@ fn cell(text: &str, kind: Option<Kind>) -> Value {
         Some(Kind::Text) => json!(text),
         Some(Kind::Flag) => json!(text == "true"),
         Some(Kind::Count) | None if text.parse::<u64>().is_ok() => json!(text.parse::<u64>().ok()),
-        _ => text.parse::<f64>().map_or_else(|_| json!(text), |number| json!(number)),
+        _ => text
+            .parse::<f64>()
+            .map_or_else(|_| json!(text), |number| json!(number)),
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use sim::execution::{Execution, Software};
-use sim::lower::Parts;
 use sim::legality;
+use sim::lower::Parts;
 use sim::memory::{self, Memory};
 use sim::plan::Plan;
 use sim::platform::Platform;
@@ -46,10 +46,7 @@ impl<'a> Bench<'a> {
     }
 
     /// As [`new`](Self::new), with what other questions worked out already.
-    pub(super) fn sharing(
-        question: &'a Question,
-        shared: &Shared,
-    ) -> Result<Self, PlanningError> {
+    pub(super) fn sharing(question: &'a Question, shared: &Shared) -> Result<Self, PlanningError> {
         let has = question.machine.gpus.len();
         if question.gpus == 0 || question.gpus as usize > has {
             let machine = question.machine.name.clone();

@@ -24,10 +24,10 @@ use traces::timeline::{SpanClass, Timeline};
 
 pub use self::assigned::{Assigned, FrontierPoint};
 use self::bench::Bench;
-pub use self::shared::Shared;
 pub use self::budget::{
     Budget, BudgetError, CONFIDENCE, Predicted, TraceQuality, own_shard, shards,
 };
+pub use self::shared::Shared;
 use self::space::Space;
 use crate::launch::{Engine, Launch};
 use crate::profile::Profile;
@@ -306,23 +306,14 @@ pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
 ///
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it.
-pub fn winner(
-    question: &Question,
-    shared: &Shared,
-) -> Result<crate::sweep::Found, PlanningError> {
+pub fn winner(question: &Question, shared: &Shared) -> Result<crate::sweep::Found, PlanningError> {
     let bench = Bench::sharing(question, shared)?;
     let mut space = Space::new(&bench);
     bench.assigned(&mut space)?;
     let fitting = bench.fitting(space);
     let bounded = bench.bounded(fitting.plans)?;
     let found = best::fastest(&bench, bounded)?;
-    answer::winner(
-        &bench,
-        shared,
-        fitting.considered,
-        &fitting.illegal,
-        &found,
-    )
+    answer::winner(&bench, shared, fitting.considered, &fitting.illegal, &found)
 }
 
 /// One given plan, its steady steps folded.

@@ -8,7 +8,13 @@ use std::cmp::Ordering;
 /// Time: n log n, and n times the size of the frontier.
 #[must_use]
 pub fn frontier<const N: usize>(points: &[[f64; N]]) -> Vec<bool> {
-    let known = |figure: f64| if figure.is_nan() { f64::INFINITY } else { figure };
+    let known = |figure: f64| {
+        if figure.is_nan() {
+            f64::INFINITY
+        } else {
+            figure
+        }
+    };
     let points: Vec<[f64; N]> = points.iter().map(|point| point.map(known)).collect();
     let ascending = |a: &usize, b: &usize| {
         let figures = points[*a].iter().zip(&points[*b]);
