@@ -189,6 +189,12 @@ fn mistakes_are_refused() {
         (vec!["--vary", "gpus=1,2", "--price", "L20=2"], "L20"),
         (
             vec![
+                "--vary", "gpus=1,2", "--show", "frontier", "--plot", "no.svg",
+            ],
+            "--price L20=DOLLARS/h",
+        ),
+        (
+            vec![
                 "--vary",
                 "steps=1,2",
                 "--plan",

@@ -16,6 +16,7 @@ mod speed_up;
 mod table;
 mod tornado;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -23,6 +24,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use planner::search::{Budget, Filter, Question, Shared};
 use planner::sweep::{Axis, Field, Sweep};
+use sim::plan::Plan;
 
 pub use self::file::digest;
 pub use self::rows::lines;
@@ -124,8 +126,8 @@ pub(super) fn answer(typed: &SweepArguments, workers: &dyn Workers) -> Result<St
     if let Some(share) = typed.tornado {
         return tornado::answer(typed, &question(typed)?, share);
     }
-    check_parquet(typed)?;
     let sweep = sweep(typed)?;
+    check(typed, &sweep)?;
     let table = table(typed, &sweep, workers)?;
     let title = title(&sweep);
     if let Some(path) = &typed.plot {
@@ -151,7 +153,7 @@ pub(super) fn answer(typed: &SweepArguments, workers: &dyn Workers) -> Result<St
     let shown = match typed.show {
         Show::Winners => report::report(&table),
         Show::Frontier => frontier::report(&table),
-        Show::SpeedUp => speed_up::report(&table)?,
+        Show::SpeedUp => speed_up::report(&table),
     };
     let mut page = heading(&title) + &wrapped(&place(&sweep), 0) + "\n" + &shown;
     for (what, path) in [
@@ -166,8 +168,25 @@ pub(super) fn answer(typed: &SweepArguments, workers: &dyn Workers) -> Result<St
     Ok(page)
 }
 
-/// Refuses Parquet before hours of work, where this program cannot write it.
-fn check_parquet(typed: &SweepArguments) -> Result<()> {
+/// Refuses, before hours of work, what could not be shown after it.
+fn check(typed: &SweepArguments, sweep: &Sweep) -> Result<()> {
+    let varies = |field: Field| sweep.axes.iter().any(|axis| axis.field == field);
+    let gpu = &sweep.question.machine.gpus[0];
+    match typed.show {
+        Show::Winners => {}
+        Show::Frontier => ensure!(
+            typed.plot.is_none() || gpu.price_per_hour.is_some() || varies(Field::Price),
+            "--show frontier: no price of {0} is known, so there is no cost to draw: give --price {0}=DOLLARS/h",
+            gpu.name
+        ),
+        Show::SpeedUp => {
+            let sizes: BTreeSet<u32> = sweep.plans.iter().map(Plan::ranks).collect();
+            ensure!(
+                sizes.len() > 1 || sizes.is_empty() && varies(Field::Gpus),
+                "--show speed-up needs several numbers of GPUs: --vary gpus=1,2,4,8, or several --plan of different sizes"
+            );
+        }
+    }
     ensure!(
         typed.parquet.is_none() || cfg!(feature = "parquet"),
         "--parquet: this program was built without it: build it by `cargo build --release -p ditplan --features \

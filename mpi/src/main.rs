@@ -68,7 +68,7 @@ impl Workers for Ranks<'_> {
 /// Works out chunks until rank 0 sends an empty one.
 fn serve(world: &SimpleCommunicator) -> Result<()> {
     let zero = world.process_at_rank(0);
-    let asked = ditplan::sweep();
+    let asked = ditplan::sweep().map(|sweep| sweep.map(|sweep| (ditplan::digest(&sweep), sweep)));
     let shared = Shared::default();
     loop {
         while zero.immediate_probe().is_none() {
@@ -78,14 +78,14 @@ fn serve(world: &SimpleCommunicator) -> Result<()> {
         let Some(order) = order else {
             return Ok(());
         };
-        let sweep = match &asked {
-            Ok(sweep) => sweep
+        let (digest, sweep) = match &asked {
+            Ok(asked) => asked
                 .as_ref()
                 .context("rank 0 sweeps, this rank does not")?,
             Err(error) => anyhow::bail!("{error:#}"),
         };
         ensure!(
-            order.digest == ditplan::digest(sweep),
+            order.digest == *digest,
             "its question differs from rank 0's: give all ranks the same program and the same files"
         );
         let mut answer = (order.from as u64).to_le_bytes().to_vec();

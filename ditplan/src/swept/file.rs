@@ -59,6 +59,18 @@ pub(super) fn question(sweep: &Sweep) -> Result<Value> {
 pub fn digest(sweep: &Sweep) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{} {sweep:?}", env!("CARGO_PKG_VERSION")));
+    // A profile prints its name only; of files that can no longer be read the digest differs, and the rows are refused.
+    let profile = sweep.question.profile.iter();
+    let folders = profile.filter_map(|profile| std::fs::read_dir(&profile.path).ok());
+    let mut files: Vec<PathBuf> = folders
+        .flatten()
+        .flatten()
+        .map(|file| file.path())
+        .collect();
+    files.sort();
+    for file in files {
+        hash.update(std::fs::read(file).unwrap_or_default());
+    }
     let bytes = hash.finalize();
     bytes[..16]
         .iter()

@@ -12,7 +12,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::report::{SHOWN, cents};
-use super::scale::{COLOURS, REST, short};
+use super::scale::{COLOURS, REST, digits, short};
 use super::table::{self, Line, Table};
 use crate::figure::{self, Failure, Figure};
 use crate::text::{self, bulleted, heading};
@@ -158,9 +158,6 @@ pub(super) fn write(title: &str, table: &Table, path: &Path) -> Result<(), Failu
     if lines.is_empty() {
         return Err("no point has a plan that fits".into());
     }
-    if lines.iter().all(|line| line.cost_each_usd.is_nan()) {
-        return Err("no price of the GPU is known: give --price GPU=DOLLARS/h".into());
-    }
     let measure = Measure::of(&lines);
     let picture = Frontiers {
         title,
@@ -219,11 +216,9 @@ impl Frontiers<'_> {
         B::ErrorType: 'static,
     {
         let at = |line: &Line| (line.latency_s, 100.0 * line.cost_each_usd);
-        let range = |of: &dyn Fn(&Line) -> f64, below: f64, above: f64| {
+        let most = |of: &dyn Fn(&Line) -> f64| {
             let all = given.lines.iter().map(|line| of(line));
-            let low = all.clone().fold(f64::INFINITY, f64::min);
-            let high = all.fold(0.0, f64::max);
-            low * below..high * above
+            all.filter(|figure| figure.is_finite()).fold(0.0, f64::max)
         };
         let mut chart = ChartBuilder::on(area)
             .caption(&given.place, ("sans-serif", 14))
@@ -231,17 +226,17 @@ impl Frontiers<'_> {
             .x_label_area_size(38)
             .y_label_area_size(58)
             .build_cartesian_2d(
-                range(&|line| at(line).0, 0.85, 1.5).log_scale(),
-                range(&|line| at(line).1, 0.8, 1.35).log_scale(),
+                0.0..most(&|line| at(line).0) * 1.25,
+                0.0..most(&|line| at(line).1) * 1.1,
             )?;
         chart
             .configure_mesh()
             .x_desc("latency, s")
-            .y_desc("cost of one, US cents")
+            .y_desc("cost of one image or video, US cents")
             .x_labels(8)
             .y_labels(8)
-            .x_label_formatter(&|value| short(*value))
-            .y_label_formatter(&|value| short(*value))
+            .x_label_formatter(&|value| digits(*value))
+            .y_label_formatter(&|value| digits(*value))
             .light_line_style(WHITE)
             .label_style(("sans-serif", 12))
             .draw()?;
@@ -258,13 +253,19 @@ impl Frontiers<'_> {
         let mut taken: Vec<(i32, i32)> = Vec::new();
         for line in given.frontier() {
             let (x, y) = chart.backend_coord(&at(line));
-            let near = |other: &(i32, i32)| (other.0 - x).abs() < 150 && (other.1 - y).abs() < 13;
-            if taken.iter().any(near) {
+            let free = |shift: &&i32| {
+                let near = |other: &(i32, i32)| {
+                    (other.0 - x).abs() < 170 && (other.1 - y - **shift).abs() < 12
+                };
+                !taken.iter().any(near)
+            };
+            // Beside its dot, else a little higher or lower; a crowd of equals is not labelled.
+            let Some(shift) = [-6, -18, 6, -30, 18].iter().find(free) else {
                 continue;
-            }
-            taken.push((x, y));
+            };
+            taken.push((x, y + shift));
             let words = format!("{}: {}", line.label(), self.measure.shown(line));
-            let text = Text::new(words, (8, -6), ("sans-serif", 11));
+            let text = Text::new(words, (8, *shift), ("sans-serif", 11));
             chart.draw_series([EmptyElement::at(at(line)) + text])?;
         }
         Ok(())

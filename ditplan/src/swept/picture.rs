@@ -6,7 +6,7 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::scale::{COLOURS, REST, described, number, short};
+use super::scale::{COLOURS, REST, described, digits, number, short};
 use super::table::{self, Line, Table};
 use crate::figure::{self, Failure, Figure};
 
@@ -153,6 +153,20 @@ impl Phases<'_> {
     }
 }
 
+/// Ticks of a logarithmic axis: 1, 2 and 5 of each decade; over few decades, more of them.
+fn ticks(low: f64, high: f64) -> Vec<f64> {
+    let steps: &[f64] = match (high / low).log10() {
+        decades if decades < 0.5 => &[
+            1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0,
+        ],
+        decades if decades < 3.0 => &[1.0, 2.0, 5.0],
+        _ => &[1.0],
+    };
+    let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    let all = decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
+    all.filter(|tick| (low..=high).contains(tick)).collect()
+}
+
 /// Latency over one number: a curve for each given plan, else the best plan's with its kinds marked.
 struct Curves<'a> {
     title: &'a str,
@@ -162,9 +176,12 @@ struct Curves<'a> {
 impl Curves<'_> {
     /// The points of each curve, from left to right: a curve a plan where there are several a point.
     fn curves(&self, several: bool) -> BTreeMap<String, Vec<(f64, f64)>> {
+        let mut labels = self.table.lines.iter().map(Line::label);
+        let first = labels.next();
+        let named = several || labels.all(|label| Some(label) == first);
         let mut curves: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
         for line in self.table.lines.iter().filter(|line| !line.plan.is_empty()) {
-            let name = if several {
+            let name = if named {
                 line.label()
             } else {
                 "best plan".to_owned()
@@ -205,15 +222,19 @@ impl Figure for Curves<'_> {
             .x_label_area_size(45)
             .y_label_area_size(60)
             .build_cartesian_2d(
-                (left..right).log_scale(),
-                (low * 0.85..high * 1.25).log_scale(),
+                (left..right)
+                    .log_scale()
+                    .with_key_points(ticks(left, right)),
+                (low * 0.85..high * 1.25)
+                    .log_scale()
+                    .with_key_points(ticks(low * 0.85, high * 1.25)),
             )?;
         chart
             .configure_mesh()
             .x_desc(described(&self.table.axes[0]))
             .y_desc("latency, s")
-            .x_label_formatter(&|value| format!("{value}"))
-            .y_label_formatter(&|value| short(*value))
+            .x_label_formatter(&|value| digits(*value))
+            .y_label_formatter(&|value| digits(*value))
             .light_line_style(WHITE)
             .label_style(("sans-serif", 14))
             .draw()?;

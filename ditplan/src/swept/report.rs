@@ -1,5 +1,6 @@
 //! A sweep for people: who wins where, the crossovers, what cannot be served.
 
+use super::scale;
 use super::table::{self, Line, Table};
 use crate::text::{self, bulleted, heading};
 
@@ -41,7 +42,7 @@ pub(super) fn cents(usd: f64) -> String {
     if usd.is_nan() {
         return "-".to_owned();
     }
-    format!("{:.3}", 100.0 * usd)
+    scale::digits(100.0 * usd)
 }
 
 /// One line a point; fewer columns where many numbers vary.

@@ -6,7 +6,6 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -22,7 +21,7 @@ const MOST: usize = COLOURS.len();
 type Point<'a> = (u32, &'a Line);
 
 /// The curves: what is equal along each, and its points by GPUs.
-fn curves(table: &Table) -> Result<Vec<(String, Vec<Point<'_>>)>> {
+fn curves(table: &Table) -> Vec<(String, Vec<Point<'_>>)> {
     let gpus = table.axes.iter().position(|axis| axis == "gpus");
     let best = table.best();
     // Several lines a point: plans were given.
@@ -55,17 +54,13 @@ fn curves(table: &Table) -> Result<Vec<(String, Vec<Point<'_>>)>> {
     for (_, points) in &mut curves {
         points.sort_by_key(|point| point.0);
     }
-    ensure!(
-        curves.iter().any(|(_, points)| points.len() > 1),
-        "--show speed-up needs several numbers of GPUs: --vary gpus=1,2,4,8, or several --plan of different sizes"
-    );
-    Ok(curves)
+    curves
 }
 
 /// Speed-up and efficiency for people.
-pub(super) fn report(table: &Table) -> Result<String> {
+pub(super) fn report(table: &Table) -> String {
     let mut page = String::new();
-    for (name, points) in curves(table)?.iter().take(MOST) {
+    for (name, points) in curves(table).iter().take(MOST) {
         let mut shown = text::table(
             &["GPUs", "plan", "latency, s", "speed-up", "efficiency"],
             &[0, 2, 3, 4],
@@ -84,12 +79,15 @@ pub(super) fn report(table: &Table) -> Result<String> {
         }
         page.push_str(&text::rendered(&mut shown));
     }
-    Ok(page)
+    page
 }
 
 /// Draws speed-up and efficiency over GPUs.
 pub(super) fn write(title: &str, table: &Table, path: &Path) -> Result<(), Failure> {
-    let curves = curves(table)?;
+    let curves = curves(table);
+    if curves.is_empty() {
+        return Err("no point has a plan that fits".into());
+    }
     if curves.len() > MOST {
         return Err(format!("{} curves: draw at most {MOST}", curves.len()).into());
     }
