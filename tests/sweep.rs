@@ -135,6 +135,8 @@ fn pictures_are_drawn() {
                 "link.bandwidth=1GB/s,100GB/s",
                 "--show",
                 "frontier",
+                "--price",
+                "L20=0.8/h",
             ],
         ),
         (

@@ -13,9 +13,9 @@ use super::super::{ditplan, printed, refused};
 /// Two plans over `rates` bandwidths and `steps` numbers of steps, into a file.
 fn arguments(out: &Path, rates: usize, steps: usize) -> Vec<String> {
     let arguments = format!(
-        "sweep --machine 4xL20@25GB/s --plan ulysses2 --plan ring4/1bit --vary link.bandwidth=1GB/s..900GB/s:{rates}:log \
-         --vary steps=11..{}:{steps} --resume --out {}",
-        10 + steps,
+        "sweep --machine 4xL20@25GB/s --plan none --plan ulysses2 --vary link.bandwidth=1GB/s..900GB/s:{rates}:log \
+         --vary steps=4..{}:{steps} --resume --out {}",
+        3 + steps,
         out.display()
     );
     arguments.split(' ').map(str::to_owned).collect()
