@@ -17,6 +17,8 @@ mod picture;
 mod recorded;
 mod report;
 
+pub(super) use asked::prices;
+
 /// The question of `capacity`.
 #[derive(Debug, Args)]
 pub(super) struct CapacityArguments {

@@ -260,7 +260,7 @@ fn one_question(
 }
 
 /// Reads `H100-SXM=2.5/h`.
-fn prices(typed: &[String]) -> Result<Vec<(String, f64)>> {
+pub(crate) fn prices(typed: &[String]) -> Result<Vec<(String, f64)>> {
     let one = |text: &String| {
         let wrong = || {
             format!(

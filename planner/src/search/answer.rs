@@ -10,6 +10,7 @@ use traces::timeline::SpanClass;
 
 use super::bench::{Bench, Bounded};
 use super::best::{self, Judged, WORTH};
+use super::shared::Shared;
 use super::{Answer, Assigned, Candidate, Evaluation, PlanningError, StopReason};
 use crate::interval;
 use crate::launch::{Launch, Run};
@@ -81,18 +82,23 @@ fn no_plan(illegal: &[(String, String)]) -> PlanningError {
 /// The first of the plans that could win.
 pub(super) fn winner(
     bench: &Bench<'_>,
+    shared: &Shared,
     considered: usize,
     illegal: &[(String, String)],
     judged: &[Judged],
 ) -> Result<Found, PlanningError> {
     let best = judged.first().ok_or_else(|| no_plan(illegal))?;
     let candidate = bench.candidate(&best.bounded, &best.simulation);
-    bench.found(candidate, considered, judged.len())
+    bench.found(shared, candidate, considered, judged.len())
 }
 
 /// One given plan.
-pub(super) fn judgement(bench: &Bench<'_>, plan: &Plan) -> Result<Found, PlanningError> {
-    bench.found(candidate(bench, plan)?, 1, 1)
+pub(super) fn judgement(
+    bench: &Bench<'_>,
+    shared: &Shared,
+    plan: &Plan,
+) -> Result<Found, PlanningError> {
+    bench.found(shared, candidate(bench, plan)?, 1, 1)
 }
 
 /// One plan, its steady steps folded.
@@ -145,18 +151,33 @@ impl Bench<'_> {
 
     fn found(
         &self,
+        shared: &Shared,
         candidate: Candidate,
         considered: usize,
         simulated: usize,
     ) -> Result<Found, PlanningError> {
-        let single = Plan::single(topologies::DeviceId::new(0));
-        let single = self.simulate(&single, Detail::Folded)?.latency;
+        let request = self.question.request;
+        let gpu = self.platform.gpu(topologies::DeviceId::new(0)).name.clone();
+        let single = shared.single.get((request, gpu), || {
+            let single = Plan::single(topologies::DeviceId::new(0));
+            Ok::<_, PlanningError>(self.simulate(&single, Detail::Folded)?.latency)
+        })?;
         Ok(Found {
             speed_up: single.as_secs_f64() / candidate.latency.as_secs_f64(),
+            cost_each_usd: self.cost_each(&candidate),
             candidate,
             considered,
             simulated,
         })
+    }
+
+    /// US dollars for one image or video: the plan's GPUs for as long as the request takes.
+    fn cost_each(&self, candidate: &Candidate) -> Option<f64> {
+        let placement = candidate.plan.placement.iter();
+        let prices = placement.map(|gpu| self.platform.gpu(*gpu).price_per_hour);
+        let per_hour: f64 = prices.sum::<Option<f64>>()?;
+        let batch = f64::from(self.question.request.batch);
+        Some(per_hour * candidate.latency.as_secs_f64() / 3600.0 / batch)
     }
 
     /// One GPU, whether or not it fits.
@@ -216,7 +237,7 @@ impl Bench<'_> {
         machine.links.iter().map(name).collect()
     }
 
-    fn provenance(&self) -> Vec<String> {
+    pub(super) fn provenance(&self) -> Vec<String> {
         let machine = &self.question.machine;
         let mut notes = vec![format!(
             "machine: {} ({}), {}",

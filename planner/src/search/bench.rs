@@ -1,7 +1,10 @@
 //! The bench that plans are judged on: the question's workload, platform, calibration and costs.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use sim::execution::{Execution, Software};
+use sim::legality;
 use sim::lower::Parts;
 use sim::memory::{self, Memory};
 use sim::plan::Plan;
@@ -9,6 +12,7 @@ use sim::platform::Platform;
 use sim::simulate::{Detail, Simulation, estimate, simulate};
 use sim::workload::Workload;
 
+use super::shared::Shared;
 use super::space::Space;
 use super::{PlanningError, Question};
 use crate::calibrate::{self, Calibrated};
@@ -19,7 +23,7 @@ pub(super) struct Bench<'a> {
     pub workload: Workload,
     pub platform: Platform,
     pub execution: Execution,
-    pub calibrated: Calibrated,
+    pub calibrated: Arc<Calibrated>,
 }
 
 /// A plan that fits, and what it needs.
@@ -38,6 +42,11 @@ pub(super) struct Bounded {
 
 impl<'a> Bench<'a> {
     pub(super) fn new(question: &'a Question) -> Result<Self, PlanningError> {
+        Self::sharing(question, &Shared::default())
+    }
+
+    /// As [`new`](Self::new), with what other questions worked out already.
+    pub(super) fn sharing(question: &'a Question, shared: &Shared) -> Result<Self, PlanningError> {
         let has = question.machine.gpus.len();
         if question.gpus == 0 || question.gpus as usize > has {
             let machine = question.machine.name.clone();
@@ -49,16 +58,9 @@ impl<'a> Bench<'a> {
         }
         let workload = Workload::new(question.model, &question.request)?;
         let platform = Platform::what_if(&question.machine, &question.measured)?;
-        let profile = question.profile.as_ref();
-        let profile = profile.map(|profile| profile.host(question.model, question.compilation));
-        let calibrated = calibrate::calibrate(
-            &question.measured,
-            &Platform::of_machine(&question.measured)?,
-            &workload,
-            question.compilation,
-            question.costs(),
-            profile.as_ref(),
-        );
+        let calibrated = shared
+            .calibrated
+            .get(workload.tokens, || calibrated(question, &workload))?;
         let execution = Execution {
             compilation: question.compilation,
             software: Software::Other,
@@ -71,6 +73,13 @@ impl<'a> Bench<'a> {
             execution,
             calibrated,
         })
+    }
+
+    /// Whether a plan is legal for the question.
+    pub(super) fn check(&self, plan: &Plan) -> Result<(), PlanningError> {
+        let gpus = self.question.gpus as usize;
+        legality::check(self.question.model, &self.workload, plan, gpus)?;
+        Ok(())
     }
 
     /// The plans whose fullest GPU has room for them, with what they need; with all components
@@ -152,4 +161,18 @@ impl<'a> Bench<'a> {
             detail,
         )?)
     }
+}
+
+/// What the host's runs (or a profile) say of a workload.
+fn calibrated(question: &Question, workload: &Workload) -> Result<Arc<Calibrated>, PlanningError> {
+    let profile = question.profile.as_ref();
+    let profile = profile.map(|profile| profile.host(question.model, question.compilation));
+    Ok(Arc::new(calibrate::calibrate(
+        &question.measured,
+        &Platform::of_machine(&question.measured)?,
+        workload,
+        question.compilation,
+        question.costs(),
+        profile.as_ref(),
+    )))
 }

@@ -6,12 +6,13 @@ mod bench;
 mod best;
 mod budget;
 mod quality;
+mod shared;
 mod space;
 
 use std::sync::Arc;
 
 use kernels::Tables;
-use sim::legality::{self, Illegal};
+use sim::legality::Illegal;
 use sim::lower::LowerError;
 use sim::model::{Model, Request, RequestError};
 use sim::plan::{Fidelity, Plan};
@@ -26,6 +27,7 @@ use self::bench::Bench;
 pub use self::budget::{
     Budget, BudgetError, CONFIDENCE, Predicted, TraceQuality, own_shard, shards,
 };
+pub use self::shared::Shared;
 use self::space::Space;
 use crate::launch::{Engine, Launch};
 use crate::profile::Profile;
@@ -304,22 +306,28 @@ pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
 ///
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it.
-pub fn winner(question: &Question) -> Result<crate::sweep::Found, PlanningError> {
-    let bench = Bench::new(question)?;
+pub fn winner(question: &Question, shared: &Shared) -> Result<crate::sweep::Found, PlanningError> {
+    let bench = Bench::sharing(question, shared)?;
     let mut space = Space::new(&bench);
     bench.assigned(&mut space)?;
     let fitting = bench.fitting(space);
     let bounded = bench.bounded(fitting.plans)?;
     let found = best::fastest(&bench, bounded)?;
-    answer::winner(&bench, fitting.considered, &fitting.illegal, &found)
+    answer::winner(&bench, shared, fitting.considered, &fitting.illegal, &found)
 }
 
 /// One given plan, its steady steps folded.
 ///
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
-pub fn judge(question: &Question, plan: &Plan) -> Result<crate::sweep::Found, PlanningError> {
-    answer::judgement(&legal(question, plan)?, plan)
+pub fn judge(
+    question: &Question,
+    plan: &Plan,
+    shared: &Shared,
+) -> Result<crate::sweep::Found, PlanningError> {
+    let bench = Bench::sharing(question, shared)?;
+    bench.check(plan)?;
+    answer::judgement(&bench, shared, plan)
 }
 
 /// One given plan, simulated in full.
@@ -341,7 +349,14 @@ pub fn candidate(question: &Question, plan: &Plan) -> Result<Candidate, Planning
 /// The bench of a question that a plan is legal for.
 fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<Bench<'a>, PlanningError> {
     let bench = Bench::new(question)?;
-    let gpus = question.gpus as usize;
-    legality::check(question.model, &bench.workload, plan, gpus)?;
+    bench.check(plan)?;
     Ok(bench)
+}
+
+/// Where a question's numbers come from, one sentence each.
+///
+/// # Errors
+/// A [`PlanningError`] when the question cannot be served at all.
+pub fn provenance(question: &Question) -> Result<Vec<String>, PlanningError> {
+    Ok(Bench::new(question)?.provenance())
 }
