@@ -65,7 +65,7 @@ pub(super) fn compose(
 }
 
 /// Why no plan is left.
-fn no_plan(illegal: &[(String, String)]) -> PlanningError {
+pub(super) fn no_plan(illegal: &[(String, String)]) -> PlanningError {
     let reason = illegal.first().map_or_else(
         || {
             "no legal plan passes the filter (strategy, exactness, FID, budget, engine): loosen one of them"
@@ -149,8 +149,7 @@ impl Bench<'_> {
         considered: usize,
         simulated: usize,
     ) -> Result<Found, PlanningError> {
-        let single = Plan::single(topologies::DeviceId::new(0));
-        let single = self.simulate(&single, Detail::Folded)?.latency;
+        let single = self.simulate(&self.one_gpu(), Detail::Folded)?.latency;
         Ok(Found {
             speed_up: single.as_secs_f64() / candidate.latency.as_secs_f64(),
             candidate,
@@ -161,12 +160,12 @@ impl Bench<'_> {
 
     /// One GPU, whether or not it fits.
     fn single(&self) -> Result<Candidate, PlanningError> {
-        let plan = Plan::single(topologies::DeviceId::new(0));
+        let plan = self.one_gpu();
         let simulation = self.simulate(&plan, Detail::Folded)?;
         Ok(self.candidate(&self.bounded_plan(&plan)?, &simulation))
     }
 
-    fn candidate(&self, bounded: &Bounded, simulation: &Simulation) -> Candidate {
+    pub(super) fn candidate(&self, bounded: &Bounded, simulation: &Simulation) -> Candidate {
         let Bounded {
             plan,
             memory,
@@ -216,12 +215,18 @@ impl Bench<'_> {
         machine.links.iter().map(name).collect()
     }
 
-    fn provenance(&self) -> Vec<String> {
+    pub(super) fn provenance(&self) -> Vec<String> {
         let machine = &self.question.machine;
         let mut notes = vec![format!(
             "machine: {} ({}), {}",
             machine.name, machine.host.name, machine.source
         )];
+        if !self.question.faults.is_empty() {
+            notes.push(format!(
+                "faults: {}, for the whole run; by what assumptions: docs/faults.md",
+                self.question.faults
+            ));
+        }
         let model = self.question.model;
         if !sim::model::known().contains(model) {
             notes.push(format!("model: {}, {}", model.name, model.source));

@@ -5,8 +5,11 @@ mod assigned;
 mod bench;
 mod best;
 mod budget;
+mod fault_set;
 mod quality;
+mod robust;
 mod space;
+mod weather;
 
 use std::sync::Arc;
 
@@ -18,7 +21,7 @@ use sim::plan::{Fidelity, Plan};
 use sim::simulate::{Simulation, SimulationError};
 use thiserror::Error;
 use topologies::host::Compilation;
-use topologies::{Bytes, Machine, SimDuration};
+use topologies::{Bytes, FaultError, Faults, Machine, SimDuration};
 use traces::timeline::{SpanClass, Timeline};
 
 pub use self::assigned::{Assigned, FrontierPoint};
@@ -26,6 +29,8 @@ use self::bench::Bench;
 pub use self::budget::{
     Budget, BudgetError, CONFIDENCE, Predicted, TraceQuality, own_shard, shards,
 };
+pub use self::fault_set::{Kind, usual};
+pub use self::robust::{Column, Faced, Replan, Robust, robust};
 use self::space::Space;
 use crate::launch::{Engine, Launch};
 use crate::profile::Profile;
@@ -42,6 +47,8 @@ pub struct Question {
     /// The machine as its host's runs were measured; differs from `machine` where the question asks
     /// what another interconnect would change.
     pub measured: Machine,
+    /// What is wrong with the machine.
+    pub faults: Faults,
     /// How many of the machine's GPUs may be used, from the first on.
     pub gpus: u32,
     /// Who executes the plan.
@@ -108,6 +115,9 @@ pub enum PlanningError {
         /// How many it has.
         has: usize,
     },
+    /// The machine cannot have this fault.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// The plan is not legal.
     #[error(transparent)]
     Illegal(#[from] Illegal),
@@ -319,7 +329,8 @@ pub fn winner(question: &Question) -> Result<crate::sweep::Found, PlanningError>
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn judge(question: &Question, plan: &Plan) -> Result<crate::sweep::Found, PlanningError> {
-    answer::judgement(&legal(question, plan)?, plan)
+    let (bench, plan) = legal(question, plan)?;
+    answer::judgement(&bench, &plan)
 }
 
 /// One given plan, simulated in full.
@@ -327,7 +338,8 @@ pub fn judge(question: &Question, plan: &Plan) -> Result<crate::sweep::Found, Pl
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn evaluate(question: &Question, plan: &Plan) -> Result<Evaluation, PlanningError> {
-    answer::evaluation(&legal(question, plan)?, plan)
+    let (bench, plan) = legal(question, plan)?;
+    answer::evaluation(&bench, &plan)
 }
 
 /// One given plan without its timeline, and without one GPU beside it.
@@ -335,13 +347,14 @@ pub fn evaluate(question: &Question, plan: &Plan) -> Result<Evaluation, Planning
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn candidate(question: &Question, plan: &Plan) -> Result<Candidate, PlanningError> {
-    answer::candidate(&legal(question, plan)?, plan)
+    let (bench, plan) = legal(question, plan)?;
+    answer::candidate(&bench, &plan)
 }
 
-/// The bench of a question that a plan is legal for.
-fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<Bench<'a>, PlanningError> {
+/// The bench of a question that a plan is legal for, and the plan on GPUs that are left.
+fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<(Bench<'a>, Plan), PlanningError> {
     let bench = Bench::new(question)?;
-    let gpus = question.gpus as usize;
-    legality::check(question.model, &bench.workload, plan, gpus)?;
-    Ok(bench)
+    legality::check(question.model, &bench.workload, plan, bench.gpus as usize)?;
+    let plan = bench.placed(plan);
+    Ok((bench, plan))
 }

@@ -9,6 +9,7 @@
 use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
 use traces::timeline::{SpanClass, Stream};
 
+use super::classes::Classes;
 use super::closed_form::{BlockParts, PassParts};
 use super::pass::{Mode, Pass};
 use super::weaver::{Spot, Weaver};
@@ -59,15 +60,62 @@ impl Micro {
     }
 }
 
+/// The passes of each class of ranks: of a patch, and of everything in warm-up.
+pub(super) struct StagePasses<'a> {
+    classes: &'a Classes,
+    steady: Vec<Pass>,
+    warm: Vec<Pass>,
+}
+
+impl<'a> StagePasses<'a> {
+    pub(super) fn new(setup: &Setup<'_>, classes: &'a Classes) -> Result<Self, LowerError> {
+        let patches = u64::from(setup.plan.pipeline.patches);
+        let of = |patches, mode| {
+            let pass = |&lead: &u32| setup.of(lead).pass(patches, mode, None);
+            classes.leads.iter().map(pass).collect::<Result<_, _>>()
+        };
+        Ok(Self {
+            classes,
+            steady: of(patches, Mode::Steady)?,
+            warm: of(1, Mode::Synchronous)?,
+        })
+    }
+}
+
+/// The ranks of stage 0 whose pipelines differ: the first one where all ranks are alike.
+pub(super) fn lanes(setup: &Setup<'_>, classes: &Classes) -> Vec<u32> {
+    let all = all_lanes(setup);
+    let kept = if classes.leads.len() == 1 {
+        1
+    } else {
+        all.len()
+    };
+    all[..kept].to_vec()
+}
+
+fn all_lanes(setup: &Setup<'_>) -> Vec<u32> {
+    let plan = setup.plan;
+    (0..plan.ranks())
+        .filter(|&rank| plan.coordinates(rank).stage == 0)
+        .collect()
+}
+
+/// The ranks of the pipeline that starts at rank `lane`, by stage.
+fn ranks_of(setup: &Setup<'_>, lane: u32) -> Vec<u32> {
+    let at = setup.plan.coordinates(lane);
+    let rank = |stage| setup.plan.rank(Coordinates { stage, ..at });
+    (0..setup.plan.pipeline.stages).map(rank).collect()
+}
+
 /// The stages of a pipeline.
 pub(super) struct Stages {
     steady: Vec<Micro>,
     warm: Vec<Micro>,
     patches: u32,
-    /// A patch's activation to the next stage.
-    hop: Message,
+    /// A patch's activation from each stage to the next.
+    hops: Vec<Message>,
     /// The whole activation, in warm-up.
-    warm_hop: Message,
+    warm_hops: Vec<Message>,
     exposed: PassParts,
 }
 
@@ -86,21 +134,34 @@ fn blocks_by_stage(blocks: usize, stages: usize) -> Vec<usize> {
 }
 
 impl Stages {
-    pub(super) fn new(setup: &Setup<'_>) -> Result<Self, LowerError> {
+    /// The stages of the pipeline that starts at rank `lane`.
+    pub(super) fn new(
+        setup: &Setup<'_>,
+        lane: u32,
+        passes: &StagePasses<'_>,
+    ) -> Result<Self, LowerError> {
         let patches = setup.plan.pipeline.patches;
-        let steady = setup.pass(0, u64::from(patches), Mode::Steady, None)?;
-        let warm = setup.pass(0, 1, Mode::Synchronous, None)?;
         let per_micro = SimDuration::from_us_f64(
             1000.0 * launch::message_ms::MICRO_STEP * setup.launch_factor(),
         );
         let order = &setup.workload.layers.order;
+        let ranks = ranks_of(setup, lane);
+        let by_stage = |of_class: &'_ [Pass], per_micro| {
+            let pass = |&rank: &u32| &of_class[passes.classes.of(rank)];
+            micros(
+                setup,
+                &ranks.iter().map(pass).collect::<Vec<_>>(),
+                per_micro,
+            )
+        };
+        let first = &passes.steady[passes.classes.of(lane)];
         Ok(Self {
-            steady: micros(setup, &steady, per_micro),
-            warm: micros(setup, &warm, SimDuration::ZERO),
+            steady: by_stage(&passes.steady, per_micro),
+            warm: by_stage(&passes.warm, SimDuration::ZERO),
             patches,
-            hop: hop(setup, u64::from(patches))?,
-            warm_hop: hop(setup, 1)?,
-            exposed: PassParts::of(steady.in_order(order), setup.plan.exchange, Mode::Steady),
+            hops: hops(setup, &ranks, u64::from(patches))?,
+            warm_hops: hops(setup, &ranks, 1)?,
+            exposed: PassParts::of(first.in_order(order), setup.plan.exchange, Mode::Steady),
         })
     }
 
@@ -115,7 +176,8 @@ impl Stages {
         let through: SimDuration = self
             .steady
             .iter()
-            .map(|micro| micro.time() + self.hop.time)
+            .zip(&self.hops)
+            .map(|(micro, hop)| micro.time() + hop.time)
             .sum();
         let mut exposed = self.exposed.exposed.clone();
         for time in exposed.values_mut() {
@@ -133,20 +195,22 @@ impl Stages {
     pub(super) fn warm_time(&self) -> SimDuration {
         self.warm
             .iter()
-            .map(|micro| micro.time() + self.warm_hop.time)
+            .zip(&self.warm_hops)
+            .map(|(micro, hop)| micro.time() + hop.time)
             .sum()
     }
 }
 
-/// What each stage does; the first also embeds, the last projects, and the first pays the stage
-/// extra of the software.
-fn micros(setup: &Setup<'_>, pass: &Pass, per_micro: SimDuration) -> Vec<Micro> {
+/// What each stage does, each by its own pass; the first also embeds, the last projects, and the first
+/// pays the stage extra of the software.
+fn micros(setup: &Setup<'_>, passes: &[&Pass], per_micro: SimDuration) -> Vec<Micro> {
     let order = &setup.workload.layers.order;
     let counts = blocks_by_stage(order.len(), setup.plan.pipeline.stages as usize);
     let exchange = setup.plan.exchange;
     let mut next = 0;
     let last = counts.len() - 1;
     let stage = |(index, count): (usize, &usize)| {
+        let pass = passes[index];
         let mut micro = Micro::default();
         let mut add = |block, share| {
             let block: &super::pass::BlockTimes = block;
@@ -173,8 +237,8 @@ fn micros(setup: &Setup<'_>, pass: &Pass, per_micro: SimDuration) -> Vec<Micro> 
     counts.iter().enumerate().map(stage).collect()
 }
 
-/// A patch's activation on its way to the next stage.
-fn hop(setup: &Setup<'_>, patches: u64) -> Result<Message, LowerError> {
+/// A patch's activation on its way from each stage to the next.
+fn hops(setup: &Setup<'_>, ranks: &[u32], patches: u64) -> Result<Vec<Message>, LowerError> {
     let plan = setup.plan;
     let own = setup
         .workload
@@ -182,29 +246,35 @@ fn hop(setup: &Setup<'_>, patches: u64) -> Result<Message, LowerError> {
         .div_ceil(patches * u64::from(plan.sequence()));
     let bytes = Bytes::new(setup.rows() * own * setup.workload.hidden * ELEMENT_BYTES);
     let stages = plan.pipeline.stages;
-    let group: Vec<DeviceId> = setup.group(0, stages, |at: &mut Coordinates, position| {
+    let group: Vec<DeviceId> = setup.group_of(0, stages, |at: &mut Coordinates, position| {
         at.stage = position
     });
     let factors = &setup.execution.calibration.rates;
-    let mut message = setup
-        .platform
-        .message(CollectiveKind::RingPass, &group, bytes, factors)?;
+    let kind = CollectiveKind::RingPass;
+    let mut message = setup.platform.message(kind, &group, bytes, factors)?;
     // Patches pass between two stages at a time: the flows of a whole ring do not run at once.
     message.timing = Timing::Fixed;
-    Ok(message)
+    let device = |stage: usize| plan.placement[ranks[stage % ranks.len()] as usize];
+    let hop = |stage: usize| {
+        let ends = [device(stage), device(stage + 1)];
+        let longer = setup.platform.lengthened(kind, &ends, bytes);
+        message.clone().lengthened(longer)
+    };
+    Ok((0..ranks.len()).map(hop).collect())
 }
 
 /// The tasks of `steps` steps.
 pub(super) fn tasks(setup: &Setup<'_>, steps: u32) -> Result<TaskGraph, LowerError> {
-    let stages = Stages::new(setup)?;
+    let classes = Classes::new(setup);
+    let passes = StagePasses::new(setup, &classes)?;
+    let differing = lanes(setup, &classes);
+    let stages = |&lane: &u32| Stages::new(setup, lane, &passes);
+    let stages: Vec<Stages> = differing.iter().map(stages).collect::<Result<_, _>>()?;
     let mut weaver = Weaver::new(*setup);
     let warmup = setup.warmup().min(steps);
-    let plan = setup.plan;
-    let lanes: Vec<u32> = (0..plan.ranks())
-        .filter(|&rank| plan.coordinates(rank).stage == 0)
-        .collect();
-    for lane in lanes {
-        weave_lane(&mut weaver, &stages, lane, warmup, steps);
+    for (index, lane) in all_lanes(setup).into_iter().enumerate() {
+        let stages = &stages[index.min(stages.len() - 1)];
+        weave_lane(&mut weaver, stages, lane, warmup, steps);
     }
     Ok(weaver.builder.finish())
 }
@@ -212,14 +282,7 @@ pub(super) fn tasks(setup: &Setup<'_>, steps: u32) -> Result<TaskGraph, LowerErr
 /// The pipeline that starts at rank `lane` of stage 0.
 fn weave_lane(weaver: &mut Weaver<'_>, stages: &Stages, lane: u32, warmup: u32, steps: u32) {
     let setup = weaver.setup;
-    let rank = |stage: usize| {
-        let at = setup.plan.coordinates(lane);
-        setup.plan.rank(Coordinates {
-            stage: u32::try_from(stage).expect("few stages"),
-            ..at
-        })
-    };
-    let ranks: Vec<u32> = (0..stages.steady.len()).map(rank).collect();
+    let ranks = ranks_of(&setup, lane);
     let mut back: Option<TaskId> = None;
     for step in 0..warmup {
         for _ in 0..setup.forwards() {
@@ -230,7 +293,7 @@ fn weave_lane(weaver: &mut Weaver<'_>, stages: &Stages, lane: u32, warmup: u32, 
                 SimDuration::ZERO
             };
             let micro = |stage: usize| (stages.warm[stage], extra);
-            back = weave_patch(weaver, &ranks, micro, &stages.warm_hop, step, back);
+            back = weave_patch(weaver, &ranks, micro, &stages.warm_hops, step, back);
         }
     }
     let patches = stages.patches as usize;
@@ -248,7 +311,7 @@ fn weave_lane(weaver: &mut Weaver<'_>, stages: &Stages, lane: u32, warmup: u32, 
             weaver,
             &ranks,
             (stage, work),
-            &stages.hop,
+            &stages.hops[stage],
             warmup + step,
             arrived,
         );
@@ -281,11 +344,12 @@ fn weave_patch(
     weaver: &mut Weaver<'_>,
     ranks: &[u32],
     micro: impl Fn(usize) -> (Micro, SimDuration),
-    hop: &Message,
+    hops: &[Message],
     step: u32,
     returned: Option<TaskId>,
 ) -> Option<TaskId> {
     (0..ranks.len()).fold(returned, |arrived, stage| {
+        let hop = &hops[stage];
         weave_stage(weaver, ranks, (stage, micro(stage)), hop, step, arrived)
     })
 }
