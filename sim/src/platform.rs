@@ -24,7 +24,7 @@ use std::sync::Arc;
 use kernels::{Miss, Provenance};
 use topologies::topology::LinkKind;
 use topologies::{
-    Bandwidth, Bytes, CollectiveKind, Condition, DeviceId, Gpu, Machine, Pace, SimDuration,
+    Bandwidth, Bytes, CollectiveKind, Condition, DeviceId, Gpu, Machine, SimDuration,
 };
 
 use crate::collective::{
@@ -32,6 +32,8 @@ use crate::collective::{
 };
 use crate::graph::Path;
 use crate::one_gpu::{self, OneGpu};
+
+mod condition;
 
 /// Whether a group of ranks stays within one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -220,65 +222,6 @@ impl Platform {
         let same = machine.links == measured.links || machine.gpus.len() != measured.gpus.len();
         platform.measured = (!same).then(|| Arc::new(measured.clone()));
         Ok(platform)
-    }
-
-    /// The same platform in another condition.
-    #[must_use]
-    pub fn with(mut self, condition: Condition) -> Self {
-        let left = |(index, rate): (usize, &Bandwidth)| {
-            let width = condition.width(topologies::LinkId::new(index));
-            if width == 1.0 {
-                *rate
-            } else {
-                rate.scaled(width)
-            }
-        };
-        self.effective = self.sound.iter().enumerate().map(left).collect();
-        self.condition = condition;
-        self
-    }
-
-    /// Whether nothing is wrong: ranks that are alike by their place in a plan then take equally long.
-    #[must_use]
-    pub fn is_sound(&self) -> bool {
-        self.condition == Condition::SOUND
-    }
-
-    /// How fast a GPU is.
-    #[must_use]
-    pub fn pace(&self, device: DeviceId) -> Pace {
-        self.condition.pace(device)
-    }
-
-    /// Whether a narrow link is on the way between any two GPUs of `group`.
-    #[must_use]
-    pub fn is_narrow(&self, group: &[DeviceId]) -> bool {
-        let Some(machine) = self.machine().filter(|_| !self.condition.widths.is_empty()) else {
-            return false;
-        };
-        let narrow = |from: DeviceId, to: DeviceId| {
-            let mut links = machine.route(from, to).links.iter();
-            links.any(|link| self.condition.width(*link) < 1.0)
-        };
-        let mut pairs = group.iter().flat_map(|a| group.iter().map(move |b| (a, b)));
-        pairs.any(|(from, to)| narrow(*from, *to))
-    }
-
-    /// By how much narrow links lengthen a collective among `group`: 1 or more.
-    #[must_use]
-    pub fn lengthened(&self, kind: CollectiveKind, group: &[DeviceId], size: Bytes) -> f64 {
-        if self.condition.widths.is_empty() || group.len() < 2 {
-            return 1.0;
-        }
-        let Some(links) = self.links_of(group) else {
-            return 1.0;
-        };
-        let flows = links.decompose(kind, size).bundle;
-        let (now, sound) = (
-            flows.uncontended(&self.effective),
-            flows.uncontended(&self.sound),
-        );
-        now.as_secs_f64() / sound.as_secs_f64()
     }
 
     /// Time of the flows of a collective over the links as they are, over that of the measured machine's.

@@ -182,3 +182,6 @@ impl Faced {
         from_largest(self.latencies.iter().copied().chain(sound).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use topologies::{CollectiveKind, SimDuration};
 
 use super::classes::Classes;
 use super::pass::{BlockTimes, Mode, Pass, Passes};
-use super::pipeline::{self, StagePasses, Stages};
+use super::stages::{self, StagePasses, Stages};
 use super::{LowerError, Setup};
 use crate::launch;
 use crate::plan::Exchange;
@@ -171,7 +171,7 @@ pub(super) fn parts(setup: &Setup<'_>) -> Result<Parts, LowerError> {
         phases.encode + phases.shared_decode(setup.plan.vae)
     };
     let each: Vec<Parts> = if setup.plan.pipeline.stages > 1 {
-        let lanes = pipeline::lanes(setup, &classes);
+        let lanes = stages::lanes(setup, &classes);
         let passes = StagePasses::new(setup, &classes)?;
         let lane = |&lane: &u32| {
             let stages = Stages::new(setup, lane, &passes)?;

@@ -24,6 +24,7 @@ mod closed_form;
 mod pass;
 mod pipeline;
 mod sequence;
+mod stages;
 mod times;
 mod weaver;
 
