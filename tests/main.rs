@@ -5,6 +5,7 @@
 //! | `chakra` | Chakra traces of a plan |
 //! | `compare` | two plans or machines side by side; completions, manual |
 //! | `capacity` | fleets that serve a rate of requests in time |
+//! | `faults` | slow and lost GPUs, narrow links; plans for the worst case |
 //! | `folding` | a folded simulation is the full one |
 //! | `formats` | other programs' files: topologies, logs, configurations, profiles, Chakra, launch commands |
 //! | `json_schemas` | the schemas of `docs/json`, against every command's output |
@@ -25,6 +26,7 @@
 mod capacity;
 mod chakra;
 mod compare;
+mod faults;
 mod folding;
 mod formats;
 mod json_schemas;

@@ -9,7 +9,7 @@ use traces::timeline::SpanClass;
 
 use super::arguments::{Emit, PlanArguments};
 use super::text::{self, bulleted, duration, gigabytes, heading, percent, seconds, wrapped};
-use super::{asked, contract, listing};
+use super::{asked, contract, listing, robust};
 use crate::figure;
 use planner::search::{self, Answer, Candidate, Quality, Question, Spent};
 
@@ -23,6 +23,9 @@ const SHOWN: usize = 10;
 pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
     if let Some(engine) = typed.emit.and_then(emitted::engine) {
         return emitted::answer(asked::plan_question(typed)?, engine);
+    }
+    if typed.robust {
+        return robust::answer(typed);
     }
     let answer = search::plan(&asked::plan_question(typed)?)?;
     if let Some(path) = &typed.plot {
@@ -148,6 +151,10 @@ pub(super) fn title(question: &Question) -> String {
         question.engine,
         question.compilation
     );
+    let place = match question.faults.is_empty() {
+        true => place,
+        false => format!("{place}; wrong with it: {}", question.faults),
+    };
     heading(&ask) + &wrapped(&place, 0)
 }
 

@@ -59,6 +59,7 @@ pub(super) fn question(asked: &Question) -> Value {
         quality,
         profile,
         measured: _,
+        faults,
     } = asked;
     json!({
         "model": model.name,
@@ -67,6 +68,7 @@ pub(super) fn question(asked: &Question) -> Value {
         "host": machine.host.name,
         "interconnect": machine.interconnect(),
         "gpus": gpus,
+        "faults": faults.all().iter().map(ToString::to_string).collect::<Value>(),
         "engine": engine.to_string(),
         "compilation": compilation.to_string(),
         "strategy": filter.strategy,

@@ -23,6 +23,7 @@ mod nccl;
 mod quality;
 mod replayed;
 mod report;
+mod robust;
 #[cfg(test)]
 mod sample;
 mod serve;

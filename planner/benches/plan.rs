@@ -151,6 +151,7 @@ fn whole_plan(bencher: Bencher, case: &str) {
             request: model.default,
             machine: machine(name),
             measured: machine(name),
+            faults: topologies::Faults::default(),
             gpus: 8,
             engine: Engine::Xdit,
             compilation: Compilation::Eager,

@@ -66,7 +66,7 @@ pub(super) fn compose(
 }
 
 /// Why no plan is left.
-fn no_plan(illegal: &[(String, String)]) -> PlanningError {
+pub(super) fn no_plan(illegal: &[(String, String)]) -> PlanningError {
     let reason = illegal.first().map_or_else(
         || {
             "no legal plan passes the filter (strategy, exactness, FID, budget, engine): loosen one of them"
@@ -156,11 +156,10 @@ impl Bench<'_> {
         considered: usize,
         simulated: usize,
     ) -> Result<Found, PlanningError> {
-        let request = self.question.request;
-        let gpu = self.platform.gpu(topologies::DeviceId::new(0)).name.clone();
-        let single = shared.single.get((request, gpu), || {
-            let single = Plan::single(topologies::DeviceId::new(0));
-            Ok::<_, PlanningError>(self.simulate(&single, Detail::Folded)?.latency)
+        let one = self.one_gpu();
+        let gpu = self.platform.gpu(one.placement[0]).name.clone();
+        let single = shared.single.get((self.question.request, gpu), || {
+            Ok::<_, PlanningError>(self.simulate(&one, Detail::Folded)?.latency)
         })?;
         Ok(Found {
             speed_up: single.as_secs_f64() / candidate.latency.as_secs_f64(),
@@ -182,12 +181,12 @@ impl Bench<'_> {
 
     /// One GPU, whether or not it fits.
     fn single(&self) -> Result<Candidate, PlanningError> {
-        let plan = Plan::single(topologies::DeviceId::new(0));
+        let plan = self.one_gpu();
         let simulation = self.simulate(&plan, Detail::Folded)?;
         Ok(self.candidate(&self.bounded_plan(&plan)?, &simulation))
     }
 
-    fn candidate(&self, bounded: &Bounded, simulation: &Simulation) -> Candidate {
+    pub(super) fn candidate(&self, bounded: &Bounded, simulation: &Simulation) -> Candidate {
         let Bounded {
             plan,
             memory,
@@ -243,6 +242,12 @@ impl Bench<'_> {
             "machine: {} ({}), {}",
             machine.name, machine.host.name, machine.source
         )];
+        if !self.question.faults.is_empty() {
+            notes.push(format!(
+                "faults: {}, for the whole run; by what assumptions: docs/faults.md",
+                self.question.faults
+            ));
+        }
         let model = self.question.model;
         if !sim::model::known().contains(model) {
             notes.push(format!("model: {}, {}", model.name, model.source));

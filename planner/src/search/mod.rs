@@ -5,9 +5,12 @@ mod assigned;
 mod bench;
 mod best;
 mod budget;
+mod fault_set;
 mod quality;
+mod robust;
 mod shared;
 mod space;
+mod weather;
 
 use std::sync::Arc;
 
@@ -19,7 +22,7 @@ use sim::plan::{Fidelity, Plan};
 use sim::simulate::{Simulation, SimulationError};
 use thiserror::Error;
 use topologies::host::Compilation;
-use topologies::{Bytes, Machine, SimDuration};
+use topologies::{Bytes, FaultError, Faults, Machine, SimDuration};
 use traces::timeline::{SpanClass, Timeline};
 
 pub use self::assigned::{Assigned, FrontierPoint};
@@ -27,6 +30,8 @@ use self::bench::Bench;
 pub use self::budget::{
     Budget, BudgetError, CONFIDENCE, Predicted, TraceQuality, own_shard, shards,
 };
+pub use self::fault_set::{Kind, usual};
+pub use self::robust::{Column, Faced, Replan, Robust, robust};
 pub use self::shared::Shared;
 use self::space::Space;
 use crate::launch::{Engine, Launch};
@@ -44,6 +49,8 @@ pub struct Question {
     /// The machine as its host's runs were measured; differs from `machine` where the question asks
     /// what another interconnect would change.
     pub measured: Machine,
+    /// What is wrong with the machine.
+    pub faults: Faults,
     /// How many of the machine's GPUs may be used, from the first on.
     pub gpus: u32,
     /// Who executes the plan.
@@ -110,6 +117,9 @@ pub enum PlanningError {
         /// How many it has.
         has: usize,
     },
+    /// The machine cannot have this fault.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// The plan is not legal.
     #[error(transparent)]
     Illegal(#[from] Illegal),
@@ -327,7 +337,8 @@ pub fn judge(
 ) -> Result<crate::sweep::Found, PlanningError> {
     let bench = Bench::sharing(question, shared)?;
     bench.check(plan)?;
-    answer::judgement(&bench, shared, plan)
+    let plan = bench.placed(plan);
+    answer::judgement(&bench, shared, &plan)
 }
 
 /// One given plan, simulated in full.
@@ -335,7 +346,8 @@ pub fn judge(
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn evaluate(question: &Question, plan: &Plan) -> Result<Evaluation, PlanningError> {
-    answer::evaluation(&legal(question, plan)?, plan)
+    let (bench, plan) = legal(question, plan)?;
+    answer::evaluation(&bench, &plan)
 }
 
 /// One given plan without its timeline, and without one GPU beside it.
@@ -343,14 +355,16 @@ pub fn evaluate(question: &Question, plan: &Plan) -> Result<Evaluation, Planning
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn candidate(question: &Question, plan: &Plan) -> Result<Candidate, PlanningError> {
-    answer::candidate(&legal(question, plan)?, plan)
+    let (bench, plan) = legal(question, plan)?;
+    answer::candidate(&bench, &plan)
 }
 
-/// The bench of a question that a plan is legal for.
-fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<Bench<'a>, PlanningError> {
+/// The bench of a question that a plan is legal for, and the plan on GPUs that are left.
+fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<(Bench<'a>, Plan), PlanningError> {
     let bench = Bench::new(question)?;
     bench.check(plan)?;
-    Ok(bench)
+    let plan = bench.placed(plan);
+    Ok((bench, plan))
 }
 
 /// Where a question's numbers come from, one sentence each.

@@ -268,10 +268,18 @@ impl<'a> Weaver<'a> {
         }
     }
 
-    /// A blocking message among every group of a dimension: nobody computes until it is done.
-    pub(super) fn blocking(&mut self, groups: &[Vec<u32>], message: &Message) {
+    /// A blocking message among every group of a dimension, as its first rank has it, if there is one:
+    /// nobody computes until it is done.
+    pub(super) fn blocking<'m>(
+        &mut self,
+        groups: &[Vec<u32>],
+        message: impl Fn(u32) -> Option<&'m Message>,
+    ) {
         let defer = self.setup.platform.one_gpu.is_some();
         for group in groups {
+            let Some(message) = message(group[0]) else {
+                continue;
+            };
             for rank in group {
                 // A second message before any work: the first is waited for here.
                 if let Some(waits) = self.waits.remove(rank) {
