@@ -4,7 +4,8 @@
 //! stage 0  p0 p1 p2 p3 p0 p1 p2 p3        a patch's next step starts on stage 0 when the last
 //! stage 1     p0 p1 p2 p3 p0 p1 p2 p3     stage has finished that patch
 //! ```
-//! Warm-up steps send the whole latent through the stages, one after another.
+//! Warm-up steps send the whole latent through the stages, one after another. A message is one flow from stage to
+//! stage: where only links are known, it shares them with whatever else uses them.
 
 use topologies::SimDuration;
 use traces::timeline::{SpanClass, Stream};
