@@ -7,7 +7,7 @@
 //! Guarantees:
 //! 1. The file is the same bytes as `ditplan` writes, whatever the number of ranks.
 //! 2. A rank or the run may be killed at any time: the lines that were written stay, `--resume` goes on behind them, and
-//!    at most [`AHEAD`] chunks a rank are worked out again.
+//!    at most [`dealer::AHEAD`] chunks a rank are worked out again.
 //! 3. A rank whose question differs (another machine file, another program) ends the run before a line of its is written.
 //!
 //! Other commands run on rank 0 alone. Not here: a run that goes on without a rank that died, which Open MPI ends.
@@ -26,7 +26,7 @@ use mpi::traits::*;
 use planner::search::Shared;
 use planner::sweep::Sweep;
 
-use dealer::{AHEAD, Dealer};
+use dealer::Dealer;
 
 /// How long to look away from messages; MPI itself waits at full speed.
 const PAUSE: Duration = Duration::from_micros(500);

@@ -57,6 +57,7 @@ impl Random {
 
 /// A sweep of `2 * rates * steps` points killed ten times equals one that was not. Kills come at random moments of a run:
 /// after up to a sixth of the time that the whole takes.
+#[allow(clippy::disallowed_methods, reason = "it says how fast the sweep was")]
 fn killed(rates: usize, steps: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let (whole, torn) = (
