@@ -138,6 +138,12 @@ fn spent(spent: &Spent) -> Value {
             "plan": assigned.plan.to_string(),
             "multiplier_s": assigned.certificate.multiplier,
             "gap": assigned.certificate.gap,
+            "coupled": assigned.coupled.as_ref().map(|rounds| json!({
+                "assignments": rounds.history.len(),
+                "end": rounds.end.word(),
+                "latency_s": rounds.best().latency,
+                "gain_s": rounds.history[0].latency - rounds.best().latency,
+            })),
             "frontier": assigned.frontier.iter().map(|point| json!({
                 "latency_s": point.latency_s, "rel_l2": point.deviation,
             })).collect::<Value>(),

@@ -230,6 +230,7 @@ fn one_question(
     wanted: &Wanted,
 ) -> Result<search::Question> {
     let question = QuestionArguments {
+        fault: None,
         model: typed.model.clone(),
         machine: machine.to_owned(),
         gpus: None,

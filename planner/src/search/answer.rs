@@ -104,13 +104,13 @@ pub(super) fn judgement(
 /// One plan, its steady steps folded.
 pub(super) fn candidate(bench: &Bench<'_>, plan: &Plan) -> Result<Candidate, PlanningError> {
     let simulation = bench.simulate(plan, Detail::Folded)?;
-    Ok(bench.candidate(&bench.bounded_plan(plan)?, &simulation))
+    Ok(bench.candidate(&bounded(bench, plan)?, &simulation))
 }
 
 /// One plan in full.
 pub(super) fn evaluation(bench: &Bench<'_>, plan: &Plan) -> Result<Evaluation, PlanningError> {
     let simulation = bench.simulate(plan, Detail::Full)?;
-    let candidate = bench.candidate(&bench.bounded_plan(plan)?, &simulation);
+    let candidate = bench.candidate(&bounded(bench, plan)?, &simulation);
     let names: Vec<String> = bench.link_names();
     let provenance = bench.provenance();
     let timeline = outcome::timeline(
@@ -128,27 +128,28 @@ pub(super) fn evaluation(bench: &Bench<'_>, plan: &Plan) -> Result<Evaluation, P
     })
 }
 
-impl Bench<'_> {
-    fn bounded_plan(&self, plan: &Plan) -> Result<Bounded, PlanningError> {
-        let gpu = self.platform.gpu(plan.placement[0]);
-        let memory = sim::memory::first_fit(&self.workload, plan, gpu).map_or_else(
-            || {
-                sim::memory::peak(
-                    &self.workload,
-                    plan,
-                    gpu,
-                    &sim::memory::Residency::default(),
-                )
-            },
-            |(_, memory)| memory,
-        );
-        Ok(Bounded {
-            plan: plan.clone(),
-            memory,
-            parts: self.parts(plan)?,
-        })
-    }
+/// A plan with its memory and lower bound.
+pub(super) fn bounded(bench: &Bench<'_>, plan: &Plan) -> Result<Bounded, PlanningError> {
+    let gpu = bench.platform.gpu(plan.placement[0]);
+    let memory = sim::memory::first_fit(&bench.workload, plan, gpu).map_or_else(
+        || {
+            sim::memory::peak(
+                &bench.workload,
+                plan,
+                gpu,
+                &sim::memory::Residency::default(),
+            )
+        },
+        |(_, memory)| memory,
+    );
+    Ok(Bounded {
+        plan: plan.clone(),
+        memory,
+        parts: bench.parts(plan)?,
+    })
+}
 
+impl Bench<'_> {
     fn found(
         &self,
         shared: &Shared,
@@ -183,7 +184,7 @@ impl Bench<'_> {
     fn single(&self) -> Result<Candidate, PlanningError> {
         let plan = self.one_gpu();
         let simulation = self.simulate(&plan, Detail::Folded)?;
-        Ok(self.candidate(&self.bounded_plan(&plan)?, &simulation))
+        Ok(self.candidate(&bounded(self, &plan)?, &simulation))
     }
 
     pub(super) fn candidate(&self, bounded: &Bounded, simulation: &Simulation) -> Candidate {

@@ -5,6 +5,7 @@ mod assigned;
 mod bench;
 mod best;
 mod budget;
+mod coupling;
 mod fault_set;
 mod quality;
 mod robust;
@@ -305,10 +306,11 @@ pub struct Evaluation {
 pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
     let bench = Bench::new(question)?;
     let mut space = Space::new(&bench);
-    let assigned = bench.assigned(&mut space)?;
+    let mut assigned = bench.assigned(&mut space)?;
     let fitting = bench.fitting(space);
     let bounded = bench.bounded(fitting.plans)?;
     let found = best::search(&bench, bounded)?;
+    let found = bench.couple(found, &mut assigned)?;
     answer::compose(&bench, fitting.considered, fitting.illegal, found, assigned)
 }
 

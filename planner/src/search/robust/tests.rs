@@ -7,7 +7,7 @@ use topologies::Machine;
 use topologies::host::Compilation;
 
 use super::super::fault_set::usual;
-use super::super::{Filter, winner};
+use super::super::{Filter, Shared, winner};
 use super::*;
 use crate::launch::Engine;
 
@@ -50,7 +50,7 @@ fn exhaustively(
             let bench = Bench::new(&asked).expect("a bench");
             let lost = |gpu| bench.condition.lost.contains(gpu);
             if plan.placement.iter().any(lost) {
-                return winner(&asked).expect("plans").candidate.latency;
+                return winner(&asked, &Shared::default()).expect("plans").candidate.latency;
             }
             bench
                 .simulate(plan, Detail::Folded)
