@@ -47,6 +47,14 @@ fn exponent(value: f64) -> i32 {
 }
 
 impl Scale {
+    /// Bytes per second and whole flows.
+    #[cfg(test)]
+    pub(super) const WHOLE: Self = Self {
+        rate: 0,
+        weight: 0,
+        slack: 44,
+    };
+
     pub(super) fn new(paths: &[Path], capacities: &[Bandwidth]) -> Self {
         let weights = || paths.iter().flat_map(|path| &path.shares).map(|share| share.1);
         let whole = |bits: &i32| weights().all(|weight| (weight * 2f64.powi(*bits)).fract() == 0.0);

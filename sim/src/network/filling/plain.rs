@@ -1,8 +1,10 @@
 //! The plain filling: every link in every round. Slow and short, it says what the shares are.
 
-use topologies::{Bytes, SimDuration};
+use proptest::prelude::*;
+use topologies::{Bytes, LinkId, SimDuration};
 
 use super::*;
+use crate::testing::Numbers;
 
 impl Filling {
     /// The rate of every path, from nothing.
@@ -99,5 +101,66 @@ impl<'a> Plain<'a> {
 
     pub(crate) fn time(work: u128, rate: u64) -> SimDuration {
         Scale::time(work, rate).expect("no link is closed")
+    }
+}
+
+/// Changes of a network whose rates are small whole numbers, so that levels are often equal, or differ by
+/// what rounding leaves: the cases that matter.
+fn coarse_changes(seed: u64, links: usize, paths: usize, changes: usize) {
+    let mut numbers = Numbers::new(seed);
+    let wide = [4, 30, 200, 5000][numbers.below(4)];
+    let capacities: Vec<Bandwidth> = (0..links)
+        .map(|_| Bandwidth::new(numbers.below(wide) as u64))
+        .collect();
+    let longest = 1 + numbers.below(5);
+    let mut path = || {
+        let mut on: Vec<usize> = (0..1 + numbers.below(longest))
+            .map(|_| numbers.below(links))
+            .collect();
+        on.sort_unstable();
+        on.dedup();
+        let weight = [1.0, 1.0, 1.0, 2.0, 3.0];
+        let shares = on.into_iter().map(|link| (LinkId::new(link), weight[numbers.below(5)]));
+        Path {
+            latency: SimDuration::ZERO,
+            shares: shares.collect(),
+            cap: (numbers.below(4) == 0).then(|| Bandwidth::new(1 + numbers.below(wide) as u64)),
+        }
+    };
+    let paths: Vec<Path> = (0..paths).map(|_| path()).collect();
+    let mut filling = Filling::new(&paths, &capacities, Scale::WHOLE);
+    let mut under_way: Vec<u32> = Vec::new();
+    for _ in 0..changes {
+        // Only what has had a rate can leave.
+        let mut old = under_way.len();
+        for _ in 0..1 + numbers.below(3) {
+            if old == 0 || numbers.below(7) < 4 {
+                let path = numbers.below(paths.len()) as u32;
+                under_way.push(path);
+                filling.enter(path);
+            } else {
+                old -= 1;
+                let path = under_way.remove(numbers.below(old + 1));
+                assert_eq!(filling.leave(path), !under_way.contains(&path));
+            }
+        }
+        filling.fill();
+        filling.settle();
+        filling.assert_sound();
+        assert!(filling.limit == filling.plain_rates(), "differs from the plain filling");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn a_filling_is_the_plain_filling_to_the_unit(
+        seed: u64,
+        links in 1..25_usize,
+        paths in 1..60_usize,
+        changes in 1..60_usize,
+    ) {
+        coarse_changes(seed, links, paths, changes);
     }
 }
