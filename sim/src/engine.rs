@@ -29,7 +29,7 @@ use topologies::{Bandwidth, Bytes, DeviceId, LinkId, SimDuration, SimTime};
 use crate::graph::{PathId, Successors, TaskGraph, TaskId, Work};
 use crate::network::Network;
 
-pub(crate) use queue::Queue;
+pub use queue::Queue;
 
 /// When each task of a graph ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,8 +179,7 @@ impl<'g> Run<'g> {
         left
     }
 
-    /// When each transfer that has left the network did so, and others zero.
-    #[cfg(test)]
+    /// When each task has ended; zero for those that have not.
     pub(crate) fn ends(&self) -> &[SimTime] {
         &self.end
     }
