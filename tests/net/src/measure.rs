@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use planner::validate::statistics::median;
+use sim::platform::Platform;
 use topologies::SimDuration;
 
 use crate::cases::{self, Case, Prepared};
@@ -130,8 +131,9 @@ fn baselines(case: &Case, calibration: Calibration) -> Result<Vec<(&'static str,
         flows: case.flows[..usize::from(case.is_flows())].to_vec(),
         ..case.clone()
     };
-    let time = |case: &Case, platform| Ok(ms(Prepared::new(case, platform)?.simulated(platform)?));
-    let time = |case, platform| -> Result<f64> { time(case, platform) };
+    let time = |case: &Case, platform: &Platform| -> Result<f64> {
+        Ok(ms(Prepared::new(case, platform)?.simulated(platform)?))
+    };
     Ok(vec![
         ("label's rate", time(case, &labelled)?),
         ("no flow but its own", time(&alone, &platform)?),

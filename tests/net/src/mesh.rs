@@ -6,7 +6,7 @@
 //! A message is its number and length (16 bytes, little-endian), then its bytes. A connection keeps its messages in
 //! order; different channels have connections of their own, so a competing flow delays nobody but over the links.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Sender};
@@ -55,7 +55,7 @@ pub(crate) struct Board {
     /// Messages by sender and number, until someone takes them.
     pub arrived: BTreeMap<(u32, u64), Arrival>,
     /// Tasks of the run under way that are done.
-    pub done: BTreeMap<u32, ()>,
+    pub done: BTreeSet<u32>,
 }
 
 /// The board and a bell.

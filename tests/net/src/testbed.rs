@@ -46,9 +46,8 @@ pub(crate) fn megabytes(rate: Bandwidth) -> u64 {
 impl fmt::Display for Net {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}MB/s", self.hosts, megabytes(self.rate))?;
-        match self.core {
-            Some(core) => write!(f, " core {}MB/s", megabytes(core))?,
-            None => {}
+        if let Some(core) = self.core {
+            write!(f, " core {}MB/s", megabytes(core))?;
         }
         match self.queues {
             Queues::Fair => Ok(()),

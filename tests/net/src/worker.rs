@@ -165,13 +165,13 @@ impl Worker {
         for node in nodes {
             clock::sleep_until(run.at_ns);
             self.mesh.shared.wait(|board| {
-                let all = node.after.iter().all(|task| board.done.contains_key(task));
+                let all = node.after.iter().all(|task| board.done.contains(task));
                 all.then_some(())
             });
             let start_ns = clock::now_ns();
             let end_ns = self.job(run, node, start_ns, &mut overrun)?;
             self.mesh.shared.note(|board| {
-                board.done.insert(node.task, ());
+                board.done.insert(node.task);
             });
             spans.push(Done {
                 task: node.task,
