@@ -351,7 +351,7 @@ fn with_one_fault_that_is_known_there_is_nothing_to_regret() {
         faults: case,
         ..question
     };
-    let best = search::winner(&known).expect("plans").candidate;
+    let best = search::winner(&known, &search::Shared::default()).expect("plans").candidate;
     assert_eq!(found.choice.worst, best.latency);
     assert_eq!(found.choice.regret, SimDuration::ZERO);
 }
