@@ -54,6 +54,9 @@ const PLANS: [&str; 17] = [
     "pipefusion4+ulysses2 warmup=1",
 ];
 
+/// The network does not wait for the last 2^-41 of a transfer: a few picoseconds of each message.
+const ROUNDING: f64 = 1e-9;
+
 impl Bench {
     fn new(machine: &str) -> Self {
         let machine = Machine::preset(machine).expect("a machine");
@@ -142,7 +145,7 @@ fn a_fault_never_makes_a_plan_faster_and_the_closed_form_stays_a_bound() {
             for case in cases(&bench.machine) {
                 let with = bench.bound_and_latency(&plan, Some(&case), Detail::Folded);
                 assert!(
-                    with.0 >= bound && with.1 >= sound && with.0 <= with.1,
+                    with.0 >= bound && with.1 >= sound && with.0 <= with.1.scaled(1.0 + ROUNDING),
                     "{plan} on {name} with {case}: bound {bound:?} -> {:?}, latency {sound:?} -> {:?}",
                     with.0,
                     with.1
@@ -351,7 +354,9 @@ fn with_one_fault_that_is_known_there_is_nothing_to_regret() {
         faults: case,
         ..question
     };
-    let best = search::winner(&known, &search::Shared::default()).expect("plans").candidate;
+    let best = search::winner(&known, &search::Shared::default())
+        .expect("plans")
+        .candidate;
     assert_eq!(found.choice.worst, best.latency);
     assert_eq!(found.choice.regret, SimDuration::ZERO);
 }
@@ -413,7 +418,7 @@ fn robust_answers_as_table_json_and_picture() {
         &format!("Most robust: {choice}"),
         "if one knew",
         "When it is lost",
-        "gpu0-gpu2",
+        "ring2/1bit warmup=1, 3.54 s on gpu0-gpu1",
     ] {
         assert!(page.contains(part), "{part}\n{page}");
     }
@@ -451,7 +456,7 @@ fn mistakes_are_told() {
     let asked = ["simulate", "--plan", "ring4", "--fault", "gpu1=lost"];
     let sentence = refused(&asked);
     assert!(
-        sentence.contains("ring4") && sentence.contains('3'),
+        sentence.contains("4 ranks") && sentence.contains("3 GPUs"),
         "{sentence}"
     );
     let sentence = refused(&["plan", "--robust", "--faults", "gpu8=lost"]);

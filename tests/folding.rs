@@ -65,7 +65,11 @@ fn a_folded_run_takes_as_long_as_the_full_run() {
             let [folded, full] = latencies("FLUX.1-dev", machine, line);
             assert_eq!(folded, full, "{line} on {machine}");
         }
-        for line in ["cfg2+ulysses2", "cfg2+ring2/1bit warmup=1", "cfg2+pipefusion2 warmup=1"] {
+        for line in [
+            "cfg2+ulysses2",
+            "cfg2+ring2/1bit warmup=1",
+            "cfg2+pipefusion2 warmup=1",
+        ] {
             let [folded, full] = latencies("SD3-medium", machine, line);
             assert_eq!(folded, full, "{line} on {machine}");
         }

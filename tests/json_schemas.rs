@@ -102,7 +102,12 @@ fn schemas_are_well_formed_and_describe_every_property() {
 
 #[test]
 fn plans_are_what_their_schemas_say() {
-    check(|name| matches!(name, "plan" | "simulate" | "assignment" | "report"));
+    check(|name| {
+        matches!(
+            name,
+            "plan" | "plan-robust" | "simulate" | "assignment" | "report"
+        )
+    });
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn mistakes_are_refused() {
         ),
         (vec!["--vary", "gpu.price=2.5"], "write 2.5/h"),
         (
-            vec!["--vary", "gpus=1,2", "--price", "A100-80GB=2/h"],
+            vec!["--vary", "gpus=1,2", "--price", "A100-80-SXM=2/h"],
             "give the price of L20",
         ),
         (vec!["--vary", "gpus=1,2", "--price", "L20=2"], "L20"),

@@ -49,7 +49,11 @@ fn heap(pending: usize) {
     }
     for number in 0..EVENTS as u64 {
         let Reverse((at, _, event)) = heap.pop().expect("a hold leaves as many");
-        heap.push(Reverse((at + later(&mut numbers), pending as u64 + number, event)));
+        heap.push(Reverse((
+            at + later(&mut numbers),
+            pending as u64 + number,
+            event,
+        )));
     }
     black_box(heap.pop());
 }
@@ -90,7 +94,10 @@ fn nexosim(program: &File, pending: usize) -> Result<f64, String> {
             .output();
         let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let took: f64 = text.trim().parse().map_err(|error| format!("{error}: {text}"))?;
+        let took: f64 = text
+            .trim()
+            .parse()
+            .map_err(|error| format!("{error}: {text}"))?;
         seconds.push(took);
     }
     seconds.sort_by(f64::total_cmp);
@@ -112,7 +119,10 @@ fn main() {
             black_box(run(&graph, &capacities).expect("links are open"));
         });
         print!("{pending:7} {own:8.1} {heap:11.1} {engine:18.1}");
-        match peer.as_ref().map(|program| nexosim(File::new(program), pending)) {
+        match peer
+            .as_ref()
+            .map(|program| nexosim(File::new(program), pending))
+        {
             None => println!(),
             Some(Ok(rate)) => println!(" {rate:8.2} {:14.1}", own / rate),
             Some(Err(error)) => println!(" nexosim failed: {error}"),

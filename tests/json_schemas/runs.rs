@@ -31,7 +31,19 @@ pub(super) const RUNS: &[(&str, &str)] = &[
         "plan",
         "plan --json --exact --machine 1xH200@nvlink4 --profile MADE_UP",
     ),
+    (
+        "plan-robust",
+        "plan --robust --json --steps 4 --faults gpu1=80% --faults gpu3=lost",
+    ),
+    (
+        "plan-robust",
+        "plan --robust --json --steps 4 --top 1 --faults gpu0-link=50% --fault gpu1=90%",
+    ),
     ("simulate", "simulate --json --plan ring4/1bit"),
+    (
+        "simulate",
+        "simulate --json --plan ring4 --fault throttle=85%",
+    ),
     (
         "simulate",
         "simulate --json --plan cfg2+attention2d1x2 --model SD3-medium --engine cache-dit",

@@ -11,6 +11,8 @@ use crate::text::seconds;
 
 /// Rows of a picture at most.
 const ROWS: usize = 16;
+/// Width of a character of a column's name, in pixels.
+const CHARACTER: i32 = 7;
 
 /// One row: a plan and its latencies in seconds, the last the worst.
 struct Row {
@@ -104,11 +106,15 @@ impl Figure for Weather {
         let style = |size: i32, pos: Pos| ("sans-serif", size).into_font().color(&BLACK).pos(pos);
         for (index, column) in self.columns.iter().enumerate() {
             let x = left + wide * index as i32 + wide / 2;
-            // Two lines of words, where one is too long.
-            let (first, second) = halves(column);
-            let (one, two) = (first.to_owned(), second.to_owned());
-            area.draw(&Text::new(one, (x, top - 32), style(13, centre)))?;
-            area.draw(&Text::new(two, (x, top - 15), style(13, centre)))?;
+            let fits = column.len() as i32 * CHARACTER <= wide;
+            let (above, below) = if fits {
+                ("", &column[..])
+            } else {
+                halves(column)
+            };
+            for (line, y) in [(above, top - 32), (below, top - 15)] {
+                area.draw(&Text::new(line.to_owned(), (x, y), style(13, centre)))?;
+            }
         }
         for (index, row) in self.rows.iter().enumerate() {
             let y = top + high * index as i32;
@@ -131,13 +137,13 @@ impl Figure for Weather {
     }
 }
 
-/// A name in two lines, cut at the blank nearest to its middle.
+/// A name in two lines, cut at the blank or comma nearest to its middle; one line without any.
 fn halves(name: &str) -> (&str, &str) {
     let blanks = name.match_indices([' ', ',']).map(|(at, _)| at);
     let middle = name.len() / 2;
     match blanks.min_by_key(|at| at.abs_diff(middle)) {
         Some(at) => (&name[..=at], &name[at + 1..]),
-        None => (name, ""),
+        None => ("", name),
     }
 }
 

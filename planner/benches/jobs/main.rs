@@ -75,7 +75,9 @@ fn measure(job: &Job, size: u64) -> Result<Figure, String> {
 /// The slope of log(time) over log(size), by least squares.
 fn exponent(points: &[(u64, f64)]) -> Option<f64> {
     let count = points.len() as f64;
-    let logs = points.iter().map(|&(size, time)| ((size as f64).ln(), time.ln()));
+    let logs = points
+        .iter()
+        .map(|&(size, time)| ((size as f64).ln(), time.ln()));
     let logs: Vec<(f64, f64)> = logs.collect();
     let mean = |of: fn(&(f64, f64)) -> f64| logs.iter().map(of).sum::<f64>() / count;
     let (x, y) = (mean(|log| log.0), mean(|log| log.1));

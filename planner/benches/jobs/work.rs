@@ -164,9 +164,15 @@ fn planned(gpus: u64) -> Work {
     Box::new(move || {
         let answer = plan(&question).expect("a plan");
         let seen = answer.simulated + answer.pruned;
-        assert_eq!(seen, answer.considered, "every plan is simulated or has a bound");
+        assert_eq!(
+            seen, answer.considered,
+            "every plan is simulated or has a bound"
+        );
         let best = &answer.choice.plan;
-        format!("{seen} plans: {} simulated, {} proved slower; {best}", answer.simulated, answer.pruned)
+        format!(
+            "{seen} plans: {} simulated, {} proved slower; {best}",
+            answer.simulated, answer.pruned
+        )
     })
 }
 
@@ -186,7 +192,10 @@ fn swept(points: u64) -> Work {
             Ok::<(), ()>(())
         });
         all.expect("nothing stops it");
-        format!("{:.1} points/s", rows as f64 / began.elapsed().as_secs_f64())
+        format!(
+            "{:.1} points/s",
+            rows as f64 / began.elapsed().as_secs_f64()
+        )
     })
 }
 
@@ -200,7 +209,9 @@ fn replayed(megabytes: u64) -> Work {
     let directory = folder.path().join("trace");
     let trace = traces::testing::synthetic(&directory, &manifest).expect("a trace");
     let files = std::fs::read_dir(&directory).expect("a trace").flatten();
-    let bytes: u64 = files.filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+    let bytes: u64 = files
+        .filter_map(|file| Some(file.metadata().ok()?.len()))
+        .sum();
     let compressors = ["1bit", "2bit", "int8", "sparse(1:8)"];
     let compressors = compressors.map(|name| name.parse::<Compressor>().expect("a compressor"));
     let setting = Setting {

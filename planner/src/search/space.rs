@@ -74,19 +74,21 @@ impl Space {
         orders: &Orders,
         compressors: &[Compressor],
     ) {
+        let compressed = compressors.iter().map(|&compressor| {
+            let plan = Plan {
+                compression: Compression::Uniform(compressor),
+                ..plan.clone()
+            };
+            finished(plan, workload)
+        });
+        // Before they are placed: of GPUs that are left, the last may be counted higher than there are.
+        let legal =
+            |plan: &Plan| legality::check(model, workload, plan, orders.filled.len()).is_ok();
+        let compressed: Vec<Plan> = compressed.filter(legal).collect();
         for placement in orders.placements(plan.ranks() as usize) {
-            let placed = plan.clone().placed(placement);
-            let compressed = compressors.iter().map(|&compressor| {
-                let plan = Plan {
-                    compression: Compression::Uniform(compressor),
-                    ..placed.clone()
-                };
-                finished(plan, workload)
-            });
-            let compressed = compressed
-                .filter(|plan| legality::check(model, workload, plan, orders.filled.len()).is_ok());
-            self.legal.extend(compressed);
-            self.legal.push(placed);
+            let variants = compressed.iter().chain([plan]);
+            self.legal
+                .extend(variants.map(|plan| plan.clone().placed(placement.clone())));
         }
     }
 }

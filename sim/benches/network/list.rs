@@ -52,7 +52,9 @@ impl List {
         Self {
             kind: Kind::Flows,
             topology,
-            chains: (0..at_once).map(|_| (0..each).map(|_| flow()).collect()).collect(),
+            chains: (0..at_once)
+                .map(|_| (0..each).map(|_| flow()).collect())
+                .collect(),
             warm_up: WARM_UP,
             measured,
         }

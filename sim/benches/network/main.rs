@@ -41,13 +41,20 @@ fn run(list: &List) -> Own {
         let whole = Instant::now();
         let mut flight = Flight::new(&graph, &capacities);
         let left = flight.advance(list.warm_up);
-        let began = if list.warm_up > 0 { Instant::now() } else { whole };
+        let began = if list.warm_up > 0 {
+            Instant::now()
+        } else {
+            whole
+        };
         // What ends at one instant ends together.
         let measured = flight.advance((list.warm_up + list.measured).saturating_sub(left));
         let per_flow = began.elapsed().as_secs_f64() / measured as f64;
         seconds.push(per_flow * list.measured as f64);
         let end = |id: &TaskId| flight.ends()[id.index()];
-        ends = tasks.iter().map(|chain| chain.iter().map(end).collect()).collect();
+        ends = tasks
+            .iter()
+            .map(|chain| chain.iter().map(end).collect())
+            .collect();
     }
     seconds.sort_by(f64::total_cmp);
     Own {
@@ -109,7 +116,8 @@ fn main() {
     }
     println!("us per flow that ends               ditplan  limit      SimGrid   ratio  differs");
     // Flows under way, flows measured, limit on the fat tree in us.
-    for (at_once, measured, limit) in [(100, 20_000, 2.0), (1000, 2000, 50.0), (10_000, 150, 600.0)] {
+    for (at_once, measured, limit) in [(100, 20_000, 2.0), (1000, 2000, 50.0), (10_000, 150, 600.0)]
+    {
         for topology in Topology::ALL {
             let list = List::random(topology, at_once, measured);
             let limit = (topology == Topology::FatTree).then_some(limit);
@@ -120,7 +128,13 @@ fn main() {
     println!("ms in all, fat tree                 ditplan  limit      SimGrid   ratio  differs");
     for ranks in [8, 256] {
         let ring = List::rounds(Topology::FatTree, ranks, |_| 1);
-        row(&format!("ring all-gather of {ranks}"), &ring, simgrid, 1e-3, None);
+        row(
+            &format!("ring all-gather of {ranks}"),
+            &ring,
+            simgrid,
+            1e-3,
+            None,
+        );
         let all = List::rounds(Topology::FatTree, ranks, |round| round);
         row(&format!("all-to-all of {ranks}"), &all, simgrid, 1e-3, None);
     }

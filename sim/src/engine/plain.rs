@@ -50,7 +50,10 @@ fn plain_run(graph: &TaskGraph, capacities: &[Bandwidth]) -> (Vec<SimTime>, Vec<
         }
         let paths: Vec<PathId> = under_way.iter().map(|transfer| transfer.path).collect();
         let rates = plain.rates(&paths);
-        let later = arrivals.iter().map(|arrival| arrival.0).filter(|&at| at > now);
+        let later = arrivals
+            .iter()
+            .map(|arrival| arrival.0)
+            .filter(|&at| at > now);
         let ends = under_way.iter().zip(&rates);
         let ends = ends.map(|(transfer, &rate)| now + Plain::time(transfer.left, rate));
         let Some(next) = later.chain(ends).min() else {

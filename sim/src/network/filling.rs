@@ -396,7 +396,9 @@ impl Filling {
             self.pending.push(Reverse((self.caps[index], entry)));
         }
         for position in self.range(path) {
-            let Share { link: at, weight, .. } = self.shares[position];
+            let Share {
+                link: at, weight, ..
+            } = self.shares[position];
             let link = &mut self.links[at as usize];
             if link.status == Status::Idle {
                 link.touch(at, &mut self.touched_links);
@@ -429,8 +431,7 @@ impl Filling {
         while let Some(index) = self.full.pop() {
             for position in 0..self.links[index as usize].paths.len() {
                 let path = self.links[index as usize].paths[position].path;
-                if self.limit[path as usize] > level
-                    || self.motion[path as usize] == Motion::Rising
+                if self.limit[path as usize] > level || self.motion[path as usize] == Motion::Rising
                 {
                     self.fix(path, level);
                 }
@@ -449,7 +450,9 @@ impl Filling {
         self.motion[index] = Motion::Stopped;
         self.limit[index] = level;
         for position in self.range(path) {
-            let Share { link: at, weight, .. } = self.shares[position];
+            let Share {
+                link: at, weight, ..
+            } = self.shares[position];
             let link = &mut self.links[at as usize];
             let weight = weight * u64::from(self.count[index]);
             if rising {

@@ -56,7 +56,12 @@ impl Scale {
     };
 
     pub(super) fn new(paths: &[Path], capacities: &[Bandwidth]) -> Self {
-        let weights = || paths.iter().flat_map(|path| &path.shares).map(|share| share.1);
+        let weights = || {
+            paths
+                .iter()
+                .flat_map(|path| &path.shares)
+                .map(|share| share.1)
+        };
         let whole = |bits: &i32| weights().all(|weight| (weight * 2f64.powi(*bits)).fract() == 0.0);
         let heaviest = exponent(weights().fold(1.0, f64::max));
         let (weight, slack) = match (0..=8).find(whole) {
@@ -167,8 +172,14 @@ mod tests {
     fn a_slow_path_beside_a_wide_link_still_fits() {
         let slow = path(1.0, Some(1));
         let scale = Scale::new(&[slow], &[Bandwidth::new(u64::MAX)]);
-        assert_eq!((scale.rate, scale.cap(Some(Bandwidth::new(1)))), (62, 1 << 62));
-        assert_eq!(scale.capacity(Bandwidth::new(u64::MAX)) >> 62, u128::from(u64::MAX));
+        assert_eq!(
+            (scale.rate, scale.cap(Some(Bandwidth::new(1)))),
+            (62, 1 << 62)
+        );
+        assert_eq!(
+            scale.capacity(Bandwidth::new(u64::MAX)) >> 62,
+            u128::from(u64::MAX)
+        );
     }
 
     #[test]

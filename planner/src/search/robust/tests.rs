@@ -50,7 +50,10 @@ fn exhaustively(
             let bench = Bench::new(&asked).expect("a bench");
             let lost = |gpu| bench.condition.lost.contains(gpu);
             if plan.placement.iter().any(lost) {
-                return winner(&asked, &Shared::default()).expect("plans").candidate.latency;
+                return winner(&asked, &Shared::default())
+                    .expect("plans")
+                    .candidate
+                    .latency;
             }
             bench
                 .simulate(plan, Detail::Folded)

@@ -52,10 +52,19 @@ impl Filling {
     /// Whether what is kept between fillings adds up.
     pub(in crate::network) fn assert_sound(&self) {
         for (index, link) in self.links.iter().enumerate() {
-            let taken = |on: &OnLink| u128::from(on.weight) * u128::from(self.limit[on.path as usize]);
-            assert_eq!(link.taken, link.paths.iter().map(taken).sum(), "link{index}");
+            let taken =
+                |on: &OnLink| u128::from(on.weight) * u128::from(self.limit[on.path as usize]);
+            assert_eq!(
+                link.taken,
+                link.paths.iter().map(taken).sum(),
+                "link{index}"
+            );
             let weights = link.paths.iter().map(|on| on.weight);
-            assert_eq!((link.weight, link.rising), (weights.sum(), 0), "link{index}");
+            assert_eq!(
+                (link.weight, link.rising),
+                (weights.sum(), 0),
+                "link{index}"
+            );
             assert_eq!(link.status, Status::Idle);
             assert!(link.taken <= link.capacity, "link{index} is overfull");
         }
@@ -120,7 +129,9 @@ fn coarse_changes(seed: u64, links: usize, paths: usize, changes: usize) {
         on.sort_unstable();
         on.dedup();
         let weight = [1.0, 1.0, 1.0, 2.0, 3.0];
-        let shares = on.into_iter().map(|link| (LinkId::new(link), weight[numbers.below(5)]));
+        let shares = on
+            .into_iter()
+            .map(|link| (LinkId::new(link), weight[numbers.below(5)]));
         Path {
             latency: SimDuration::ZERO,
             shares: shares.collect(),
@@ -147,7 +158,10 @@ fn coarse_changes(seed: u64, links: usize, paths: usize, changes: usize) {
         filling.fill();
         filling.settle();
         filling.assert_sound();
-        assert!(filling.limit == filling.plain_rates(), "differs from the plain filling");
+        assert!(
+            filling.limit == filling.plain_rates(),
+            "differs from the plain filling"
+        );
     }
 }
 
