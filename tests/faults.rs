@@ -199,8 +199,8 @@ fn which_of_equal_gpus_is_slow_changes_nothing() {
             };
             for fault in ["=80%", "-link=50%"] {
                 for first in (0..plan.ranks()).filter(|rank| *rank == 0 || stage(*rank) > 0) {
-                    let others = (0..plan.ranks()).filter(|rank| stage(*rank) == stage(first));
-                    let last = others.last().expect("the rank itself");
+                    let mut others = (0..plan.ranks()).filter(|rank| stage(*rank) == stage(first));
+                    let last = others.next_back().expect("the rank itself");
                     let (one, other) = (latency(first, fault), latency(last, fault));
                     assert_eq!(one, other, "{plan} on {name}: ranks {first}, {last}{fault}");
                 }

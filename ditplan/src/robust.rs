@@ -1,5 +1,6 @@
 //! `plan --robust`: plans by faults, the plan with the least worst case, and what it costs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -98,12 +99,17 @@ fn section(page: &mut String, title: &str, lines: &[(String, String)]) {
 
 /// Plans by faults: the choice and its followers, the fastest plan, and what would be best if one knew.
 fn table(found: &Robust, shown: usize) -> String {
-    let kinds = found.columns.iter().map(|column| column.kind.name.as_str());
-    let header: Vec<&str> = ["plan", "no fault, s"]
+    let kinds = found.columns.iter().map(|column| {
+        let (above, below) = halves(&column.kind.name);
+        format!("{above}\n{below}").trim().to_owned()
+    });
+    let fixed = |words: [&str; 2]| words.map(str::to_owned);
+    let header: Vec<String> = fixed(["plan", "no\nfault, s"])
         .into_iter()
         .chain(kinds)
-        .chain(["worst", "regret"])
+        .chain(fixed(["worst", "regret"]))
         .collect();
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let numbers: Vec<usize> = (1..header.len()).collect();
     let mut table = text::table(&header, &numbers);
     let mut row = |name: String, faced: &Faced| {
@@ -112,13 +118,16 @@ fn table(found: &Robust, shown: usize) -> String {
         let times = times.chain([&faced.worst, &faced.regret]);
         table.add_row([name].into_iter().chain(times.map(|time| seconds(*time))));
     };
-    for faced in found.plans.iter().take(shown.max(1)) {
+    let listed = listed(found, shown.max(1));
+    for faced in &listed {
         row(choice::label(&faced.candidate.plan), faced);
     }
-    let is_nominal = |faced: &Faced| faced.candidate.plan == found.nominal.candidate.plan;
-    if !found.plans.iter().take(shown.max(1)).any(is_nominal) {
-        let name = choice::label(&found.nominal.candidate.plan);
-        row(format!("{name} (fastest)"), &found.nominal);
+    let fastest = choice::label(&found.nominal.candidate.plan);
+    if !listed
+        .iter()
+        .any(|faced| choice::label(&faced.candidate.plan) == fastest)
+    {
+        row(format!("{fastest} (fastest)"), &found.nominal);
     }
     let known = found.columns.iter().map(|column| column.known.latency);
     let known = known.map(seconds);
@@ -130,6 +139,23 @@ fn table(found: &Robust, shown: usize) -> String {
             .chain([String::new(), String::new()]),
     );
     text::rendered(&mut table)
+}
+
+/// The first plans, each on the best of its placements.
+fn listed(found: &Robust, most: usize) -> Vec<&Faced> {
+    let mut seen = BTreeSet::new();
+    let new = |faced: &&Faced| seen.insert(choice::label(&faced.candidate.plan));
+    found.plans.iter().filter(new).take(most).collect()
+}
+
+/// A name in two parts, cut at the blank or comma nearest to its middle; all of it second where there is none.
+fn halves(name: &str) -> (&str, &str) {
+    let blanks = name.match_indices([' ', ',']).map(|(at, _)| at);
+    let middle = name.len() / 2;
+    match blanks.min_by_key(|at| at.abs_diff(middle)) {
+        Some(at) => (&name[..=at], &name[at + 1..]),
+        None => ("", name),
+    }
 }
 
 /// The choice: its worst case, its price, and why no other plan is better.

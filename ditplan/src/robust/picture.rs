@@ -9,6 +9,8 @@ use crate::choice;
 use crate::figure::{Failure, Figure};
 use crate::text::seconds;
 
+use super::{halves, listed};
+
 /// Rows of a picture at most.
 const ROWS: usize = 16;
 /// Width of a character of a column's name, in pixels.
@@ -46,17 +48,19 @@ impl Weather {
         let nominal = &found.nominal;
         let named = |faced: &Faced| {
             let name = choice::label(&faced.candidate.plan);
-            let fastest = faced.candidate.plan == nominal.candidate.plan;
+            let fastest = name == choice::label(&nominal.candidate.plan);
             if fastest { format!("{name} *") } else { name }
         };
-        let mut rows: Vec<Row> = found
-            .plans
+        let listed = listed(found, ROWS);
+        let mut rows: Vec<Row> = listed
             .iter()
-            .take(ROWS)
             .map(|faced| row(named(faced), faced))
             .collect();
-        let is_nominal = |faced: &Faced| faced.candidate.plan == nominal.candidate.plan;
-        if !found.plans.iter().take(ROWS).any(is_nominal) {
+        let fastest = choice::label(&nominal.candidate.plan);
+        if !listed
+            .iter()
+            .any(|faced| choice::label(&faced.candidate.plan) == fastest)
+        {
             rows.push(row(named(nominal), nominal));
         }
         let known = found.columns.iter().map(|column| column.known.latency);
@@ -134,16 +138,6 @@ impl Figure for Weather {
             }
         }
         Ok(())
-    }
-}
-
-/// A name in two lines, cut at the blank or comma nearest to its middle; one line without any.
-fn halves(name: &str) -> (&str, &str) {
-    let blanks = name.match_indices([' ', ',']).map(|(at, _)| at);
-    let middle = name.len() / 2;
-    match blanks.min_by_key(|at| at.abs_diff(middle)) {
-        Some(at) => (&name[..=at], &name[at + 1..]),
-        None => ("", name),
     }
 }
 

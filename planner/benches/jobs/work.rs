@@ -3,7 +3,7 @@
 use kernels::Compressor;
 use kernels::wire::Protocol;
 use planner::launch::Engine;
-use planner::search::{Filter, Question, plan};
+use planner::search::{Filter, Question, Shared, plan};
 use planner::sweep::Sweep;
 use rayon::prelude::*;
 use sim::engine::run;
@@ -14,7 +14,7 @@ use sim::serving::{Pattern, Pool, Rate, Routing, Source};
 use sim::simulate::Detail;
 use sim::testing::{ps, transfer};
 use topologies::host::Compilation;
-use topologies::{Bandwidth, LinkId, Machine, SimDuration};
+use topologies::{Bandwidth, Faults, LinkId, Machine, SimDuration};
 
 use crate::stand::Stand;
 
@@ -149,6 +149,7 @@ fn question(machine: Machine, gpus: u32) -> Question {
         request: model.default,
         machine: machine.clone(),
         measured: machine,
+        faults: Faults::default(),
         gpus,
         engine: Engine::Xdit,
         compilation: Compilation::Eager,
@@ -186,12 +187,9 @@ fn swept(points: u64) -> Work {
     };
     Box::new(move || {
         let began = std::time::Instant::now();
-        let mut rows = 0;
-        let all = sweep.run(0, |chunk| {
-            rows += chunk.len();
-            Ok::<(), ()>(())
-        });
-        all.expect("nothing stops it");
+        let shared = Shared::default();
+        let chunks = sweep.chunks(0);
+        let rows: usize = chunks.map(|points| sweep.rows(points, &shared).len()).sum();
         format!(
             "{:.1} points/s",
             rows as f64 / began.elapsed().as_secs_f64()

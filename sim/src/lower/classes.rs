@@ -55,12 +55,15 @@ impl Classes {
     }
 }
 
+/// A rank's place in one dimension.
+type Place = fn(&mut Coordinates) -> &mut u32;
+
 /// The groups of each rank that a narrow link concerns, by dimension and first rank.
 fn narrow_groups(setup: &Setup<'_>) -> Vec<Vec<(usize, u32)>> {
     let plan = setup.plan;
     let grid = matches!(plan.exchange, Exchange::Attention2d { .. });
     let mut narrow = vec![Vec::new(); plan.ranks() as usize];
-    let dimensions: [(u32, fn(&mut Coordinates) -> &mut u32); 4] = [
+    let dimensions: [(u32, Place); 4] = [
         (plan.pipeline.stages, |at| &mut at.stage),
         (plan.exchange.degree(), |at| &mut at.outer),
         (plan.ulysses, |at| &mut at.ulysses),
