@@ -22,7 +22,7 @@ fn the_difference_is_explained_and_undone() {
     for index in 0..2 {
         let parts = classes
             .iter()
-            .map(|class| class["seconds"][index].as_f64().expect("a time"));
+            .map(|class| class["time_s"][index].as_f64().expect("a time"));
         let sum: f64 = parts.sum();
         // Text encoder and VAE are no part of the steps' critical path: about a second.
         let rest = latency(index) - sum;

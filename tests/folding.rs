@@ -12,10 +12,12 @@ use topologies::Machine;
 use topologies::host::Compilation;
 
 /// Latencies of `line` on `machine`, folded and in full, in picoseconds.
-fn latencies(machine: &str, line: &str) -> [u64; 2] {
+fn latencies(model: &str, machine: &str, line: &str) -> [u64; 2] {
     let machine = Machine::preset(machine).unwrap();
-    let model = model::find("FLUX.1-dev").unwrap();
-    let workload = Workload::new(model, &model.default).unwrap();
+    let model = model::find(model).unwrap();
+    let mut request = model.default;
+    request.batch = if line.starts_with("dp2") { 2 } else { 1 };
+    let workload = Workload::new(model, &request).unwrap();
     let platform = Platform::of_machine(&machine).unwrap();
     let (tables, compilation) = (Tables::built_in(), Compilation::Eager);
     let calibrated = calibrate(&machine, &platform, &workload, compilation, tables, None);
@@ -48,12 +50,27 @@ fn a_folded_run_takes_as_long_as_the_full_run() {
             "ring4/2bit warmup=1",
             "ring4/mixed(1bit=0-56|@10:2bit=0-30;raw=31-56|@12:2bit=0-56) warmup=1",
             "ulysses2+ring2",
+            "ulysses4",
+            "attention2d2x2",
             "allgather-kv4/1bit warmup=1",
             "distrifusion4 warmup=1",
             "pipefusion4 warmup=1",
+            "pipefusion4(m8) warmup=1",
+            "pipefusion2+ulysses2 warmup=1",
             "tp4",
+            "dp2+ring2",
+            "vae-p4",
+            "ring4+vae-p4",
         ] {
-            let [folded, full] = latencies(machine, line);
+            let [folded, full] = latencies("FLUX.1-dev", machine, line);
+            assert_eq!(folded, full, "{line} on {machine}");
+        }
+        for line in [
+            "cfg2+ulysses2",
+            "cfg2+ring2/1bit warmup=1",
+            "cfg2+pipefusion2 warmup=1",
+        ] {
+            let [folded, full] = latencies("SD3-medium", machine, line);
             assert_eq!(folded, full, "{line} on {machine}");
         }
     }

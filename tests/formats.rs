@@ -195,8 +195,8 @@ fn rates_of_a_log_become_the_hosts() {
     let (_other, out) = folder("rated.toml");
     let log = sample("nccl-tests.json");
     let said = printed(&[
-        "machines",
-        "import-nccl",
+        "calibrate",
+        "--nccl-tests",
         &log,
         "--machine",
         &path,
@@ -220,11 +220,11 @@ fn rates_of_a_log_become_the_hosts() {
         "--json",
     ]);
     assert_eq!(answer["question"]["gpus"], 4);
-    let twice = complaint(&["machines", "import-nccl", &log, "--machine", &out]);
+    let twice = complaint(&["calibrate", "--nccl-tests", &log, "--machine", &out]);
     says(&twice, &["already has a rate of all-to-all among 4 ranks"]);
     let many = complaint(&[
-        "machines",
-        "import-nccl",
+        "calibrate",
+        "--nccl-tests",
         &sample("nccl-tests-16xh200.txt"),
         "--machine",
         &path,
@@ -232,8 +232,8 @@ fn rates_of_a_log_become_the_hosts() {
     says(&many, &["16 ranks took part", "has 4 GPUs"]);
     let (_third, csv) = folder("rows.csv");
     printed(&[
-        "machines",
-        "import-nccl",
+        "calibrate",
+        "--nccl-tests",
         &sample("nccl-tests-4xv100.txt"),
         "--machine",
         &path,

@@ -6,9 +6,11 @@
 //! | `commands` | every command in use: the same bytes at any number of threads, again, and from two builds |
 //! | `compare` | two plans or machines side by side; completions, manual |
 //! | `capacity` | fleets that serve a rate of requests in time |
+//! | `faults` | slow and lost GPUs, narrow links; plans for the worst case |
 //! | `folding` | a folded simulation is the full one |
 //! | `formats` | other programs' files: topologies, logs, configurations, profiles, Chakra, launch commands |
 //! | `hygiene` | where `unsafe` may stand |
+//! | `json_schemas` | the schemas of `docs/json`, against every command's output |
 //! | `listings` | models, machines and GPUs, for people and as JSON |
 //! | `load` | the local server under slow, huge, malformed and concurrent requests |
 //! | `pages` | reports and the local server |
@@ -30,9 +32,11 @@ mod capacity;
 mod chakra;
 mod commands;
 mod compare;
+mod faults;
 mod folding;
 mod formats;
 mod hygiene;
+mod json_schemas;
 mod listings;
 mod load;
 mod pages;

@@ -17,7 +17,7 @@ fn data(name: &str) -> String {
 }
 
 /// A profile of an H200 whose times are made up: products at a third of the usual rate.
-fn made_up() -> TempDir {
+pub(crate) fn made_up() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let about = r#"{"format": 1, "gpu": "NVIDIA H200", "device": "cuda", "system": "h200_sxm", "torch": "2.0",
         "date": "2026-01-01T00:00Z", "parts": {"gemm": "complete"}, "notes": [], "command": "x"}"#;

@@ -1,9 +1,11 @@
 //! A compressor per layer under a quality budget, from the repository's own trace.
 
+use std::fs;
+
 use serde_json::Value;
 
-use crate::json;
 use crate::wrong_input::{complaint, says};
+use crate::{json, refused};
 
 /// The repository's trace of dit-digits, 28 steps.
 const TRACE: &str = concat!(
@@ -141,18 +143,59 @@ fn replaying_the_committed_layers_gives_their_committed_errors() {
 
 #[test]
 fn predictions_come_out_on_runs_that_did_not_fit() {
-    let quality = json(&["trace", "quality", TRACE, "--json"]);
-    let groups = quality["groups"].as_array().unwrap();
-    let mixed = |group: &&Value| {
-        group["purpose"] == "mixed"
-            && group["split"] == "test"
-            && group["ranks"] == 4
-            && group["steps"] == 28
-    };
-    let mixed = groups.iter().find(mixed).unwrap();
-    assert!(mixed["n"].as_u64().unwrap() >= 48);
-    assert!(mixed["ordered_pct"].as_f64().unwrap() >= 95.0);
-    assert!(mixed["over_bound"].as_u64().unwrap() <= 1);
+    let [eight, four] = [8, 4].map(|steps| TRACE.replace("28steps", &format!("{steps}steps")));
+    let quality = json(&[
+        "trace",
+        "quality",
+        TRACE,
+        "--steps-of",
+        &eight,
+        "--steps-of",
+        &four,
+        "--json",
+    ]);
+    // What is asked for (docs/quality.md); D are runs drawn and made after the model was settled.
+    for (prompts, ranks, steps, median) in [
+        ("B", 4, 28, 10.0),
+        ("D", 4, 28, 10.0),
+        ("B", 4, 8, 10.0),
+        ("D", 4, 8, 10.0),
+        ("B", 2, 28, 15.0),
+        ("B", 8, 28, 15.0),
+        ("D", 8, 28, 15.0),
+    ] {
+        let groups = quality["groups"].as_array().unwrap();
+        let wanted = |group: &&Value| {
+            group["purpose"] == "mixed"
+                && group["prompts"] == prompts
+                && group["ranks"] == ranks
+                && group["steps"] == steps
+        };
+        let group = groups.iter().find(wanted).unwrap();
+        assert!(group["median_pct"].as_f64().unwrap() <= median, "{group}");
+        assert!(group["ordered_pct"].as_f64().unwrap() >= 95.0, "{group}");
+        assert_eq!(group["over_bound"], 0, "{group}");
+    }
+}
+
+#[test]
+fn a_trace_of_fewer_steps_must_weigh_errors_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let eight = TRACE.replace("28steps", "8steps");
+    for file in fs::read_dir(&eight).unwrap() {
+        let file = file.unwrap().path();
+        fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+    }
+    let manifest = folder.path().join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let changed = text.replacen("0.92857", "0.92858", 1);
+    assert_ne!(text, changed);
+    fs::write(&manifest, changed).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let sentence = refused(&["trace", "quality", TRACE, "--steps-of", path]);
+    for word in ["sampler.response", "step_response", "--save"] {
+        assert!(sentence.contains(word), "{sentence}");
+    }
 }
 
 #[test]

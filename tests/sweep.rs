@@ -1,10 +1,8 @@
 //! `sweep`: what-if over bandwidth, GPUs and resolution.
 
+mod files;
+
 use std::fs;
-use std::path::Path;
-use std::process::{Command as Process, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -102,84 +100,6 @@ fn points_without_a_plan_say_why() {
     assert!(reason.contains("1000"), "{reason}");
 }
 
-fn arguments(out: &Path) -> Vec<String> {
-    let mut arguments: Vec<String> = [
-        "sweep",
-        "--machine",
-        "4xL20@25GB/s",
-        "--plan",
-        "ulysses2",
-        "--plan",
-        "ring4/1bit",
-        "--vary",
-        "link.bandwidth=1GB/s..900GB/s:40:log",
-        "--vary",
-        "steps=20..28:9",
-        "--resume",
-        "--out",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    arguments.push(out.display().to_string());
-    arguments
-}
-
-#[test]
-fn a_sweep_killed_again_and_again_ends_as_one_that_was_not() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (whole, torn) = (
-        folder.path().join("whole.csv"),
-        folder.path().join("torn.csv"),
-    );
-    let whole_arguments = arguments(&whole);
-    printed(
-        &whole_arguments
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>(),
-    );
-    let mut kills = 0;
-    for round in 0..10_u64 {
-        let mut child = Process::new(env!("CARGO_BIN_EXE_ditplan"))
-            .args(arguments(&torn))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
-        sleep(Duration::from_millis(60 + 37 * (round * round % 7)));
-        kills += usize::from(child.try_wait().expect("a child").is_none());
-        child.kill().expect("the program ends");
-        child.wait().expect("the program ended");
-    }
-    assert!(kills > 0, "every run was over before it could be killed");
-    let torn_arguments = arguments(&torn);
-    printed(
-        &torn_arguments
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>(),
-    );
-    let read = |path: &Path| fs::read(path).expect("rows");
-    assert_eq!(read(&whole), read(&torn));
-    assert_eq!(
-        read(&whole).iter().filter(|byte| **byte == b'\n').count(),
-        1 + 2 * 40 * 9
-    );
-}
-
-#[test]
-fn a_torn_line_is_written_again() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let out = folder.path().join("rows.csv");
-    let arguments = arguments(&out);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    printed(&arguments);
-    let whole = fs::read(&out).expect("rows");
-    fs::write(&out, &whole[..whole.len() - 31]).expect("a torn file");
-    printed(&arguments);
-    assert_eq!(fs::read(&out).expect("rows"), whole);
-}
-
 #[test]
 fn pictures_are_drawn() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -206,6 +126,30 @@ fn pictures_are_drawn() {
             ],
         ),
         ("tornado.svg", vec!["--tornado", "0.1"]),
+        (
+            "frontier.svg",
+            vec![
+                "--vary",
+                "gpus=1,2,4",
+                "--vary",
+                "link.bandwidth=1GB/s,100GB/s",
+                "--show",
+                "frontier",
+                "--price",
+                "L20=0.8/h",
+            ],
+        ),
+        (
+            "speed-up.png",
+            vec![
+                "--vary",
+                "link.bandwidth=1GB/s,100GB/s",
+                "--vary",
+                "gpus=1,2,4",
+                "--show",
+                "speed-up",
+            ],
+        ),
     ] {
         let path = folder.path().join(name);
         let path = path.to_str().expect("a name");
@@ -239,8 +183,157 @@ fn mistakes_are_refused() {
             vec!["--vary", "gpus=1,2", "--plan", "ring64"],
             "needs 64 GPUs",
         ),
+        (vec!["--vary", "gpu.price=2.5"], "write 2.5/h"),
+        (
+            vec!["--vary", "gpus=1,2", "--price", "A100-80-SXM=2/h"],
+            "give the price of L20",
+        ),
+        (vec!["--vary", "gpus=1,2", "--price", "L20=2"], "L20"),
+        (
+            vec![
+                "--vary", "gpus=1,2", "--show", "frontier", "--plot", "no.svg",
+            ],
+            "--price L20=DOLLARS/h",
+        ),
+        (
+            vec![
+                "--vary",
+                "steps=1,2",
+                "--plan",
+                "none",
+                "--show",
+                "speed-up",
+            ],
+            "--vary gpus=1,2,4,8",
+        ),
     ] {
         let sentence = refused(&[&["sweep", "--machine", "4xL20@25GB/s"][..], &arguments].concat());
         assert!(sentence.contains(part), "{arguments:?}: {sentence}");
     }
+}
+
+#[test]
+fn an_image_costs_its_gpus_for_its_time() {
+    let base = [
+        "sweep",
+        "--machine",
+        "4xL20@25GB/s",
+        "--plan",
+        "ring4",
+        "--plan",
+        "none",
+        "--batch",
+        "2",
+    ];
+    let vary = ["--vary", "gpu.price=1/h,2.5/h", "--json"];
+    let report = json(&[&base[..], &vary].concat());
+    let number = |row: &Value, field: &str| row[field].as_f64().expect("a number");
+    for (index, row) in report["rows"].as_array().expect("rows").iter().enumerate() {
+        let price = [1.0, 2.5][index / 2];
+        let cost = number(row, "ranks") * price * number(row, "latency_s") / 3600.0 / 2.0;
+        assert!(
+            (number(row, "cost_each_usd") / cost - 1.0).abs() < 1e-5,
+            "{row}"
+        );
+    }
+    let own = json(
+        &[
+            &base[..],
+            &["--vary", "steps=28", "--price", "L20=2.5/h", "--json"],
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        own["rows"][0]["cost_each_usd"],
+        report["rows"][2]["cost_each_usd"]
+    );
+    assert_eq!(own["question"]["price_source"], "--price");
+}
+
+#[test]
+fn a_frontier_has_what_nothing_beats() {
+    let question = [
+        "sweep",
+        "--machine",
+        "4xL20@5GB/s",
+        "--vary",
+        "gpus=1,2,4",
+        "--show",
+        "frontier",
+    ];
+    let plans = [
+        "--plan",
+        "none",
+        "--plan",
+        "ring2",
+        "--plan",
+        "ring4",
+        "--plan",
+        "ring4/1bit",
+        "--plan",
+        "ulysses4",
+    ];
+    let page = printed(&[&question[..], &plans].concat());
+    // One GPU is the cheapest; ring4/1bit the fastest; of the exact plans on four GPUs the slower is not there.
+    assert!(
+        page.contains("none") && page.contains("ring4/1bit"),
+        "{page}"
+    );
+    assert_ne!(
+        page.contains(" ring4 "),
+        page.contains(" ulysses4 "),
+        "{page}"
+    );
+}
+
+#[test]
+fn shared_figures_change_no_row() {
+    // Calibrated hosts, where most is shared: each row is what its question alone finds.
+    for (machine, field, plan) in [
+        ("4xl20-pcie", "pcie.bandwidth", "ring4/1bit"),
+        ("8xh100-sxm", "gpu.compute", "ulysses8"),
+    ] {
+        let values = if field == "gpu.compute" {
+            "1,2"
+        } else {
+            "8GB/s,64GB/s"
+        };
+        let vary = format!("{field}={values}");
+        let question = ["sweep", "--machine", machine, "--plan", plan, "--json"];
+        let all = json(&[&question[..], &["--vary", "steps=10,28", "--vary", &vary]].concat());
+        for row in all["rows"].as_array().expect("rows") {
+            let (steps, value) = (row["steps"].to_string(), row[field].to_string());
+            let vary = format!("{field}={}", value.trim_matches('"'));
+            let alone = json(&[&question[..], &["--steps", &steps, "--vary", &vary]].concat());
+            for figure in ["latency_s", "latency_lo_s", "speed_up", "peak_memory_gb"] {
+                assert_eq!(
+                    row[figure], alone["rows"][0][figure],
+                    "{machine} {steps} {value} {figure}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn titles_do_not_name_what_varies() {
+    let vary = [
+        "--vary",
+        "size=1024x1024,2048x2048",
+        "--vary",
+        "link.bandwidth=1GB/s,100GB/s",
+    ];
+    let page = printed(
+        &[
+            &["sweep", "--machine", "4xL20@25GB/s", "--plan", "ring4"][..],
+            &vary,
+        ]
+        .concat(),
+    );
+    let title = page.lines().next().expect("a title");
+    assert!(
+        !title.contains("1024") && !title.contains("GB/s"),
+        "{title}"
+    );
+    assert!(title.contains("28 steps on 4 x L20"), "{title}");
 }

@@ -12,8 +12,10 @@ function validatePage(report) {
     if (!tier) continue;
     const rows = [{ name: "ditplan", ...tier }, ...Object.entries(tier.baselines || {}).map(([key, value]) => ({ name: "baseline " + key, ...value }))];
     const page = [table(columns, rows)];
-    if (tier.coverage_pct !== undefined) page.push(el("p", {}, `${tier.coverage_pct.toFixed(1)} % of the rows lie inside their 90 % interval; top-1 regret ${tier.top1_regret_pct.toFixed(2)} %, Kendall tau ${tier.kendall_tau.toFixed(2)}.`));
-    const points = tier.rows && tier.rows.filter((row) => row.measured && row.predicted).map((row) => [row.measured, row.predicted]);
+    const said = [["coverage_pct", "% of the rows lie inside their 90 % interval"], ["top1_regret_pct", "% top-1 regret"], ["kendall_tau", "Kendall's tau"]]
+      .filter(([key]) => typeof tier[key] === "number").map(([key, words]) => `${tier[key].toFixed(2)} ${words}`);
+    if (said.length) page.push(el("p", {}, said.join("; ") + "."));
+    const points = tier.rows && tier.rows.filter((row) => row.measured_s && row.predicted_s).map((row) => [row.measured_s, row.predicted_s]);
     if (points && points.length) page.push(lines([{ name: "runs", points }], { x: "measured, s", y: "predicted, s", logX: true, logY: true, dots: true, diagonal: true }));
     if (tier.strata && tier.strata.length) page.push(table(columns, tier.strata));
     if (tier.unmapped && tier.unmapped.length) page.push(el("details", {}, el("summary", {}, `${tier.unmapped.length} rows without a prediction`), table([

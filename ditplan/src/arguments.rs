@@ -89,7 +89,15 @@ pub(super) struct PlanArguments {
     /// What a compressor is chosen for under a budget: each layer, or each layer and third of the steps
     #[arg(long, value_enum, default_value_t = Granularity::Layer)]
     pub per: Granularity,
-    /// Draw the choice: compressors by layer, and latency against quality (.svg or .png)
+    /// Choose the plan whose worst case over a set of faults is the least
+    #[arg(long, conflicts_with = "emit")]
+    pub robust: bool,
+    /// Faults that may happen with --robust, written as for --fault, or a file with one case a line; may be
+    /// repeated [default: a GPU at 80 %, a link at 50 %, a GPU lost, all GPUs throttled to 85 %]
+    #[arg(long, value_name = "FAULTS|FILE", requires = "robust")]
+    pub faults: Vec<String>,
+    /// Draw the choice: compressors by layer, and latency against quality; with --robust, plans by faults
+    /// (.svg or .png)
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
     /// Print only this, for another program
@@ -176,6 +184,10 @@ pub(super) struct QuestionArguments {
     /// Another bandwidth for the machine's network links, one way, for instance "0.5 GB/s"
     #[arg(long, value_name = "RATE")]
     pub network: Option<Bandwidth>,
+    /// What is wrong with the machine: gpu3=80%, gpu3=lost, gpu3-link=50%, link:A-B=50% (a link by its ends),
+    /// throttle=85%; several joined by commas
+    #[arg(long, value_name = "FAULTS")]
+    pub fault: Option<String>,
     /// A recorded trace of the model (a directory), to predict output quality from [default: the
     /// repository's own for dit-digits, none for others]
     #[arg(long, value_name = "DIR")]

@@ -9,7 +9,7 @@ use sim::model::{self, Guidance, Model, Request, config};
 use sim::plan::Plan;
 use topologies::host::Compilation;
 use topologies::import::{self, Hints};
-use topologies::{LinkKind, Machine, MeasuredRun};
+use topologies::{Faults, LinkKind, Machine, MeasuredRun};
 
 use super::arguments::{EngineArgument, GuidanceArgument, PlanArguments, QuestionArguments};
 use super::{imported, quality};
@@ -52,11 +52,15 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         "{} has {has} GPUs: --gpus must be from 1 to {has}, not {gpus}",
         machine.name
     );
+    let faults = typed.fault.as_deref().map(str::parse::<Faults>);
+    let faults = faults.transpose().context("--fault")?.unwrap_or_default();
+    let faults = faults.checked(&machine).context("--fault")?;
     Ok(Question {
         model,
         request,
         machine,
         measured,
+        faults,
         gpus,
         engine: match typed.engine {
             EngineArgument::Xdit => Engine::Xdit,

@@ -1,4 +1,5 @@
 //! `calibrate`: measures the GPU found through `ditplan_capture`, and says what was measured.
+//! `--nccl-tests` takes a host's collectives from logs instead.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
@@ -13,6 +14,7 @@ use planner::profile::{Accept, Profile};
 use super::arguments::Format;
 use super::ending::{self, Stopped};
 use super::listing;
+use super::nccl::{self, NcclArguments};
 use super::text::{self, heading};
 
 /// Ends with 3 where Python lacks a module.
@@ -26,12 +28,15 @@ const STOPPED: i32 = 130;
 /// What is measured, and where to.
 #[derive(Debug, Args)]
 pub(super) struct CalibrateArguments {
-    /// The profile's directory; one that is there is continued
-    #[arg(long, value_name = "DIR", required_unless_present = "summary")]
+    /// The profile's directory; one that is there is continued. With --nccl-tests, the machine file
+    /// [default there: print it]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["summary", "nccl_tests"])]
     pub out: Option<PathBuf>,
     /// Measure nothing: say what a profile holds
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "device", "parts", "toy", "budget_s", "python"])]
     pub summary: Option<PathBuf>,
+    #[command(flatten)]
+    pub nccl: NcclArguments,
     /// What is measured; a processor's profile only tries the path out
     #[arg(long, value_enum, default_value_t = DeviceArgument::Cuda)]
     pub device: DeviceArgument,
@@ -63,6 +68,9 @@ pub(super) enum DeviceArgument {
 
 /// What `calibrate` prints.
 pub(super) fn answer(typed: &CalibrateArguments) -> Result<String> {
+    if !typed.nccl.nccl_tests.is_empty() {
+        return nccl::answer(&typed.nccl, typed.out.as_deref());
+    }
     let directory = match (&typed.summary, &typed.out) {
         (Some(directory), _) => directory,
         (None, Some(out)) => {

@@ -16,6 +16,8 @@ mod patterns;
 mod picture;
 mod report;
 
+pub(super) use asked::prices;
+
 /// The question of `capacity`.
 #[derive(Debug, Args)]
 pub(super) struct CapacityArguments {

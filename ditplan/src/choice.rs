@@ -9,8 +9,9 @@ use traces::timeline::SpanClass;
 
 use super::arguments::{Emit, PlanArguments};
 use super::text::{self, bulleted, duration, gigabytes, heading, percent, seconds, wrapped};
-use super::{asked, contract, listing};
+use super::{asked, contract, listing, robust};
 use crate::figure;
+use planner::assign::{Coupled, End};
 use planner::search::{self, Answer, Candidate, Quality, Question, Spent};
 
 mod emitted;
@@ -23,6 +24,9 @@ const SHOWN: usize = 10;
 pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
     if let Some(engine) = typed.emit.and_then(emitted::engine) {
         return emitted::answer(asked::plan_question(typed)?, engine);
+    }
+    if typed.robust {
+        return robust::answer(typed);
     }
     let answer = search::plan(&asked::plan_question(typed)?)?;
     if let Some(path) = &typed.plot {
@@ -148,6 +152,10 @@ pub(super) fn title(question: &Question) -> String {
         question.engine,
         question.compilation
     );
+    let place = match question.faults.is_empty() {
+        true => place,
+        false => format!("{place}; wrong with it: {}", question.faults),
+    };
     heading(&ask) + &wrapped(&place, 0)
 }
 
@@ -290,9 +298,30 @@ fn budget(spent: &Spent) -> String {
             ),
             2,
         ));
+        if let Some(rounds) = &assigned.coupled {
+            page.push_str(&wrapped(&format!("  {}", coupling(rounds)), 2));
+        }
         page.push_str(&text::rendered(&mut table));
     }
     page
+}
+
+/// What came of the assignment with simulated costs.
+fn coupling(rounds: &Coupled) -> String {
+    let gain = rounds.history[0].latency - rounds.best().latency;
+    match rounds.end {
+        End::Stable if gain == 0.0 => {
+            "With each option's cost asked of the simulation instead of the closed form: the same assignment."
+                .to_owned()
+        }
+        _ if gain == 0.0 => {
+            "With each option's cost asked of the simulation instead of the closed form: none that is faster."
+                .to_owned()
+        }
+        _ => format!(
+            "Each option's cost asked of the simulation instead of the closed form made it {gain:.2e} s faster."
+        ),
+    }
 }
 
 /// How far the simulated schedule is from the least time of its plan.

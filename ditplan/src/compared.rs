@@ -150,7 +150,7 @@ fn json(found: &Comparison) -> Value {
     let classes = found
         .classes
         .iter()
-        .map(|(class, times)| json!({ "class": class.to_string(), "seconds": times }));
+        .map(|(class, times)| json!({ "class": class.to_string(), "time_s": times }));
     let turns = found.turns.iter().map(|turn| {
         json!({ "field": turn.field.to_string(), "from": turn.from.number(), "to": turn.to.number(), "unit": turn.field.unit() })
     });

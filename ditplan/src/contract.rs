@@ -59,6 +59,7 @@ pub(super) fn question(asked: &Question) -> Value {
         quality,
         profile,
         measured: _,
+        faults,
     } = asked;
     json!({
         "model": model.name,
@@ -67,6 +68,7 @@ pub(super) fn question(asked: &Question) -> Value {
         "host": machine.host.name,
         "interconnect": machine.interconnect(),
         "gpus": gpus,
+        "faults": faults.all().iter().map(ToString::to_string).collect::<Value>(),
         "engine": engine.to_string(),
         "compilation": compilation.to_string(),
         "strategy": filter.strategy,
@@ -136,6 +138,12 @@ fn spent(spent: &Spent) -> Value {
             "plan": assigned.plan.to_string(),
             "multiplier_s": assigned.certificate.multiplier,
             "gap": assigned.certificate.gap,
+            "coupled": assigned.coupled.as_ref().map(|rounds| json!({
+                "assignments": rounds.history.len(),
+                "end": rounds.end.word(),
+                "latency_s": rounds.best().latency,
+                "gain_s": rounds.history[0].latency - rounds.best().latency,
+            })),
             "frontier": assigned.frontier.iter().map(|point| json!({
                 "latency_s": point.latency_s, "rel_l2": point.deviation,
             })).collect::<Value>(),

@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
+use topologies::export;
 use topologies::import::{self, Hints, LARGEST_FILE};
-use topologies::{Machine, export};
 use traces::{bounded, whole};
 
 use super::arguments::Format;
@@ -30,8 +30,6 @@ enum MachinesCommand {
     Import(ImportArguments),
     /// Write a machine as NCCL topology XML or SimGrid platform XML
     Export(ExportArguments),
-    /// Put the rates of nccl-tests logs into a machine file's host
-    ImportNccl(NcclArguments),
 }
 
 /// The question of `machines import`.
@@ -74,30 +72,12 @@ enum ExportFormat {
     SimgridXml,
 }
 
-/// The question of `machines import-nccl`.
-#[derive(Debug, Args)]
-struct NcclArguments {
-    /// Logs of nccl-tests, text or JSON (-J)
-    #[arg(value_name = "LOG", required = true)]
-    logs: Vec<PathBuf>,
-    /// The machine file that they were measured on
-    #[arg(long, value_name = "FILE")]
-    machine: PathBuf,
-    /// Write the machine file with the rates here [default: print it]
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-    /// Also write the rows as a table for validate --nccl
-    #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
-}
-
 /// What `machines` prints.
 pub(super) fn answer(typed: &MachinesArguments) -> Result<String> {
     match &typed.command {
         None => Ok(listing::machines(typed.format)),
         Some(MachinesCommand::Import(wanted)) => import(wanted),
         Some(MachinesCommand::Export(wanted)) => export(wanted),
-        Some(MachinesCommand::ImportNccl(wanted)) => import_nccl(wanted),
     }
 }
 
@@ -107,14 +87,19 @@ pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// A file's text and its name for errors.
-fn text(path: &Path) -> Result<(String, String)> {
+pub(super) fn text(path: &Path) -> Result<(String, String)> {
     let file = path.display().to_string();
     let bytes = bytes(path).with_context(|| format!("{file} cannot be read"))?;
     Ok((import::text(&bytes, &file)?.to_owned(), file))
 }
 
 /// Writes a text to a file, and says so with what is to be said; or gives it back with that in comments.
-fn written(text: &str, out: Option<&Path>, title: &str, said: &[String]) -> Result<String> {
+pub(super) fn written(
+    text: &str,
+    out: Option<&Path>,
+    title: &str,
+    said: &[String],
+) -> Result<String> {
     let Some(path) = out else {
         let comment = |line: &String| match text.starts_with('<') {
             // XML forbids two dashes in a comment.
@@ -164,59 +149,4 @@ fn export(typed: &ExportArguments) -> Result<String> {
         "Not in the format",
         &exported.lost,
     )
-}
-
-fn import_nccl(typed: &NcclArguments) -> Result<String> {
-    let (toml, file) = text(&typed.machine)?;
-    ensure!(
-        !toml.trim_start().starts_with('<'),
-        "{file} is no machine file of ours: write one with ditplan machines import --out first"
-    );
-    let machine = Machine::from_toml(&toml, &file)?;
-    let (mut addition, mut said, mut csv) = (String::new(), Vec::new(), String::new());
-    let mut known: Vec<_> = machine
-        .host
-        .rates
-        .iter()
-        .map(|rate| (rate.kind, rate.ranks))
-        .collect();
-    for path in &typed.logs {
-        let (log, name) = text(path)?;
-        let log = import::nccl_tests(&log, &name)?;
-        let source = format!("nccl-tests, {name}");
-        let (rates, words) = log.rates(&source);
-        for rate in &rates {
-            let pair = (rate.kind, rate.ranks);
-            if known.contains(&pair) {
-                bail!(
-                    "{name}: {file} already has a rate of {} among {} ranks: remove one",
-                    pair.0,
-                    pair.1
-                );
-            }
-            if rate.ranks as usize > machine.gpus.len() {
-                bail!(
-                    "{name}: {} ranks took part, {file} has {} GPUs",
-                    rate.ranks,
-                    machine.gpus.len()
-                );
-            }
-            known.push(pair);
-        }
-        let table = log.csv(&machine.host.name, "unknown");
-        let rows = table.split_once('\n').map_or("", |(_, rows)| rows);
-        csv.push_str(if csv.is_empty() { &table } else { rows });
-        addition.push_str(&log.toml(&source));
-        said.extend(words);
-    }
-    said.push(
-        "a rate holds for all sizes: published runs between 2 and 300 MB show no dependence"
-            .to_owned(),
-    );
-    let whole = format!("{}\n{addition}", toml.trim_end());
-    Machine::from_toml(&whole, &file)?;
-    if let Some(path) = &typed.csv {
-        whole::write(path, csv).with_context(|| format!("{} cannot be written", path.display()))?;
-    }
-    written(&whole, typed.out.as_deref(), "Rates", &said)
 }

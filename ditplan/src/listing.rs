@@ -145,6 +145,7 @@ pub(super) fn gpus(format: Format) -> String {
 
 /// One GPU in JSON.
 fn gpu_row(gpu: &Gpu) -> Value {
+    let known = |text: &String| (!text.is_empty()).then(|| text.clone());
     json!({
         "name": gpu.name,
         "architecture": format!("{:?}", gpu.architecture),
@@ -159,10 +160,10 @@ fn gpu_row(gpu: &Gpu) -> Value {
         "nvlink_bytes_per_s": gpu.nvlink.map(|rate| rate.get()),
         "sustained_gemm_flop_per_s": gpu.sustained_gemm.map(|rate| rate.get()),
         "sustained_attention_flop_per_s": gpu.sustained_attention.map(|rate| rate.get()),
-        "price_per_hour_usd": gpu.price_per_hour,
+        "price_per_gpu_hour_usd": gpu.price_per_hour,
         "source": gpu.source,
-        "sustained_source": gpu.sustained_source,
-        "price_source": gpu.price_source,
-        "notes": gpu.notes,
+        "sustained_source": known(&gpu.sustained_source),
+        "price_source": known(&gpu.price_source),
+        "notes": known(&gpu.notes),
     })
 }

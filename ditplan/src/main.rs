@@ -1,76 +1,7 @@
-//! The `ditplan` program: parse, ask, print.
-//!
-//! ```text
-//! Arguments ─▶ asked::Asked ─▶ Question ─▶ planner ─▶ Answer ─▶ table | JSON | picture
-//! ```
-//! Nothing here computes a figure, and every command gives back its text.
-//!
-//! How it ends, and with which exit code, stands in [`ending`].
-
-mod arguments;
-mod asked;
-mod calibrated;
-mod capacity;
-mod choice;
-mod compared;
-mod contract;
-mod cuda;
-mod ending;
-mod figure;
-mod imported;
-mod listing;
-mod quality;
-mod replayed;
-mod report;
-#[cfg(test)]
-mod sample;
-mod serve;
-mod shell;
-mod simulated;
-mod swept;
-mod text;
-mod trace;
-mod validated;
+//! The `ditplan` program.
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::Parser;
-
-use arguments::{Arguments, Command};
-
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    ending::keep_what_is_done();
-    let ending = match answer(&arguments) {
-        Ok(text) => ending::print(&text),
-        Err(error) => ending::complain(&error),
-    };
-    ending.into()
-}
-
-/// Runs one command and gives back the text to print.
-///
-/// # Errors
-/// A mistake of the user's, whose text says what to do.
-fn answer(arguments: &Arguments) -> Result<String> {
-    match &arguments.command {
-        Command::Plan(wanted) => choice::answer(wanted),
-        Command::Simulate(wanted) => simulated::answer(wanted),
-        Command::Compare(wanted) => compared::answer(wanted),
-        Command::Sweep(wanted) => swept::answer(wanted),
-        Command::Report(wanted) => report::answer(wanted),
-        Command::Serve(wanted) => serve::answer(wanted),
-        Command::Calibrate(wanted) => calibrated::answer(wanted),
-        Command::Validate(wanted) => validated::answer(wanted),
-        Command::Replay(typed) => replayed::answer(typed),
-        Command::Capacity(typed) => capacity::answer(typed),
-        Command::Trace(wanted) => trace::answer(wanted),
-        Command::Cuda(wanted) => cuda::answer(wanted),
-        Command::Models(format) => Ok(listing::models(*format)),
-        Command::Machines(wanted) => imported::answer(wanted),
-        Command::Gpus(format) => Ok(listing::gpus(*format)),
-        Command::Completions(wanted) => Ok(shell::completions(wanted)),
-        Command::Man(wanted) => shell::man(wanted),
-    }
+    ditplan::run(&ditplan::Threads)
 }

@@ -66,7 +66,13 @@ fn data(command: &[String]) -> Result<Value> {
         !matches!(arguments.command, Command::Report(_) | Command::Serve(_)),
         "a report is of a command: plan, simulate, sweep, validate, capacity, replay"
     );
-    let text = super::answer(&arguments)?;
+    if let Command::Plan(typed) = &arguments.command {
+        ensure!(
+            !typed.robust,
+            "--robust has no page: draw it with --plot FILE"
+        );
+    }
+    let text = super::answer(&arguments, &super::Threads)?;
     let report: Value = match serde_json::from_str(&text) {
         Ok(report) => report,
         Err(_) => bail!("{kind} has no JSON to report"),

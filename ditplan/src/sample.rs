@@ -18,6 +18,7 @@ fn question() -> Question {
         request: model.default,
         gpus: 4,
         measured: machine.clone(),
+        faults: topologies::Faults::default(),
         machine,
         engine: Engine::Xdit,
         compilation: Compilation::Eager,

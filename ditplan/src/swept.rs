@@ -1,21 +1,69 @@
 //! `sweep`: the answer at many values of some of the question's numbers, as rows and pictures.
+//!
+//! ```text
+//! typed ─▶ Sweep ─▶ Workers ─▶ lines of CSV, in order ─▶ file ─▶ Table ─▶ text | JSON | picture | Parquet
+//! ```
 
+mod file;
+mod frontier;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod picture;
+mod report;
 mod rows;
+mod scale;
+mod speed_up;
+mod table;
 mod tornado;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use planner::search::{Budget, Filter};
-use planner::sweep::{Axis, Sweep};
+use planner::search::{Budget, Filter, Question, Shared};
+use planner::sweep::{Axis, Field, Sweep};
+use sim::plan::Plan;
 
-use self::rows::{Line, Table};
+pub use self::file::digest;
+pub use self::rows::lines;
+use self::table::Table;
 use super::arguments::{Format, QuestionArguments};
-use super::text::{self, bulleted, heading};
-use super::{asked, choice, figure, listing};
+use super::text::{heading, wrapped};
+use super::{asked, capacity, figure, listing};
+
+/// Who works out the points of a sweep.
+pub trait Workers {
+    /// The points from `first` on, as [`lines`] has them, given to `each` in order and a few at a time.
+    ///
+    /// # Errors
+    /// What `each` returns; nothing is given to it after that.
+    fn work(
+        &self,
+        sweep: &Sweep,
+        first: usize,
+        each: &mut dyn FnMut(Vec<u8>) -> Result<()>,
+    ) -> Result<()>;
+}
+
+/// The threads of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Threads;
+
+impl Workers for Threads {
+    fn work(
+        &self,
+        sweep: &Sweep,
+        first: usize,
+        each: &mut dyn FnMut(Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        let shared = Shared::default();
+        sweep
+            .chunks(first)
+            .try_for_each(|points| each(lines(sweep, points, &shared)))
+    }
+}
 
 /// What is varied, and over which question.
 #[derive(Debug, Args)]
@@ -25,7 +73,7 @@ pub(super) struct SweepArguments {
     /// A number to vary: FIELD=A,B,C or FIELD=FROM..TO:COUNT or FIELD=FROM..TO:COUNT:log, for instance
     /// "link.bandwidth=1GB/s..900GB/s:30:log"; may be repeated, the last varies fastest. Fields: gpus, size,
     /// frames, steps, batch, text-tokens, {link|pcie|socket|nvlink|network}.{bandwidth|latency}, gpu.compute,
-    /// gpu.memory-bandwidth, psnr
+    /// gpu.memory-bandwidth, gpu.price, psnr
     #[arg(long, value_name = "FIELD=VALUES", required_unless_present = "tornado")]
     pub vary: Vec<Axis>,
     /// Compare these plans at each point instead of letting the planner choose; may be repeated
@@ -37,60 +85,82 @@ pub(super) struct SweepArguments {
     /// Consider only plans whose output keeps this, as for `plan`
     #[arg(long, value_name = "BUDGET")]
     pub budget: Option<Budget>,
+    /// What an hour of a GPU costs, for instance L20=0.8/h, in place of the built-in price
+    #[arg(long, value_name = "GPU=DOLLARS/h")]
+    pub price: Vec<String>,
     /// Write the rows here, a few at a time, so that a sweep that stops can go on
     #[arg(long, value_name = "FILE.csv")]
     pub out: Option<PathBuf>,
     /// Go on behind the last row of --out
     #[arg(long, requires = "out")]
     pub resume: bool,
-    /// Draw it (.svg or .png): curves with their crossovers over one number, who wins where over two
+    /// When all rows are there, write them here too, with typed columns
+    #[arg(long, value_name = "FILE.parquet")]
+    pub parquet: Option<PathBuf>,
+    /// What the table and the picture show
+    #[arg(long, value_enum, default_value_t = Show::Winners)]
+    pub show: Show,
+    /// Draw it (.svg or .png); winners: curves with their crossovers over one number, who wins where over two
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
     /// Instead: move each input by this share, plan again, and rank the inputs by their effect
-    #[arg(long, value_name = "SHARE", num_args = 0..=1, default_missing_value = "0.2", conflicts_with_all = ["vary", "plan", "out"])]
+    #[arg(long, value_name = "SHARE", num_args = 0..=1, default_missing_value = "0.2", conflicts_with_all = ["vary", "plan", "out", "show", "parquet", "price"])]
     pub tornado: Option<f64>,
     #[command(flatten)]
     pub format: Format,
 }
 
+/// What a sweep's table and picture show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Show {
+    /// The fastest plan at each point
+    Winners,
+    /// Plans than which none is faster, cheaper and better at once
+    Frontier,
+    /// Speed-up and efficiency over GPUs, against the ideal
+    SpeedUp,
+}
+
 /// What `sweep` prints; it also writes the rows and the picture.
-pub(super) fn answer(typed: &SweepArguments) -> Result<String> {
-    let filter = Filter {
-        exact_only: typed.exact,
-        budget: typed.budget,
-        ..Filter::default()
-    };
-    let question = asked::question(&typed.question, filter)?;
+pub(super) fn answer(typed: &SweepArguments, workers: &dyn Workers) -> Result<String> {
     if let Some(share) = typed.tornado {
-        return tornado::answer(typed, &question, share);
+        return tornado::answer(typed, &question(typed)?, share);
     }
-    for (index, axis) in typed.vary.iter().enumerate() {
-        let twice = typed.vary[..index]
-            .iter()
-            .any(|other| other.field == axis.field);
-        ensure!(
-            !twice,
-            "--vary {} is given twice: put all its values in one",
-            axis.field
-        );
-    }
-    let plans = typed.plan.iter().map(|line| asked::plan(line, &question));
-    let sweep = Sweep {
-        plans: plans.collect::<Result<_>>()?,
-        axes: typed.vary.clone(),
-        question,
-    };
-    let table = table(typed, &sweep)?;
-    let title = choice::title(&sweep.question);
+    let sweep = sweep(typed)?;
+    check(typed, &sweep)?;
+    let table = table(typed, &sweep, workers)?;
+    let title = title(&sweep);
     if let Some(path) = &typed.plot {
-        let drawn = picture::write(&choice::asked(&sweep.question), &table, path);
+        let drawn = match typed.show {
+            Show::Winners => picture::write(&title, &table, path),
+            Show::Frontier => frontier::write(&title, &table, path),
+            Show::SpeedUp => speed_up::write(&title, &table, path),
+        };
         drawn.map_err(|error| figure::undrawn(path, error))?;
     }
-    if typed.format.json {
-        return Ok(listing::pretty(&table.json(&sweep.question)));
+    #[cfg(feature = "parquet")]
+    if let Some(path) = &typed.parquet {
+        parquet::write(&sweep, &table, path)
+            .with_context(|| format!("--parquet {}", path.display()))?;
     }
-    let mut page = title + "\n" + &report(&table);
-    for (what, path) in [("Rows", &typed.out), ("Picture", &typed.plot)] {
+    if typed.format.json {
+        return Ok(listing::pretty(&serde_json::json!({
+            "question": file::question(&sweep)?,
+            "axes": table.axes,
+            "rows": table.json()?,
+        })));
+    }
+    let shown = match typed.show {
+        Show::Winners => report::report(&table),
+        Show::Frontier => frontier::report(&table),
+        Show::SpeedUp => speed_up::report(&table),
+    };
+    let mut page = heading(&title) + &wrapped(&place(&sweep), 0) + "\n" + &shown;
+    for (what, path) in [
+        ("Rows", &typed.out),
+        ("Parquet", &typed.parquet),
+        ("Picture", &typed.plot),
+    ] {
         if let Some(path) = path {
             page.push_str(&format!("\n{what}: {}\n", path.display()));
         }
@@ -98,51 +168,117 @@ pub(super) fn answer(typed: &SweepArguments) -> Result<String> {
     Ok(page)
 }
 
+/// Refuses, before hours of work, what could not be shown after it.
+fn check(typed: &SweepArguments, sweep: &Sweep) -> Result<()> {
+    let varies = |field: Field| sweep.axes.iter().any(|axis| axis.field == field);
+    let gpu = &sweep.question.machine.gpus[0];
+    match typed.show {
+        Show::Winners => {}
+        Show::Frontier => ensure!(
+            typed.plot.is_none() || gpu.price_per_hour.is_some() || varies(Field::Price),
+            "--show frontier: no price of {0} is known, so there is no cost to draw: give --price {0}=DOLLARS/h",
+            gpu.name
+        ),
+        Show::SpeedUp => {
+            let sizes: BTreeSet<u32> = sweep.plans.iter().map(Plan::ranks).collect();
+            ensure!(
+                sizes.len() > 1 || sizes.is_empty() && varies(Field::Gpus),
+                "--show speed-up needs several numbers of GPUs: --vary gpus=1,2,4,8, or several --plan of different sizes"
+            );
+        }
+    }
+    ensure!(
+        typed.parquet.is_none() || cfg!(feature = "parquet"),
+        "--parquet: this program was built without it: build it by `cargo build --release -p ditplan --features \
+         parquet`, or take --out FILE.csv"
+    );
+    Ok(())
+}
+
+/// The question that the axes change.
+fn question(typed: &SweepArguments) -> Result<Question> {
+    let filter = Filter {
+        exact_only: typed.exact,
+        budget: typed.budget,
+        ..Filter::default()
+    };
+    let mut question = asked::question(&typed.question, filter)?;
+    for (name, price) in capacity::prices(&typed.price)? {
+        let mut found = false;
+        for gpu in question
+            .machine
+            .gpus
+            .iter_mut()
+            .filter(|gpu| gpu.name == name)
+        {
+            (gpu.price_per_hour, found) = (Some(price), true);
+            "--price".clone_into(&mut gpu.price_source);
+        }
+        ensure!(
+            found,
+            "--price is for {name}, which {} does not have: give the price of {}",
+            question.machine.name,
+            question.machine.gpus[0].name
+        );
+    }
+    Ok(question)
+}
+
+/// The sweep that was typed.
+pub(super) fn sweep(typed: &SweepArguments) -> Result<Sweep> {
+    let question = question(typed)?;
+    for (index, axis) in typed.vary.iter().enumerate() {
+        let mut before = typed.vary[..index].iter();
+        ensure!(
+            before.all(|other| other.field != axis.field),
+            "--vary {} is given twice: put all its values in one",
+            axis.field
+        );
+    }
+    let plans = typed.plan.iter().map(|line| asked::plan(line, &question));
+    Ok(Sweep {
+        plans: plans.collect::<Result<_>>()?,
+        axes: typed.vary.clone(),
+        question,
+    })
+}
+
 /// Every row, from the file as far as it has them.
-fn table(typed: &SweepArguments, sweep: &Sweep) -> Result<Table> {
-    let header = rows::header(&sweep.axes);
-    let points = sweep.points();
-    let progress = progress(points);
-    let table = match &typed.out {
+fn table(typed: &SweepArguments, sweep: &Sweep, workers: &dyn Workers) -> Result<Table> {
+    let progress = progress(sweep.points());
+    let count = |lines: &[u8]| {
+        let rows = lines.iter().filter(|byte| **byte == b'\n').count();
+        progress.inc(rows as u64);
+    };
+    let csv = match &typed.out {
         None => {
-            let mut lines = Vec::new();
-            sweep.run(0, |found| {
-                progress.inc(found.len() as u64);
-                lines.extend(found.iter().map(rows::cells));
-                anyhow::Ok(())
+            let mut csv = rows::line(&rows::header(&sweep.axes));
+            workers.work(sweep, 0, &mut |lines| {
+                count(&lines);
+                csv.extend(lines);
+                Ok(())
             })?;
-            Table::new(header, lines)
+            csv
         }
         Some(path) => {
-            let asked = rows::question(&sweep.question, &sweep.axes, &typed.plan);
-            let mut file = open(path, typed.resume, &header, &asked)?;
-            ensure!(
-                file.rows <= points,
-                "{} has {} rows, this sweep {points} points: it is of another sweep",
-                path.display(),
-                file.rows
-            );
+            if path.exists() && !typed.resume {
+                bail!(
+                    "{} is there already: --resume goes on with it, or choose another name",
+                    path.display()
+                );
+            }
+            let mut file = file::Appender::open(path, sweep)
+                .with_context(|| format!("--out {}", path.display()))?;
             progress.inc(file.rows as u64);
-            sweep.run(file.rows, |found| {
-                progress.inc(found.len() as u64);
-                let lines: Vec<Vec<String>> = found.iter().map(rows::cells).collect();
+            workers.work(sweep, file.rows, &mut |lines| {
+                count(&lines);
                 file.append(&lines)
             })?;
-            rows::read(path)?
+            std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?
         }
     };
     progress.finish_and_clear();
-    Ok(table)
-}
-
-fn open(path: &Path, resume: bool, header: &[String], asked: &str) -> Result<rows::Appender> {
-    if path.exists() && !resume {
-        bail!(
-            "{} is there already: --resume goes on with it, or choose another name",
-            path.display()
-        );
-    }
-    rows::Appender::open(path, header, asked).with_context(|| format!("--out {}", path.display()))
+    Table::read(csv)
 }
 
 /// A bar on standard error; invisible where that is not a terminal.
@@ -152,159 +288,54 @@ fn progress(points: usize) -> ProgressBar {
     ProgressBar::new(points as u64).with_style(style)
 }
 
-/// The sweep for people: who wins where, the crossovers, what cannot be served.
-fn report(table: &Table) -> String {
-    let lines = table.best();
-    let mut page = String::new();
-    if table.axes.len() == 2 {
-        page.push_str(&grid(table, &lines));
-    } else {
-        page.push_str(&listed(table, &lines));
+/// Model, request and GPUs in words, without what varies: `FLUX.1-dev, 28 steps on up to 16 x L20`.
+fn title(sweep: &Sweep) -> String {
+    let Question { model, request, .. } = &sweep.question;
+    let varies = |field: Field| sweep.axes.iter().any(|axis| axis.field == field);
+    let mut words = model.name.to_owned();
+    if !varies(Field::Size) {
+        words.push_str(&format!(" {}", request.resolution));
     }
-    let mut notes = crossovers(table, &lines);
-    let refused: Vec<&Line> = table
-        .lines
-        .iter()
-        .filter(|line| line.plan.is_empty())
-        .collect();
-    if let Some(first) = refused.first() {
-        notes.push(format!(
-            "{} of {} points have no plan, the first ({}): {}",
-            refused.len(),
-            table.lines.len(),
-            first.place(&table.axes),
-            first.reason
-        ));
+    if !varies(Field::Frames) && request.frames > 1 {
+        words.push_str(&format!(" x {} frames", request.frames));
     }
-    if !notes.is_empty() {
-        page.push_str(&format!("\n{}{}", heading("Findings"), bulleted(&notes)));
+    if !varies(Field::Steps) {
+        words.push_str(&format!(", {} steps", request.steps));
     }
-    page
+    if !varies(Field::Batch) && request.batch > 1 {
+        words.push_str(&format!(", batch {}", request.batch));
+    }
+    if model.uses_guidance() {
+        words.push_str(&format!(", guidance {}", request.guidance));
+    }
+    format!("{words} on {}", gpus(sweep))
 }
 
-/// Rows that a table for people may have.
-const SHOWN: usize = 40;
-
-/// One line a point; fewer columns where many numbers vary.
-fn listed(table: &Table, lines: &[&Line]) -> String {
-    type Column = (&'static str, fn(&Line) -> String);
-    const COLUMNS: [Column; 5] = [
-        ("latency, s", |line| format!("{:.3}", line.latency_s)),
-        ("speed-up", |line| format!("{:.2}", line.speed_up)),
-        ("90 %, s", |line| {
-            format!("{:.3} to {:.3}", line.lo_s, line.hi_s)
-        }),
-        ("exposed, s", |line| format!("{:.3}", line.exposed_s)),
-        ("memory, GB", |line| format!("{:.1}", line.memory_gb)),
-    ];
-    let columns = &COLUMNS[..COLUMNS.len().min(7 - table.axes.len().clamp(2, 5))];
-    let mut header: Vec<&str> = table.axes.iter().map(String::as_str).collect();
-    header.push("plan");
-    let numbers: Vec<usize> = (header.len()..header.len() + columns.len()).collect();
-    header.extend(columns.iter().map(|column| column.0));
-    let mut shown = text::table(&header, &numbers);
-    for line in lines.iter().take(SHOWN) {
-        let mut cells = line.values.clone();
-        if line.plan.is_empty() {
-            cells.push("none".to_owned());
-        } else {
-            cells.push(line.label());
-            cells.extend(columns.iter().map(|column| column.1(line)));
-        }
-        shown.add_row(cells);
+/// `4 of 8 x L20`, `up to 16 x L20`.
+fn gpus(sweep: &Sweep) -> String {
+    let Question { machine, gpus, .. } = &sweep.question;
+    let all = machine.summary().gpus;
+    let mut axes = sweep.axes.iter();
+    match axes.find(|axis| axis.field == Field::Gpus) {
+        Some(_) => format!("up to {all}"),
+        None if *gpus as usize == machine.gpus.len() => all,
+        None => format!("{gpus} of {all}"),
     }
-    let mut page = text::rendered(&mut shown);
-    if lines.len() > SHOWN {
-        let more = lines.len() - SHOWN;
-        page.push_str(&format!(
-            "    {more} more points: --out FILE.csv or --json has them\n\n{}",
-            winners(lines)
-        ));
-    }
-    page
 }
 
-/// Who wins where over two numbers: the one with more values down, the other across.
-fn grid(table: &Table, lines: &[&Line]) -> String {
-    const MOST: usize = 4;
-    let (one, other) = (table.distinct(0), table.distinct(1));
-    let (down, across) = if one.len() < other.len() {
-        (1, 0)
-    } else {
-        (0, 1)
-    };
-    let (rows, columns) = if down == 0 {
-        (one, other)
-    } else {
-        (other, one)
-    };
-    if columns.len() > MOST {
-        return winners(lines);
-    }
-    let mut header = vec![format!("{}, {}", table.axes[down], table.axes[across])];
-    header.extend(columns.iter().cloned());
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    let mut shown = text::table(&header, &[]);
-    for row in rows {
-        let mut cells = vec![row.clone()];
-        cells.extend(columns.iter().map(|column| {
-            let at = |line: &&&Line| line.values[down] == row && line.values[across] == *column;
-            match lines.iter().find(at) {
-                Some(line) if !line.plan.is_empty() => {
-                    format!("{} {:.2} s", line.label(), line.latency_s)
-                }
-                _ => "none".to_owned(),
-            }
-        }));
-        shown.add_row(cells);
-    }
-    text::rendered(&mut shown)
-}
-
-/// How often each kind of plan wins.
-fn winners(lines: &[&Line]) -> String {
-    let mut shown = text::table(&["wins", "of", "kind of plan"], &[0, 1]);
-    for (kind, count) in rows::kinds(lines) {
-        shown.add_row([count.to_string(), lines.len().to_string(), kind]);
-    }
-    text::rendered(&mut shown)
-}
-
-/// Where the winner changes along the last number, for the first few values of the others.
-fn crossovers(table: &Table, lines: &[&Line]) -> Vec<String> {
-    const MOST: usize = 8;
-    let Some(last) = table.axes.len().checked_sub(1) else {
-        return Vec::new();
-    };
-    let mut notes = Vec::new();
-    for pair in lines.windows(2) {
-        let (before, after) = (pair[0], pair[1]);
-        let same_row = before.values[..last] == after.values[..last];
-        if same_row
-            && before.kind() != after.kind()
-            && !after.plan.is_empty()
-            && !before.plan.is_empty()
-        {
-            let rest = match last {
-                0 => String::new(),
-                _ => format!(" ({})", after.place_of(&table.axes[..last])),
-            };
-            notes.push(format!(
-                "between {} = {} and {}, {} gives way to {}{rest}",
-                table.axes[last],
-                before.values[last],
-                after.values[last],
-                before.label(),
-                after.label()
-            ));
-        }
-    }
-    if notes.len() > MOST {
-        let more = notes.len() - MOST;
-        notes.truncate(MOST);
-        notes.push(format!(
-            "{more} more changes of the winner: --plot draws the borders"
-        ));
-    }
-    notes
+/// Where it runs, and what varies.
+fn place(sweep: &Sweep) -> String {
+    let question = &sweep.question;
+    let machine = &question.machine;
+    let vary = sweep.axes.iter().map(|axis| match axis.values[..] {
+        [one] => format!("{} = {one}", axis.field),
+        _ => format!("{} ({} values)", axis.field, axis.values.len()),
+    });
+    format!(
+        "{}, {}, {}; varied: {}",
+        machine.name,
+        question.engine,
+        question.compilation,
+        vary.collect::<Vec<_>>().join(", ")
+    )
 }

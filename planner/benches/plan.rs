@@ -14,18 +14,17 @@ use std::collections::BinaryHeap;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use kernels::Tables;
-use planner::calibrate::calibrate;
 use planner::launch::Engine;
 use planner::search::{Filter, Question, plan};
-use sim::execution::{Execution, Software};
 use sim::model;
-use sim::plan::Plan;
-use sim::platform::Platform;
-use sim::simulate::{Detail, Simulation, estimate, simulate};
+use sim::simulate::{Detail, estimate};
 use sim::testing::Numbers;
-use sim::workload::Workload;
 use topologies::Machine;
 use topologies::host::Compilation;
+
+mod stand;
+
+use stand::Stand;
 
 fn main() {
     divan::main();
@@ -63,58 +62,14 @@ fn machine(name: &str) -> Machine {
     machine
 }
 
-/// Everything that `simulate` needs.
-struct Stand {
-    workload: Workload,
-    plan: Plan,
-    platform: Platform,
-    execution: Execution,
-}
-
-impl Stand {
-    fn new(case: &str) -> Self {
-        let (plan, name) = halves(case);
-        let machine = machine(name);
-        let model = model::find("FLUX.1-dev").expect("a preset");
-        let workload = Workload::new(model, &model.default).expect("the default request");
-        let platform = Platform::of_machine(&machine).expect("a known system");
-        let tables = Tables::built_in();
-        let eager = Compilation::Eager;
-        let calibrated = calibrate(&machine, &platform, &workload, eager, tables, None);
-        Self {
-            workload,
-            plan: plan.parse().expect("a plan"),
-            platform,
-            execution: Execution {
-                compilation: eager,
-                software: Software::Other,
-                calibration: calibrated.calibration,
-            },
-        }
-    }
-
-    fn run(&self, detail: Detail) -> Simulation {
-        let Self {
-            workload,
-            plan,
-            platform,
-            execution,
-        } = self;
-        simulate(
-            workload,
-            plan,
-            platform,
-            execution,
-            Tables::built_in(),
-            detail,
-        )
-        .expect("a legal plan")
-    }
+fn stand(case: &str) -> Stand {
+    let (plan, name) = halves(case);
+    Stand::new("FLUX.1-dev", plan, &machine(name), None)
 }
 
 #[divan::bench(args = CASES)]
 fn in_full(bencher: Bencher, case: &str) {
-    let stand = Stand::new(case);
+    let stand = stand(case);
     let tasks = stand.run(Detail::Full).graph.len();
     let counted = bencher.counter(ItemsCount::new(tasks));
     counted.bench(|| black_box(&stand).run(Detail::Full));
@@ -122,13 +77,13 @@ fn in_full(bencher: Bencher, case: &str) {
 
 #[divan::bench(args = CASES)]
 fn folded(bencher: Bencher, case: &str) {
-    let stand = Stand::new(case);
+    let stand = stand(case);
     bencher.bench(|| black_box(&stand).run(Detail::Folded));
 }
 
 #[divan::bench(args = CASES)]
 fn closed_form(bencher: Bencher, case: &str) {
-    let stand = Stand::new(case);
+    let stand = stand(case);
     bencher.bench(|| {
         estimate(
             &stand.workload,
@@ -151,6 +106,7 @@ fn whole_plan(bencher: Bencher, case: &str) {
             request: model.default,
             machine: machine(name),
             measured: machine(name),
+            faults: topologies::Faults::default(),
             gpus: 8,
             engine: Engine::Xdit,
             compilation: Compilation::Eager,

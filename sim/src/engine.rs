@@ -3,18 +3,19 @@
 //! ```text
 //!            last predecessor ends                 latency over
 //!  waiting ────────────────▶ Busy, Timed, Join ─▶ ended
-//!                               └▶ Transfer ──▶ [Enter] ──▶ in the network ──▶ [Leave] ──▶ ended
+//!                               └▶ Transfer ──▶ enters ──▶ in the network ──▶ leaves ──▶ ended
 //! ```
 //!
 //! Busy and timed tasks share nothing, so their end is known as soon as their start is: only transfers cost
-//! events. An event is `Enter` (the latency is over) or `Leave` (the last byte has arrived).
+//! events. A transfer enters the network when its latency is over, and leaves when its last byte has arrived.
 //!
 //! Guarantees:
 //! 1. A task starts at the latest end of its predecessors, at time zero where it has none.
 //! 2. A finished run has run each task exactly once; a run that cannot proceed is an error that
 //!    names the task and the link it waits for.
-//! 3. All events of one instant are applied before rates are solved again; among them the order is
-//!    that of insertion. Equal inputs give equal outcomes, to the bit.
+//! 3. All that happens at one instant is applied before rates are solved again, and has no order:
+//!    equal inputs give equal outcomes, to the bit, and so does the plain engine of `plain.rs`, which
+//!    knows neither queues nor changes.
 //! 4. The loop does not allocate once its vectors have grown.
 //!
 //! Not modelled: computation that slows down because a transfer is under way on its device (the
@@ -26,8 +27,9 @@ use thiserror::Error;
 use topologies::{Bandwidth, Bytes, DeviceId, LinkId, SimDuration, SimTime};
 
 use crate::graph::{PathId, Successors, TaskGraph, TaskId, Work};
-use crate::network::{Network, Slot};
-use queue::Queue;
+use crate::network::Network;
+
+pub use queue::Queue;
 
 /// When each task of a graph ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +38,9 @@ pub struct Outcome {
     pub start: Vec<SimTime>,
     /// When each task ended, by identifier.
     pub end: Vec<SimTime>,
-    /// How many events it took.
+    /// How many events it took: entries into the network, and exits.
     pub events: u64,
-    /// How many times the rates of a component of the network were solved.
+    /// At how many instants rates were solved.
     pub solves: u64,
 }
 
@@ -84,39 +86,13 @@ pub enum RunError {
     },
 }
 
-/// What happens at an instant.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    /// A transfer's latency is over: it takes its share of the network from now on.
-    Enter(TaskId),
-    /// A transfer's last byte has arrived, unless its rate has changed since this was foreseen.
-    Leave(Slot, TaskId),
-}
-
 /// Runs `graph` over links of the given capacities (indexed by [`LinkId`]).
 ///
 /// # Errors
 /// If a path crosses a link without a capacity, or a transfer waits for a link of capacity zero.
 pub fn run(graph: &TaskGraph, capacities: &[Bandwidth]) -> Result<Outcome, RunError> {
-    check_links(graph, capacities)?;
-    let mut run = Run::new(graph, capacities);
-    run.begin_first();
-    while let Some((now, event)) = run.queue.pop() {
-        match event {
-            Event::Enter(task) => run.enter(task),
-            Event::Leave(slot, task) => {
-                if run.network.leave(slot, task, now) {
-                    run.end_at(task, now);
-                }
-            }
-        }
-        if run.queue.next_at() != Some(now) {
-            let queue = &mut run.queue;
-            run.network.solve(now, |at, slot, task| {
-                queue.push(at, Event::Leave(slot, task));
-            });
-        }
-    }
+    let mut run = Run::new(graph, capacities)?;
+    run.advance(u64::MAX);
     run.finish()
 }
 
@@ -137,7 +113,8 @@ pub(crate) fn check_links(graph: &TaskGraph, capacities: &[Bandwidth]) -> Result
 }
 
 /// A run under way.
-struct Run<'g> {
+#[derive(Debug)]
+pub(crate) struct Run<'g> {
     graph: &'g TaskGraph,
     successors: Successors,
     /// How many predecessors of each task have not ended.
@@ -146,17 +123,20 @@ struct Run<'g> {
     start: Vec<SimTime>,
     end: Vec<SimTime>,
     unfinished: usize,
-    queue: Queue<Event>,
+    /// Transfers whose latency is not over.
+    queue: Queue<TaskId>,
     network: Network,
     /// Tasks whose end is known and whose successors have not heard of it.
     ended: Vec<TaskId>,
 }
 
 impl<'g> Run<'g> {
-    fn new(graph: &'g TaskGraph, capacities: &[Bandwidth]) -> Self {
+    /// A run in which the tasks without predecessors have begun.
+    pub(crate) fn new(graph: &'g TaskGraph, capacities: &[Bandwidth]) -> Result<Self, RunError> {
+        check_links(graph, capacities)?;
         let count =
             |id| u32::try_from(graph.predecessors(id).len()).expect("a graph has under 2^32 edges");
-        Self {
+        let mut run = Self {
             graph,
             successors: graph.successors(),
             waiting: graph.ids().map(count).collect(),
@@ -166,17 +146,42 @@ impl<'g> Run<'g> {
             queue: Queue::new(),
             network: Network::new(graph.paths(), capacities),
             ended: Vec::new(),
-        }
-    }
-
-    /// Begins the tasks without predecessors.
-    fn begin_first(&mut self) {
-        for id in self.graph.ids() {
-            if self.graph.predecessors(id).is_empty() {
-                self.begin(id);
-                self.tell_successors();
+        };
+        for id in graph.ids() {
+            if graph.predecessors(id).is_empty() {
+                run.begin(id);
+                run.tell_successors();
             }
         }
+        Ok(run)
+    }
+
+    /// Goes on until `transfers` more have left the network, and what else happens at that instant.
+    /// How many have left.
+    pub(crate) fn advance(&mut self, transfers: u64) -> u64 {
+        let mut left = 0;
+        while left < transfers {
+            let next = [self.queue.next_at(), self.network.next_at()];
+            let Some(now) = next.into_iter().flatten().min() else {
+                break;
+            };
+            while let Some(task) = self.network.leave(now) {
+                self.end_at(task, now);
+                left += 1;
+            }
+            while self.queue.next_at() == Some(now)
+                && let Some((_, task)) = self.queue.pop()
+            {
+                self.enter(task, now);
+            }
+            self.network.solve(now);
+        }
+        left
+    }
+
+    /// When each task has ended; zero for those that have not.
+    pub(crate) fn ends(&self) -> &[SimTime] {
+        &self.end
     }
 
     /// A task's predecessors have all ended: foresees its end, or its way into the network.
@@ -188,7 +193,7 @@ impl<'g> Run<'g> {
             Work::Transfer { path, bytes } => {
                 let arrival = start + self.graph.path(path).latency;
                 if bytes > Bytes::ZERO && self.network.limits(path) {
-                    self.queue.push(arrival, Event::Enter(id));
+                    self.queue.push(arrival, id);
                     return;
                 }
                 arrival
@@ -217,11 +222,11 @@ impl<'g> Run<'g> {
         }
     }
 
-    fn enter(&mut self, id: TaskId) {
+    fn enter(&mut self, id: TaskId, now: SimTime) {
         let Work::Transfer { path, bytes } = self.graph.task(id).work else {
             unreachable!("only transfers enter the network");
         };
-        self.network.enter(id, path, bytes);
+        self.network.enter(now, id, path, bytes);
     }
 
     fn end_at(&mut self, id: TaskId, now: SimTime) {
@@ -250,11 +255,14 @@ impl<'g> Run<'g> {
         Ok(Outcome {
             start: self.start,
             end: self.end,
-            events: self.queue.pushed(),
+            events: self.network.events(),
             solves: self.network.solves(),
         })
     }
 }
+
+#[cfg(test)]
+mod plain;
 
 #[cfg(test)]
 mod theorems;

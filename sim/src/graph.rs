@@ -374,6 +374,16 @@ pub struct GraphBuilder {
     after: Vec<TaskId>,
 }
 
+/// Goes on with a graph: what is added waits for tasks that it names, and its streams begin anew.
+impl From<TaskGraph> for GraphBuilder {
+    fn from(graph: TaskGraph) -> Self {
+        Self {
+            graph,
+            ..Self::default()
+        }
+    }
+}
+
 impl GraphBuilder {
     /// A builder without tasks.
     #[must_use]

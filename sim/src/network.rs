@@ -17,86 +17,62 @@
 //! bundle, and stopping one below a link's level only raises that level, so levels ascend and
 //! the bottleneck condition holds (Bertsekas and Gallager, *Data Networks*, 1992, section 6.5.2).
 //!
-//! Rates change only within a *connected component*: bundles joined by shared links. A change marks
-//! its links; [`Network::solve`] walks from them, so other components keep rates and finish times.
+//! A change of one transfer changes few rates: `filling.rs` finds those, and they are to the unit what
+//! filling everything anew would find. Transfers on one path have one rate, and are one *class*: what each
+//! has been served since the class began is one number, and a transfer ends when that reaches its target.
 //!
-//! **Rounding.** Rates and remaining amounts are `f64`; time is integer picoseconds. What remains is
-//! brought up to date only when a rate changes, from the exact elapsed time, and never goes below
-//! zero. A finish time rounds *up* to the picosecond; a quotient within 2^-48 (relative) of a whole
-//! picosecond counts as that whole, so closed forms hold to the digit. After *k* changes of rate a
-//! finish time is thus at most 1 ps late, and early by no more than *k* 2^-50 of its duration.
+//! **Rounding.** Everything is whole numbers (`scale.rs`): a rate is rounded down to 2^-62 of the fastest
+//! path's, what is served is exact, and a finish time rounds *up* to the picosecond. A transfer does not wait
+//! for the last 2^-44 of its bytes (2^-40 or so where weights have no finite binary form), so that rates rounded
+//! down do not make closed forms a picosecond longer. Nothing accumulates over changes of rate, and nothing
+//! depends on the order of changes at one instant.
 //!
 //! Not modelled: packets, windows and slow start (a changed share applies at once), headers (in
 //! the link's efficiency), and congestion that makes a link lose capacity.
 
 mod filling;
+mod finishes;
+mod scale;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use topologies::{Bandwidth, Bytes, LinkId, SimDuration, SimTime};
 
 use crate::graph::{Path, PathId, TaskId};
+use filling::Filling;
+#[cfg(test)]
+pub(crate) use filling::plain::Plain;
+use finishes::Finishes;
+use scale::Scale;
 
-/// Picoseconds in a second: amounts are stored as bytes times this, so that amount / rate is in ps.
+/// Picoseconds in a second: amounts are bytes times this, so that amount / rate is in ps.
 const PS_PER_SECOND: f64 = 1e12;
-/// The finish time of a flow that does not move.
-const NEVER: SimTime = SimTime::from_ps(u64::MAX);
 
-/// The place of a transfer under way; reused after it has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot(u32);
-
-/// One link and the bundles on it.
+/// The transfers under way on one path.
 #[derive(Debug)]
-struct Link {
-    capacity: f64,
-    /// While solving: what the bundles that have stopped leave.
-    room: f64,
-    /// While solving: the weights of the bundles that have not stopped.
-    load: f64,
-    /// While solving: how many bundles have not stopped.
-    open: u32,
-    bundles: Vec<u32>,
-}
-
-/// One transfer under way.
-#[derive(Clone, Copy, Debug)]
-struct Bundle {
-    task: TaskId,
-    path: PathId,
-    /// What is left of each flow at `since`, in bytes times picoseconds per second.
-    remaining: f64,
-    /// Bytes per second of each flow; zero before the first solve.
-    rate: f64,
-    /// The rate being found by the solve in progress; negative while it has not stopped.
-    next_rate: f64,
+struct Class {
+    /// Of each transfer, from `since` on.
+    rate: u64,
     since: SimTime,
-    finish: SimTime,
-    /// The walk that last saw this bundle.
-    seen: u32,
-    /// Whether `finish` has been given to the queue.
-    announced: bool,
+    /// What each transfer that was there all the time has been served until `since`.
+    served: u128,
+    /// What will have been served when each ends.
+    targets: BinaryHeap<Reverse<(u128, TaskId)>>,
 }
 
 /// The transfers under way and their shares.
 #[derive(Debug)]
 pub(crate) struct Network {
-    links: Vec<Link>,
-    /// The walk that last saw each link.
-    link_seen: Vec<u32>,
-    /// `first_share[p] .. first_share[p + 1]` are the shares of path `p`.
-    first_share: Vec<u32>,
-    shares: Vec<(u32, f64)>,
-    /// Bytes per second, infinite where a path has no cap.
-    caps: Vec<f64>,
-    bundles: Vec<Bundle>,
-    free: Vec<u32>,
-    /// Links whose bundles changed since the last solve, and bundles that cross no link.
-    changed_links: Vec<u32>,
-    changed_alone: Vec<u32>,
-    /// The component being solved.
-    component_links: Vec<u32>,
-    component: Vec<u32>,
-    walk: u32,
+    scale: Scale,
+    filling: Filling,
+    /// By path.
+    classes: Vec<Class>,
+    finishes: Finishes,
+    /// Whether a transfer has entered or left since the last solve.
+    changed: bool,
     solves: u64,
+    events: u64,
 }
 
 /// What a bundle with the network to itself gets, in bytes/s: `min(cap, min_l C_l / w_l)`.
@@ -126,207 +102,137 @@ pub(crate) fn round_up(ps: f64) -> SimDuration {
 
 impl Network {
     pub(crate) fn new(paths: &[Path], capacities: &[Bandwidth]) -> Self {
-        let link = |capacity: &Bandwidth| Link {
-            capacity: capacity.as_f64(),
-            room: 0.0,
-            load: 0.0,
-            open: 0,
-            bundles: Vec::new(),
+        let scale = Scale::new(paths, capacities);
+        let class = |_| Class {
+            rate: 0,
+            since: SimTime::ZERO,
+            served: 0,
+            targets: BinaryHeap::new(),
         };
-        let mut first_share = vec![0];
-        let mut shares = Vec::new();
-        for path in paths {
-            let index = |link: LinkId| u32::try_from(link.index()).expect("ids are 32 bits");
-            shares.extend(path.shares.iter().map(|&(link, w)| (index(link), w)));
-            first_share.push(u32::try_from(shares.len()).expect("paths are few and short"));
-        }
-        let cap = |path: &Path| path.cap.map_or(f64::INFINITY, Bandwidth::as_f64);
         Self {
-            links: capacities.iter().map(link).collect(),
-            link_seen: vec![0; capacities.len()],
-            first_share,
-            shares,
-            caps: paths.iter().map(cap).collect(),
-            bundles: Vec::new(),
-            free: Vec::new(),
-            changed_links: Vec::new(),
-            changed_alone: Vec::new(),
-            component_links: Vec::new(),
-            component: Vec::new(),
-            walk: 0,
+            scale,
+            filling: Filling::new(paths, capacities, scale),
+            classes: (0..paths.len()).map(class).collect(),
+            finishes: Finishes::new(paths.len()),
+            changed: false,
             solves: 0,
+            events: 0,
         }
-    }
-
-    /// The positions in `shares` of a path.
-    fn share_range(&self, path: PathId) -> std::ops::Range<usize> {
-        self.first_share[path.index()] as usize..self.first_share[path.index() + 1] as usize
     }
 
     /// Whether anything, a link or a cap, limits the rate on `path`.
     pub(crate) fn limits(&self, path: PathId) -> bool {
-        !self.share_range(path).is_empty() || self.caps[path.index()].is_finite()
+        self.filling.limits(path)
     }
 
-    /// How many components have been solved.
+    /// How many solves there have been that touched a transfer.
     pub(crate) fn solves(&self) -> u64 {
         self.solves
     }
 
+    /// How many transfers have entered and left.
+    pub(crate) fn events(&self) -> u64 {
+        self.events
+    }
+
     /// A transfer begins to take its share; its rate is found by the next [`Network::solve`].
-    pub(crate) fn enter(&mut self, task: TaskId, path: PathId, bytes: Bytes) {
-        let bundle = Bundle {
-            task,
-            path,
-            remaining: bytes.as_f64() * PS_PER_SECOND,
-            rate: 0.0,
-            next_rate: 0.0,
-            since: SimTime::ZERO,
-            finish: NEVER,
-            seen: 0,
-            announced: false,
-        };
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.bundles.push(bundle);
-            u32::try_from(self.bundles.len() - 1).expect("transfers under way are few")
+    pub(crate) fn enter(&mut self, now: SimTime, task: TaskId, path: PathId, bytes: Bytes) {
+        let class = &mut self.classes[path.index()];
+        if class.targets.is_empty() {
+            (class.rate, class.since, class.served) = (0, now, 0);
+        }
+        let target = class.served_at(now) + self.scale.work(bytes);
+        class.targets.push(Reverse((target, task)));
+        self.filling.enter(path.index() as u32);
+        self.changed = true;
+        self.events += 1;
+    }
+
+    /// When the next transfer ends, at the rates of the last solve.
+    pub(crate) fn next_at(&self) -> Option<SimTime> {
+        self.finishes.first().map(|(at, _)| at)
+    }
+
+    /// Takes out a transfer that ends `now`.
+    pub(crate) fn leave(&mut self, now: SimTime) -> Option<TaskId> {
+        let (at, path) = self.finishes.first()?;
+        if at != now {
+            return None;
+        }
+        let class = &mut self.classes[path as usize];
+        let Reverse((_, task)) = class.targets.pop().expect("what ends is under way");
+        let next = class.finish();
+        self.filling.leave(path);
+        match next {
+            Some(next) => self.finishes.set(path, next),
+            None => self.finishes.remove(path),
+        }
+        self.changed = true;
+        self.events += 1;
+        Some(task)
+    }
+
+    /// Finds the rates that the changes since the last call touch, and when transfers end at them.
+    pub(crate) fn solve(&mut self, now: SimTime) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        self.filling.fill();
+        self.solves += u64::from(!self.filling.changed().is_empty());
+        let (filling, classes) = (&self.filling, &mut self.classes);
+        let changes = filling.changed().iter().map(|&path| {
+            let class = &mut classes[path as usize];
+            class.change_rate(filling.rate(path), now);
+            (path, class.finish())
         });
-        self.bundles[slot as usize] = bundle;
-        let range = self.share_range(path);
-        if range.is_empty() {
-            self.changed_alone.push(slot);
-        }
-        for &(link, _) in &self.shares[range] {
-            self.links[link as usize].bundles.push(slot);
-            self.changed_links.push(link);
-        }
-    }
-
-    /// A foreseen finish has come. False if it is out of date: the transfer's rate has changed.
-    pub(crate) fn leave(&mut self, Slot(slot): Slot, task: TaskId, now: SimTime) -> bool {
-        let bundle = &mut self.bundles[slot as usize];
-        if bundle.task != task || bundle.finish != now {
-            return false;
-        }
-        bundle.finish = NEVER;
-        let path = bundle.path;
-        let range = self.share_range(path);
-        for &(link, _) in &self.shares[range] {
-            let bundles = &mut self.links[link as usize].bundles;
-            let position = bundles.iter().position(|&other| other == slot);
-            bundles.swap_remove(position.expect("a bundle is on every link of its path"));
-            self.changed_links.push(link);
-        }
-        self.free.push(slot);
-        true
-    }
-
-    /// Finds the rates of all components that have changed, and tells `announce` which transfers
-    /// of each are the next to finish, and when.
-    pub(crate) fn solve(&mut self, now: SimTime, mut announce: impl FnMut(SimTime, Slot, TaskId)) {
-        while let Some(slot) = self.changed_alone.pop() {
-            let bundle = &mut self.bundles[slot as usize];
-            bundle.next_rate = self.caps[bundle.path.index()];
-            self.component.clear();
-            self.component.push(slot);
-            self.apply(now, &mut announce);
-        }
-        if self.changed_links.is_empty() {
-            return;
-        }
-        self.walk += 1;
-        while let Some(link) = self.changed_links.pop() {
-            if self.link_seen[link as usize] != self.walk {
-                self.collect(link);
-                self.fill();
-                self.apply(now, &mut announce);
-            }
-        }
-    }
-
-    /// Collects the component of `link`.
-    fn collect(&mut self, link: u32) {
-        self.component.clear();
-        self.component_links.clear();
-        self.component_links.push(link);
-        self.link_seen[link as usize] = self.walk;
-        let mut next = 0;
-        while let Some(&link) = self.component_links.get(next) {
-            next += 1;
-            for &slot in &self.links[link as usize].bundles {
-                let bundle = &mut self.bundles[slot as usize];
-                if bundle.seen == self.walk {
-                    continue;
-                }
-                bundle.seen = self.walk;
-                self.component.push(slot);
-                let first = self.first_share[bundle.path.index()] as usize;
-                let end = self.first_share[bundle.path.index() + 1] as usize;
-                for &(other, _) in &self.shares[first..end] {
-                    let seen = &mut self.link_seen[other as usize];
-                    if *seen != self.walk {
-                        *seen = self.walk;
-                        self.component_links.push(other);
-                    }
+        // A few changes sink or rise one by one.
+        if changes.len() > self.finishes.len() / 4 {
+            self.finishes.rebuild(changes);
+        } else {
+            for (path, at) in changes {
+                match at {
+                    Some(at) => self.finishes.set(path, at),
+                    None => self.finishes.remove(path),
                 }
             }
         }
-    }
-
-    /// Gives the component its new rates, and announces those that finish first.
-    fn apply(&mut self, now: SimTime, announce: &mut impl FnMut(SimTime, Slot, TaskId)) {
-        self.solves += u64::from(!self.component.is_empty());
-        let mut first = NEVER;
-        for &slot in &self.component {
-            let bundle = &mut self.bundles[slot as usize];
-            if bundle.next_rate != bundle.rate {
-                bundle.change_rate(now);
-            }
-            first = first.min(bundle.finish);
-        }
-        if first == NEVER {
-            return;
-        }
-        for &slot in &self.component {
-            let bundle = &mut self.bundles[slot as usize];
-            if bundle.finish == first && !bundle.announced {
-                bundle.announced = true;
-                announce(first, Slot(slot), bundle.task);
-            }
-        }
+        self.filling.settle();
     }
 
     /// The transfer with the smallest identifier that is still under way, and the link of capacity
     /// zero that it waits for.
     pub(crate) fn stalled(&self) -> Option<(TaskId, LinkId)> {
-        let full = self
-            .links
-            .iter()
-            .enumerate()
-            .filter(|(_, l)| l.capacity == 0.0);
-        let waits = full.flat_map(|(index, link)| {
-            let tasks = link
-                .bundles
-                .iter()
-                .map(|&slot| self.bundles[slot as usize].task);
+        let links = self.filling.links.iter().enumerate();
+        let closed = links.filter(|(_, link)| link.capacity == 0);
+        let waits = closed.flat_map(|(index, link)| {
+            let classes = link.paths.iter().map(|on| &self.classes[on.path as usize]);
+            let tasks = classes.flat_map(|class| class.targets.iter().map(|&Reverse((_, id))| id));
             tasks.map(move |task| (task, LinkId::new(index)))
         });
         waits.min()
     }
 }
 
-impl Bundle {
-    /// Brings what remains up to date at the old rate, then takes `next_rate`.
-    fn change_rate(&mut self, now: SimTime) {
-        let moved = self.rate * now.since(self.since).as_f64();
-        self.remaining = (self.remaining - moved).max(0.0);
-        self.rate = self.next_rate;
-        self.since = now;
-        self.finish = if self.rate > 0.0 {
-            now + round_up(self.remaining / self.rate)
-        } else {
-            NEVER
-        };
-        self.announced = false;
+impl Class {
+    /// What each transfer has been served until `now`, which is not before `since`.
+    fn served_at(&self, now: SimTime) -> u128 {
+        self.served + u128::from(self.rate) * u128::from(now.since(self.since).get())
+    }
+
+    fn change_rate(&mut self, rate: u64, now: SimTime) {
+        if rate != self.rate {
+            self.served = self.served_at(now);
+            self.since = now;
+            self.rate = rate;
+        }
+    }
+
+    /// When its first transfer ends, at its rate; `None` if none is under way or none ever ends.
+    fn finish(&self) -> Option<SimTime> {
+        let Reverse((target, _)) = self.targets.peek()?;
+        let time = Scale::time(target.saturating_sub(self.served), self.rate)?;
+        let at = self.since.as_ps().checked_add(time.get())?;
+        Some(SimTime::from_ps(at))
     }
 }
 

@@ -12,19 +12,28 @@
 //!
 //! Where all ranks share one GPU (`one_gpu`), a message is copies to the host and back.
 //!
-//! Not modelled: contention between two collectives of known rate.
+//! Faults (`with`) leave messages' times and rings as they were set up; where a link on their way is narrower,
+//! the time grows by what that does to the same flows, of measured collectives too.
+//!
+//! Not modelled: contention between two collectives of known rate, rings that are set up again around a
+//! narrow link.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kernels::{Miss, Provenance};
 use topologies::topology::LinkKind;
-use topologies::{Bandwidth, Bytes, CollectiveKind, DeviceId, Gpu, Machine, SimDuration};
+use topologies::{
+    Bandwidth, Bytes, CollectiveKind, Condition, DeviceId, Gpu, Machine, SimDuration,
+};
 
 use crate::collective::{
     Ask, Bundle, Element, Group, Hop, HopKind, HostRates, NcclTable, System, Wiring,
 };
 use crate::graph::Path;
 use crate::one_gpu::{self, OneGpu};
+
+mod condition;
 
 /// Whether a group of ranks stays within one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,11 +71,15 @@ pub struct Platform {
     pub timed: Vec<(CollectiveKind, u32, Bandwidth)>,
     /// Rate that payload reaches on each link, by link.
     pub effective: Vec<Bandwidth>,
+    /// The same where nothing is wrong with the links.
+    sound: Vec<Bandwidth>,
+    /// What is wrong.
+    condition: Condition,
     /// Where all ranks share one GPU: how they exchange messages.
     pub one_gpu: Option<OneGpu>,
-    machine: Option<Machine>,
+    machine: Option<Arc<Machine>>,
     /// The machine that figures of collectives were measured on, where its links are others.
-    measured: Option<Machine>,
+    measured: Option<Arc<Machine>>,
 }
 
 /// Whether what else uses the links changes a message's time.
@@ -96,6 +109,15 @@ pub struct Message {
 }
 
 impl Message {
+    /// This message where it takes `factor` times as long.
+    #[must_use]
+    pub fn lengthened(mut self, factor: f64) -> Self {
+        if factor != 1.0 {
+            self.time = self.time.scaled(factor);
+        }
+        self
+    }
+
     /// This message, and then `times` others of its kind among its group.
     #[must_use]
     pub fn then(&self, other: &Self, times: u32) -> Self {
@@ -138,6 +160,8 @@ impl Platform {
             gpus_per_host: count.div_ceil(hosts),
             timed: Vec::new(),
             effective: Vec::new(),
+            sound: Vec::new(),
+            condition: Condition::SOUND,
             one_gpu: None,
             machine: None,
             measured: None,
@@ -165,6 +189,11 @@ impl Platform {
             None if machine.host.runs.is_empty() || has_network_only(machine) => Fabric::Links,
             None => Fabric::Pcie(pcie_wiring(&machine.gpus[0], machine_wiring(machine))),
         };
+        let effective: Vec<Bandwidth> = machine
+            .links
+            .iter()
+            .map(topologies::topology::Link::effective)
+            .collect();
         let timed = machine.host.rates.iter();
         let timed = timed.filter(|rate| rate.origin == topologies::host::RateOrigin::Measured);
         Ok(Self {
@@ -174,13 +203,11 @@ impl Platform {
             timed: timed
                 .map(|rate| (rate.kind, rate.ranks, rate.bus_bandwidth))
                 .collect(),
-            effective: machine
-                .links
-                .iter()
-                .map(topologies::topology::Link::effective)
-                .collect(),
+            sound: effective.clone(),
+            effective,
+            condition: Condition::SOUND,
             one_gpu: None,
-            machine: Some(machine.clone()),
+            machine: Some(Arc::new(machine.clone())),
             measured: None,
         })
     }
@@ -193,7 +220,7 @@ impl Platform {
     pub fn what_if(machine: &Machine, measured: &Machine) -> Result<Self, Miss> {
         let mut platform = Self::of_machine(machine)?;
         let same = machine.links == measured.links || machine.gpus.len() != measured.gpus.len();
-        platform.measured = (!same).then(|| measured.clone());
+        platform.measured = (!same).then(|| Arc::new(measured.clone()));
         Ok(platform)
     }
 
@@ -212,7 +239,7 @@ impl Platform {
             .iter()
             .map(topologies::topology::Link::effective)
             .collect();
-        time(machine, &self.effective) / time(measured, &effective)
+        time(machine, &self.sound) / time(measured, &effective)
     }
 
     /// The GPU of a device.
@@ -224,7 +251,7 @@ impl Platform {
     /// The machine, where one is known.
     #[must_use]
     pub fn machine(&self) -> Option<&Machine> {
-        self.machine.as_ref()
+        self.machine.as_deref()
     }
 
     /// Whether ranks are joined by NVLink.
@@ -346,7 +373,7 @@ impl Platform {
     fn links_of(&self, group: &[DeviceId]) -> Option<Group<'_>> {
         let machine = self.machine.as_ref()?;
         let hop = |from: usize, to: usize| hop(machine, group[from], group[to]);
-        Some(Group::new(group.len(), &self.effective, hop))
+        Some(Group::new(group.len(), &self.sound, hop))
     }
 
     /// What `message` moves over the links when `group` sends it; nothing where no machine is known.
@@ -371,6 +398,21 @@ impl Platform {
             }
         }
         Some(flows)
+    }
+
+    /// The one flow of `message` when one GPU sends it to another; nothing where its time is known otherwise.
+    #[must_use]
+    pub fn one_flow(&self, message: &Message, from: DeviceId, to: DeviceId) -> Option<Bundle> {
+        let (Timing::Shared, Some(&size)) = (message.timing, message.sizes.first()) else {
+            return None;
+        };
+        let pair = self.links_of(&[from, to])?.decompose(message.kind, size);
+        let links = &self.machine.as_ref()?.route(from, to).links;
+        let overhead = pair.protocol.overhead();
+        Some(Bundle {
+            shares: links.iter().map(|&link| (link, overhead)).collect(),
+            ..pair.bundle
+        })
     }
 
     /// The way of one flow between two GPUs, without latency, where a machine is known.

@@ -91,9 +91,13 @@ pub fn simulate(
     let schedule = Schedule::new(&setup, detail);
     let graph = setup.tasks(&schedule.simulated)?;
     let outcome = engine::run(&graph, &platform.effective)?;
-    let gpu = platform.gpu(plan.placement[0]);
-    let phases = Phases::new(setup.model, &workload.request, gpu);
-    Ok(summary(graph, outcome, phases, &schedule.repeats, plan.vae))
+    Ok(summary(
+        graph,
+        outcome,
+        setup.phases(),
+        &schedule.repeats,
+        plan.vae,
+    ))
 }
 
 /// Which steps are simulated, and which of them stand for others.

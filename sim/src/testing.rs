@@ -3,9 +3,10 @@
 //! Guarantees: equal seeds and sizes give equal graphs on every machine (the generator is
 //! SplitMix64, Steele, Lea and Flood, OOPSLA 2014). Nothing here describes a real model or machine.
 
-use topologies::{Bandwidth, Bytes, DeviceId, LinkId, SimDuration};
+use topologies::{Bandwidth, Bytes, DeviceId, LinkId, SimDuration, SimTime};
 use traces::timeline::{SpanClass, Stream};
 
+use crate::engine::Run;
 use crate::graph::{GraphBuilder, Path, PathId, Task, TaskGraph, TaskId, Work};
 
 /// A duration in picoseconds.
@@ -112,6 +113,32 @@ pub struct Case {
     pub graph: TaskGraph,
     /// The capacity of each link.
     pub capacities: Vec<Bandwidth>,
+}
+
+/// A run that can be stopped between events, to be measured.
+#[derive(Debug)]
+pub struct Flight<'g>(Run<'g>);
+
+impl<'g> Flight<'g> {
+    /// A run of `graph` at time zero.
+    ///
+    /// # Panics
+    /// If a path crosses a link without a capacity.
+    #[must_use]
+    pub fn new(graph: &'g TaskGraph, capacities: &[Bandwidth]) -> Self {
+        Self(Run::new(graph, capacities).expect("every link has a capacity"))
+    }
+
+    /// Goes on until `transfers` more have ended, and what else happens at that instant; how many have.
+    pub fn advance(&mut self, transfers: u64) -> u64 {
+        self.0.advance(transfers)
+    }
+
+    /// When each task has ended; zero for those that have not.
+    #[must_use]
+    pub fn ends(&self) -> &[SimTime] {
+        self.0.ends()
+    }
 }
 
 /// A random graph: all kinds of work, bundles with weights and caps, streams in order and not.

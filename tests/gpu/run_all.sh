@@ -27,7 +27,7 @@ done
 case $device in cuda | cpu) ;; *) usage ;; esac
 case $until in '' | *[!0-9]*) usage ;; esac
 
-steps="check sweep calibrate train capture errors sensitivities campaign quality virtual pack"
+steps="check sweep calibrate train capture response errors sensitivities campaign quality virtual pack"
 case " $steps " in *" ${only:-check} "*) ;; *) echo "$0: no step \"$only\"; steps are: $steps" >&2; exit 2 ;; esac
 
 python=${PYTHON:-python3}
@@ -118,6 +118,8 @@ step calibrate 390 20 "$python" -m ditplan_capture.calibrate --out "$out/profile
 step train 90 60 "$python" -m ditplan_capture.train_digits --out "$trace" --device $device $model
 step capture 60 50 "$python" -m ditplan_capture.record_digits --model "$trace/model.safetensors" --out "$trace/trace" \
     --device $device --steps 28 --samples $samples
+step response 60 40 "$python" -m ditplan_capture.step_response "$trace/trace" --model "$trace/model.safetensors" \
+    --device $device --samples $samples
 step errors 120 90 "$python" -m ditplan_capture.replay "$trace/trace" --ranks 2 4 8 --device $device \
     --out "$trace/trace/errors.csv.gz"
 

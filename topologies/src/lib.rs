@@ -1,6 +1,7 @@
 //! Hardware: GPUs, links, routes and measured hosts, and the units everything is measured in.
 
 pub mod export;
+pub mod fault;
 mod file;
 pub mod gpu;
 pub mod gpu_table;
@@ -12,6 +13,7 @@ mod suggest;
 pub mod topology;
 pub mod units;
 
+pub use fault::{Condition, Fault, FaultError, Faults, Pace};
 pub use gpu::{Architecture, DType, Gpu};
 pub use host::{CollectiveKind, CollectiveRate, Host, MeasuredRun, RateOrigin};
 pub use ids::{DeviceId, LinkId};

@@ -10,7 +10,7 @@
 //! 1. Every GPU reaches every other; every link has capacity.
 //! 2. Routes are computed once and depend on nothing but the wiring.
 //!
-//! Not modelled: GPUs that fail, links that change during a run.
+//! Not modelled: links that change during a run. What is slower or gone is a [`crate::fault`].
 
 pub mod hypothetical;
 

@@ -43,6 +43,7 @@ pub fn manifest(samples: u32, layers: u32, steps: u32) -> Manifest {
             sigmas: (0..=steps)
                 .map(|step| 1.0 - f64::from(step) / f64::from(steps))
                 .collect(),
+            response: None,
         },
         samples: (0..samples).map(sample).collect(),
         recorded: Recorded {

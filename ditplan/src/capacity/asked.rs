@@ -227,6 +227,7 @@ fn one_question(
     wanted: &Wanted,
 ) -> Result<search::Question> {
     let question = QuestionArguments {
+        fault: None,
         model: typed.model.clone(),
         machine: machine.to_owned(),
         gpus: None,
@@ -257,7 +258,7 @@ fn one_question(
 }
 
 /// Reads `H100-SXM=2.5/h`.
-fn prices(typed: &[String]) -> Result<Vec<(String, f64)>> {
+pub(crate) fn prices(typed: &[String]) -> Result<Vec<(String, f64)>> {
     let one = |text: &String| {
         let wrong = || {
             format!(

@@ -6,7 +6,8 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::rows::{self, Line, Table};
+use super::scale::{COLOURS, REST, described, digits, number, short};
+use super::table::{self, Line, Table};
 use crate::figure::{self, Failure, Figure};
 
 /// Panels of a picture at most.
@@ -21,61 +22,9 @@ pub(super) fn write(title: &str, table: &Table, path: &Path) -> Result<(), Failu
     }
 }
 
-/// The number at the start of a value: pixels of a size in millions, else what is typed.
-fn number(value: &str) -> f64 {
-    if let Some((width, height)) = value.split_once('x')
-        && let (Ok(width), Ok(height)) = (width.parse::<f64>(), height.parse::<f64>())
-    {
-        return width * height / 1e6;
-    }
-    let (digits, unit) = value.split_once(' ').unwrap_or((value, ""));
-    let scale = match unit {
-        "B/s" => 1e-9,
-        "kB/s" => 1e-6,
-        "MB/s" => 1e-3,
-        "TB/s" => 1e3,
-        "ns" => 1e-3,
-        "ms" => 1e3,
-        "s" => 1e6,
-        _ => 1.0,
-    };
-    digits
-        .parse::<f64>()
-        .map_or(f64::NAN, |digits| digits * scale)
-}
-
-/// The axis with the unit of [`number`].
-fn described(axis: &str) -> String {
-    let unit = if axis.ends_with("bandwidth") && !axis.starts_with("gpu") {
-        ", GB/s"
-    } else if axis.ends_with("latency") {
-        ", us"
-    } else if axis == "size" {
-        ", megapixels"
-    } else {
-        ""
-    };
-    format!("{axis}{unit}")
-}
-
-/// Kinds of plans with a colour of their own.
-const COLOURS: [RGBColor; 9] = [
-    RGBColor(66, 114, 196),
-    RGBColor(230, 126, 34),
-    RGBColor(88, 160, 80),
-    RGBColor(192, 80, 77),
-    RGBColor(128, 100, 162),
-    RGBColor(75, 172, 198),
-    RGBColor(160, 120, 60),
-    RGBColor(220, 140, 190),
-    RGBColor(190, 190, 60),
-];
-/// All other kinds.
-const REST: RGBColor = RGBColor(150, 150, 150);
-
 /// A colour for each kind of plan, the most frequent first, with how many points it wins.
 fn colours(lines: &[&Line]) -> Vec<(String, usize, RGBColor)> {
-    let kinds = rows::kinds(lines)
+    let kinds = table::kinds(lines)
         .into_iter()
         .filter(|(kind, _)| kind != "none");
     let colour = |index: usize| COLOURS.get(index).copied().unwrap_or(REST);
@@ -204,10 +153,18 @@ impl Phases<'_> {
     }
 }
 
-/// A number with at most three digits behind the point.
-fn short(value: f64) -> String {
-    let text = format!("{value:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+/// Ticks of a logarithmic axis: 1, 2 and 5 of each decade; over few decades, more of them.
+fn ticks(low: f64, high: f64) -> Vec<f64> {
+    let steps: &[f64] = match (high / low).log10() {
+        decades if decades < 0.5 => &[
+            1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0,
+        ],
+        decades if decades < 3.0 => &[1.0, 2.0, 5.0],
+        _ => &[1.0],
+    };
+    let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    let all = decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
+    all.filter(|tick| (low..=high).contains(tick)).collect()
 }
 
 /// Latency over one number: a curve for each given plan, else the best plan's with its kinds marked.
@@ -219,9 +176,12 @@ struct Curves<'a> {
 impl Curves<'_> {
     /// The points of each curve, from left to right: a curve a plan where there are several a point.
     fn curves(&self, several: bool) -> BTreeMap<String, Vec<(f64, f64)>> {
+        let mut labels = self.table.lines.iter().map(Line::label);
+        let first = labels.next();
+        let named = several || labels.all(|label| Some(label) == first);
         let mut curves: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
         for line in self.table.lines.iter().filter(|line| !line.plan.is_empty()) {
-            let name = if several {
+            let name = if named {
                 line.label()
             } else {
                 "best plan".to_owned()
@@ -262,15 +222,19 @@ impl Figure for Curves<'_> {
             .x_label_area_size(45)
             .y_label_area_size(60)
             .build_cartesian_2d(
-                (left..right).log_scale(),
-                (low * 0.85..high * 1.25).log_scale(),
+                (left..right)
+                    .log_scale()
+                    .with_key_points(ticks(left, right)),
+                (low * 0.85..high * 1.25)
+                    .log_scale()
+                    .with_key_points(ticks(low * 0.85, high * 1.25)),
             )?;
         chart
             .configure_mesh()
             .x_desc(described(&self.table.axes[0]))
             .y_desc("latency, s")
-            .x_label_formatter(&|value| format!("{value}"))
-            .y_label_formatter(&|value| short(*value))
+            .x_label_formatter(&|value| digits(*value))
+            .y_label_formatter(&|value| digits(*value))
             .light_line_style(WHITE)
             .label_style(("sans-serif", 14))
             .draw()?;

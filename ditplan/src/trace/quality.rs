@@ -51,6 +51,14 @@ pub(super) fn answer(typed: &QualityArguments) -> Result<String> {
     models.insert(steps, Arc::new(model));
     for directory in &typed.steps_of {
         let other = Trace::open(directory)?;
+        let (fitted, here) = (&calibrated.manifest.sampler, &other.manifest().sampler);
+        ensure!(
+            fitted.response == here.response,
+            "{0}/manifest.json, key \"sampler.response\": not that of {1}, with which the quality model was fitted: run \
+             `python -m ditplan_capture.step_response {0} --of {1}`, then `ditplan replay {0} --save`",
+            directory.display(),
+            typed.directory.display()
+        );
         let errors = other.rows::<ErrorRow>()?.unwrap_or_default();
         let steps = other.manifest().sampler.steps;
         let model = QualityModel::new(calibrated.quality.clone(), &errors, layers)?;

@@ -42,6 +42,19 @@ pub enum End {
     Rounds,
 }
 
+impl End {
+    /// As one word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Repeated => "repeated",
+            Self::Worse => "worse",
+            Self::Rounds => "rounds",
+        }
+    }
+}
+
 /// The rounds, and which of them is best.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Coupled {

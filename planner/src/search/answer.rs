@@ -10,6 +10,7 @@ use traces::timeline::SpanClass;
 
 use super::bench::{Bench, Bounded};
 use super::best::{self, Judged, WORTH};
+use super::shared::Shared;
 use super::{Answer, Assigned, Candidate, Evaluation, PlanningError, StopReason};
 use crate::interval;
 use crate::launch::{Launch, Run};
@@ -65,7 +66,7 @@ pub(super) fn compose(
 }
 
 /// Why no plan is left.
-fn no_plan(illegal: &[(String, String)]) -> PlanningError {
+pub(super) fn no_plan(illegal: &[(String, String)]) -> PlanningError {
     let reason = illegal.first().map_or_else(
         || {
             "no legal plan passes the filter (strategy, exactness, FID, budget, engine): loosen one of them"
@@ -81,30 +82,35 @@ fn no_plan(illegal: &[(String, String)]) -> PlanningError {
 /// The first of the plans that could win.
 pub(super) fn winner(
     bench: &Bench<'_>,
+    shared: &Shared,
     considered: usize,
     illegal: &[(String, String)],
     judged: &[Judged],
 ) -> Result<Found, PlanningError> {
     let best = judged.first().ok_or_else(|| no_plan(illegal))?;
     let candidate = bench.candidate(&best.bounded, &best.simulation);
-    bench.found(candidate, considered, judged.len())
+    bench.found(shared, candidate, considered, judged.len())
 }
 
 /// One given plan.
-pub(super) fn judgement(bench: &Bench<'_>, plan: &Plan) -> Result<Found, PlanningError> {
-    bench.found(candidate(bench, plan)?, 1, 1)
+pub(super) fn judgement(
+    bench: &Bench<'_>,
+    shared: &Shared,
+    plan: &Plan,
+) -> Result<Found, PlanningError> {
+    bench.found(shared, candidate(bench, plan)?, 1, 1)
 }
 
 /// One plan, its steady steps folded.
 pub(super) fn candidate(bench: &Bench<'_>, plan: &Plan) -> Result<Candidate, PlanningError> {
     let simulation = bench.simulate(plan, Detail::Folded)?;
-    Ok(bench.candidate(&bench.bounded_plan(plan)?, &simulation))
+    Ok(bench.candidate(&bounded(bench, plan)?, &simulation))
 }
 
 /// One plan in full.
 pub(super) fn evaluation(bench: &Bench<'_>, plan: &Plan) -> Result<Evaluation, PlanningError> {
     let simulation = bench.simulate(plan, Detail::Full)?;
-    let candidate = bench.candidate(&bench.bounded_plan(plan)?, &simulation);
+    let candidate = bench.candidate(&bounded(bench, plan)?, &simulation);
     let names: Vec<String> = bench.link_names();
     let provenance = bench.provenance();
     let timeline = outcome::timeline(
@@ -122,51 +128,66 @@ pub(super) fn evaluation(bench: &Bench<'_>, plan: &Plan) -> Result<Evaluation, P
     })
 }
 
-impl Bench<'_> {
-    fn bounded_plan(&self, plan: &Plan) -> Result<Bounded, PlanningError> {
-        let gpu = self.platform.gpu(plan.placement[0]);
-        let memory = sim::memory::first_fit(&self.workload, plan, gpu).map_or_else(
-            || {
-                sim::memory::peak(
-                    &self.workload,
-                    plan,
-                    gpu,
-                    &sim::memory::Residency::default(),
-                )
-            },
-            |(_, memory)| memory,
-        );
-        Ok(Bounded {
-            plan: plan.clone(),
-            memory,
-            parts: self.parts(plan)?,
-        })
-    }
+/// A plan with its memory and lower bound.
+pub(super) fn bounded(bench: &Bench<'_>, plan: &Plan) -> Result<Bounded, PlanningError> {
+    let gpu = bench.platform.gpu(plan.placement[0]);
+    let memory = sim::memory::first_fit(&bench.workload, plan, gpu).map_or_else(
+        || {
+            sim::memory::peak(
+                &bench.workload,
+                plan,
+                gpu,
+                &sim::memory::Residency::default(),
+            )
+        },
+        |(_, memory)| memory,
+    );
+    Ok(Bounded {
+        plan: plan.clone(),
+        memory,
+        parts: bench.parts(plan)?,
+    })
+}
 
+impl Bench<'_> {
     fn found(
         &self,
+        shared: &Shared,
         candidate: Candidate,
         considered: usize,
         simulated: usize,
     ) -> Result<Found, PlanningError> {
-        let single = Plan::single(topologies::DeviceId::new(0));
-        let single = self.simulate(&single, Detail::Folded)?.latency;
+        let one = self.one_gpu();
+        let gpu = self.platform.gpu(one.placement[0]).name.clone();
+        let single = shared.single.get((self.question.request, gpu), || {
+            Ok::<_, PlanningError>(self.simulate(&one, Detail::Folded)?.latency)
+        })?;
         Ok(Found {
             speed_up: single.as_secs_f64() / candidate.latency.as_secs_f64(),
+            cost_each_usd: self.cost_each(&candidate),
             candidate,
             considered,
             simulated,
         })
     }
 
-    /// One GPU, whether or not it fits.
-    fn single(&self) -> Result<Candidate, PlanningError> {
-        let plan = Plan::single(topologies::DeviceId::new(0));
-        let simulation = self.simulate(&plan, Detail::Folded)?;
-        Ok(self.candidate(&self.bounded_plan(&plan)?, &simulation))
+    /// US dollars for one image or video: the plan's GPUs for as long as the request takes.
+    fn cost_each(&self, candidate: &Candidate) -> Option<f64> {
+        let placement = candidate.plan.placement.iter();
+        let prices = placement.map(|gpu| self.platform.gpu(*gpu).price_per_hour);
+        let per_hour: f64 = prices.sum::<Option<f64>>()?;
+        let batch = f64::from(self.question.request.batch);
+        Some(per_hour * candidate.latency.as_secs_f64() / 3600.0 / batch)
     }
 
-    fn candidate(&self, bounded: &Bounded, simulation: &Simulation) -> Candidate {
+    /// One GPU, whether or not it fits.
+    fn single(&self) -> Result<Candidate, PlanningError> {
+        let plan = self.one_gpu();
+        let simulation = self.simulate(&plan, Detail::Folded)?;
+        Ok(self.candidate(&bounded(self, &plan)?, &simulation))
+    }
+
+    pub(super) fn candidate(&self, bounded: &Bounded, simulation: &Simulation) -> Candidate {
         let Bounded {
             plan,
             memory,
@@ -216,12 +237,18 @@ impl Bench<'_> {
         machine.links.iter().map(name).collect()
     }
 
-    fn provenance(&self) -> Vec<String> {
+    pub(super) fn provenance(&self) -> Vec<String> {
         let machine = &self.question.machine;
         let mut notes = vec![format!(
             "machine: {} ({}), {}",
             machine.name, machine.host.name, machine.source
         )];
+        if !self.question.faults.is_empty() {
+            notes.push(format!(
+                "faults: {}, for the whole run; by what assumptions: docs/faults.md",
+                self.question.faults
+            ));
+        }
         let model = self.question.model;
         if !sim::model::known().contains(model) {
             notes.push(format!("model: {}, {}", model.name, model.source));

@@ -16,7 +16,7 @@ use super::bench::Bench;
 use super::budget::{CONFIDENCE, TraceQuality, own_shard, shards};
 use super::space::Space;
 use super::{Granularity, PlanningError, Spent, Uniform};
-use crate::assign::{self, Certificate, Instance, Item};
+use crate::assign::{self, Certificate, Coupled, Instance, Item};
 
 /// The best assignment of a layout, and its proof.
 #[derive(Clone, Debug)]
@@ -29,6 +29,10 @@ pub struct Assigned {
     pub certificate: Certificate,
     /// Time and error of other budgets, on the same layout.
     pub frontier: Vec<FrontierPoint>,
+    /// The option of each layer.
+    pub(super) chosen: Vec<usize>,
+    /// The same with simulated costs, where the assignment was chosen.
+    pub coupled: Option<Coupled>,
 }
 
 /// An assignment of the frontier.
@@ -41,9 +45,9 @@ pub struct FrontierPoint {
 }
 
 /// What the classes of a layout are made of.
-struct Classes {
-    options: Vec<[Option<Compressor>; 3]>,
-    instance: Instance,
+pub(super) struct Classes {
+    pub(super) options: Vec<[Option<Compressor>; 3]>,
+    pub(super) instance: Instance,
     /// Seconds that no choice changes.
     rest_s: f64,
     starts: Vec<u32>,
@@ -97,7 +101,7 @@ impl Bench<'_> {
     }
 
     /// The trace's quality model and the largest deviation that the budget allows.
-    fn judge(&self) -> Option<(&TraceQuality, f64)> {
+    pub(super) fn judge(&self) -> Option<(&TraceQuality, f64)> {
         let quality = self.question.quality.as_ref()?;
         Some((quality, quality.limit(self.question.filter.budget?)?))
     }
@@ -182,10 +186,12 @@ impl Bench<'_> {
             warmup: layout.warmup,
             certificate: solution.certificate,
             frontier: frontier.map(point).collect(),
+            chosen: solution.chosen,
+            coupled: None,
         }))
     }
 
-    fn classes(
+    pub(super) fn classes(
         &self,
         layout: &Plan,
         quality: &TraceQuality,
@@ -255,7 +261,7 @@ fn all_raw(layers: usize) -> Compression {
 
 impl Classes {
     /// The layout with the chosen options; uniform or raw where they are alike.
-    fn plan(&self, layout: &Plan, chosen: &[usize]) -> Plan {
+    pub(super) fn plan(&self, layout: &Plan, chosen: &[usize]) -> Plan {
         let phase = |(index, &start): (usize, &u32)| Phase {
             start,
             layers: chosen

@@ -1,25 +1,35 @@
 //! The bench that plans are judged on: the question's workload, platform, calibration and costs.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use sim::execution::{Execution, Software};
+use sim::legality;
 use sim::lower::Parts;
 use sim::memory::{self, Memory};
 use sim::plan::Plan;
 use sim::platform::Platform;
 use sim::simulate::{Detail, Simulation, estimate, simulate};
 use sim::workload::Workload;
+use topologies::{Condition, DeviceId};
 
+use super::shared::Shared;
 use super::space::Space;
 use super::{PlanningError, Question};
 use crate::calibrate::{self, Calibrated};
 
 /// The question's workload, platform, calibration and costs.
+#[derive(Clone)]
 pub(super) struct Bench<'a> {
     pub question: &'a Question,
+    /// What is wrong with the machine.
+    pub condition: Condition,
+    /// How many GPUs may be used: as asked for, as far as they are left.
+    pub gpus: u32,
     pub workload: Workload,
     pub platform: Platform,
     pub execution: Execution,
-    pub calibrated: Calibrated,
+    pub calibrated: Arc<Calibrated>,
 }
 
 /// A plan that fits, and what it needs.
@@ -30,6 +40,7 @@ pub(super) struct Fitting {
 }
 
 /// A plan with its lower bound.
+#[derive(Clone)]
 pub(super) struct Bounded {
     pub plan: Plan,
     pub memory: Memory,
@@ -38,6 +49,11 @@ pub(super) struct Bounded {
 
 impl<'a> Bench<'a> {
     pub(super) fn new(question: &'a Question) -> Result<Self, PlanningError> {
+        Self::sharing(question, &Shared::default())
+    }
+
+    /// As [`new`](Self::new), with what other questions worked out already.
+    pub(super) fn sharing(question: &'a Question, shared: &Shared) -> Result<Self, PlanningError> {
         let has = question.machine.gpus.len();
         if question.gpus == 0 || question.gpus as usize > has {
             let machine = question.machine.name.clone();
@@ -48,29 +64,75 @@ impl<'a> Bench<'a> {
             });
         }
         let workload = Workload::new(question.model, &question.request)?;
+        let condition = question.faults.on(&question.machine)?;
         let platform = Platform::what_if(&question.machine, &question.measured)?;
-        let profile = question.profile.as_ref();
-        let profile = profile.map(|profile| profile.host(question.model, question.compilation));
-        let calibrated = calibrate::calibrate(
-            &question.measured,
-            &Platform::of_machine(&question.measured)?,
-            &workload,
-            question.compilation,
-            question.costs(),
-            profile.as_ref(),
-        );
+        let calibrated = shared
+            .calibrated
+            .get(workload.tokens, || calibrated(question, &workload))?;
         let execution = Execution {
             compilation: question.compilation,
             software: Software::Other,
             calibration: calibrated.calibration.clone(),
         };
-        Ok(Self {
+        let bench = Self {
             question,
+            condition: Condition::SOUND,
+            gpus: question.gpus,
             workload,
             platform,
             execution,
             calibrated,
-        })
+        };
+        Ok(bench.under(condition))
+    }
+
+    /// The same in another condition of the machine.
+    pub(super) fn under(&self, condition: Condition) -> Self {
+        let left = condition.left(&self.question.machine).len();
+        let left = u32::try_from(left).expect("a machine has fewer than 2^32 GPUs");
+        Self {
+            gpus: self.question.gpus.min(left),
+            platform: self.platform.clone().with(condition.clone()),
+            condition,
+            ..self.clone()
+        }
+    }
+
+    /// One GPU: the first of the healthiest.
+    pub(super) fn one_gpu(&self) -> Plan {
+        let machine = &self.question.machine;
+        let health = |gpu: &DeviceId| self.condition.health(machine, *gpu);
+        let left = self.condition.left(machine).into_iter();
+        let best = left.reduce(|best, gpu| {
+            if health(&gpu) > health(&best) {
+                gpu
+            } else {
+                best
+            }
+        });
+        Plan::single(best.expect("a condition leaves a GPU"))
+    }
+
+    /// The plan where its GPUs are left, else on the first ones that are.
+    pub(super) fn placed(&self, plan: &Plan) -> Plan {
+        let lost = |gpu: &DeviceId| self.condition.lost.contains(gpu);
+        if !plan.placement.iter().any(lost) {
+            return plan.clone();
+        }
+        let left = self.condition.left(&self.question.machine).into_iter();
+        plan.clone()
+            .placed(left.take(plan.ranks() as usize).collect())
+    }
+
+    /// Whether a plan is legal for the question.
+    pub(super) fn check(&self, plan: &Plan) -> Result<(), PlanningError> {
+        legality::check(
+            self.question.model,
+            &self.workload,
+            plan,
+            self.gpus as usize,
+        )?;
+        Ok(())
     }
 
     /// The plans whose fullest GPU has room for them, with what they need; with all components
@@ -152,4 +214,18 @@ impl<'a> Bench<'a> {
             detail,
         )?)
     }
+}
+
+/// What the host's runs (or a profile) say of a workload.
+fn calibrated(question: &Question, workload: &Workload) -> Result<Arc<Calibrated>, PlanningError> {
+    let profile = question.profile.as_ref();
+    let profile = profile.map(|profile| profile.host(question.model, question.compilation));
+    Ok(Arc::new(calibrate::calibrate(
+        &question.measured,
+        &Platform::of_machine(&question.measured)?,
+        workload,
+        question.compilation,
+        question.costs(),
+        profile.as_ref(),
+    )))
 }

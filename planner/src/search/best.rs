@@ -21,6 +21,7 @@ use super::{Budget, PlanningError};
 const BATCH: usize = 8;
 
 /// A simulated plan.
+#[derive(Clone)]
 pub(super) struct Judged {
     pub bounded: Bounded,
     pub simulation: Simulation,
@@ -169,7 +170,7 @@ pub(super) fn search(bench: &Bench<'_>, plans: Vec<Bounded>) -> Result<Found, Pl
     let single = judged
         .iter()
         .position(|judged| judged.bounded.plan.ranks() == 1);
-    let single = single.map(|index| judged[index].clone_for_baseline());
+    let single = single.map(|index| judged[index].clone());
     Ok(Found {
         judged,
         pruned,
@@ -190,25 +191,6 @@ fn prefer_uniform(judged: &mut [Judged]) {
     let gain = judged[first].latency().as_secs_f64() / judged[0].latency().as_secs_f64();
     if gain < WORTH {
         judged[..=first].rotate_right(1);
-    }
-}
-
-impl Judged {
-    fn clone_for_baseline(&self) -> Self {
-        let Bounded {
-            plan,
-            memory,
-            parts,
-        } = &self.bounded;
-        let bounded = Bounded {
-            plan: plan.clone(),
-            memory: *memory,
-            parts: parts.clone(),
-        };
-        Self {
-            bounded,
-            simulation: self.simulation.clone(),
-        }
     }
 }
 

@@ -5,20 +5,25 @@ mod assigned;
 mod bench;
 mod best;
 mod budget;
+mod coupling;
+mod fault_set;
 mod quality;
+mod robust;
+mod shared;
 mod space;
+mod weather;
 
 use std::sync::Arc;
 
 use kernels::Tables;
-use sim::legality::{self, Illegal};
+use sim::legality::Illegal;
 use sim::lower::LowerError;
 use sim::model::{Model, Request, RequestError};
 use sim::plan::{Fidelity, Plan};
 use sim::simulate::{Simulation, SimulationError};
 use thiserror::Error;
 use topologies::host::Compilation;
-use topologies::{Bytes, Machine, SimDuration};
+use topologies::{Bytes, FaultError, Faults, Machine, SimDuration};
 use traces::timeline::{SpanClass, Timeline};
 
 pub use self::assigned::{Assigned, FrontierPoint};
@@ -26,6 +31,9 @@ use self::bench::Bench;
 pub use self::budget::{
     Budget, BudgetError, CONFIDENCE, Predicted, TraceQuality, own_shard, shards,
 };
+pub use self::fault_set::{Kind, usual};
+pub use self::robust::{Column, Faced, Replan, Robust, robust};
+pub use self::shared::Shared;
 use self::space::Space;
 use crate::launch::{Engine, Launch};
 use crate::profile::Profile;
@@ -42,6 +50,8 @@ pub struct Question {
     /// The machine as its host's runs were measured; differs from `machine` where the question asks
     /// what another interconnect would change.
     pub measured: Machine,
+    /// What is wrong with the machine.
+    pub faults: Faults,
     /// How many of the machine's GPUs may be used, from the first on.
     pub gpus: u32,
     /// Who executes the plan.
@@ -108,6 +118,9 @@ pub enum PlanningError {
         /// How many it has.
         has: usize,
     },
+    /// The machine cannot have this fault.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// The plan is not legal.
     #[error(transparent)]
     Illegal(#[from] Illegal),
@@ -293,10 +306,11 @@ pub struct Evaluation {
 pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
     let bench = Bench::new(question)?;
     let mut space = Space::new(&bench);
-    let assigned = bench.assigned(&mut space)?;
+    let mut assigned = bench.assigned(&mut space)?;
     let fitting = bench.fitting(space);
     let bounded = bench.bounded(fitting.plans)?;
     let found = best::search(&bench, bounded)?;
+    let found = bench.couple(found, &mut assigned)?;
     answer::compose(&bench, fitting.considered, fitting.illegal, found, assigned)
 }
 
@@ -304,22 +318,29 @@ pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
 ///
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it.
-pub fn winner(question: &Question) -> Result<crate::sweep::Found, PlanningError> {
-    let bench = Bench::new(question)?;
+pub fn winner(question: &Question, shared: &Shared) -> Result<crate::sweep::Found, PlanningError> {
+    let bench = Bench::sharing(question, shared)?;
     let mut space = Space::new(&bench);
     bench.assigned(&mut space)?;
     let fitting = bench.fitting(space);
     let bounded = bench.bounded(fitting.plans)?;
     let found = best::fastest(&bench, bounded)?;
-    answer::winner(&bench, fitting.considered, &fitting.illegal, &found)
+    answer::winner(&bench, shared, fitting.considered, &fitting.illegal, &found)
 }
 
 /// One given plan, its steady steps folded.
 ///
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
-pub fn judge(question: &Question, plan: &Plan) -> Result<crate::sweep::Found, PlanningError> {
-    answer::judgement(&legal(question, plan)?, plan)
+pub fn judge(
+    question: &Question,
+    plan: &Plan,
+    shared: &Shared,
+) -> Result<crate::sweep::Found, PlanningError> {
+    let bench = Bench::sharing(question, shared)?;
+    bench.check(plan)?;
+    let plan = bench.placed(plan);
+    answer::judgement(&bench, shared, &plan)
 }
 
 /// One given plan, simulated in full.
@@ -327,7 +348,8 @@ pub fn judge(question: &Question, plan: &Plan) -> Result<crate::sweep::Found, Pl
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn evaluate(question: &Question, plan: &Plan) -> Result<Evaluation, PlanningError> {
-    answer::evaluation(&legal(question, plan)?, plan)
+    let (bench, plan) = legal(question, plan)?;
+    answer::evaluation(&bench, &plan)
 }
 
 /// One given plan without its timeline, and without one GPU beside it.
@@ -335,13 +357,22 @@ pub fn evaluate(question: &Question, plan: &Plan) -> Result<Evaluation, Planning
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn candidate(question: &Question, plan: &Plan) -> Result<Candidate, PlanningError> {
-    answer::candidate(&legal(question, plan)?, plan)
+    let (bench, plan) = legal(question, plan)?;
+    answer::candidate(&bench, &plan)
 }
 
-/// The bench of a question that a plan is legal for.
-fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<Bench<'a>, PlanningError> {
+/// The bench of a question that a plan is legal for, and the plan on GPUs that are left.
+fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<(Bench<'a>, Plan), PlanningError> {
     let bench = Bench::new(question)?;
-    let gpus = question.gpus as usize;
-    legality::check(question.model, &bench.workload, plan, gpus)?;
-    Ok(bench)
+    bench.check(plan)?;
+    let plan = bench.placed(plan);
+    Ok((bench, plan))
+}
+
+/// Where a question's numbers come from, one sentence each.
+///
+/// # Errors
+/// A [`PlanningError`] when the question cannot be served at all.
+pub fn provenance(question: &Question) -> Result<Vec<String>, PlanningError> {
+    Ok(Bench::new(question)?.provenance())
 }

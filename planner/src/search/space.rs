@@ -7,7 +7,7 @@ use sim::legality;
 use sim::model::Model;
 use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan};
 use sim::workload::Workload;
-use topologies::{DeviceId, Machine};
+use topologies::DeviceId;
 
 use super::bench::Bench;
 
@@ -38,7 +38,8 @@ impl Space {
     /// has published behaviour.
     pub(super) fn new(bench: &Bench<'_>) -> Self {
         let question = bench.question;
-        let (model, machine, gpus) = (question.model, &question.machine, question.gpus);
+        let (model, gpus) = (question.model, bench.gpus);
+        let orders = Orders::new(bench);
         let workload = &bench.workload;
         let compressors = question.quality.as_ref().map_or_else(
             || COMPRESSORS.to_vec(),
@@ -52,7 +53,7 @@ impl Space {
         for plan in layouts(gpus) {
             let plan = finished(plan, workload);
             match legality::check(model, workload, &plan, gpus as usize) {
-                Ok(()) => space.add_variants(model, workload, &plan, machine, &compressors),
+                Ok(()) => space.add_variants(model, workload, &plan, &orders, &compressors),
                 Err(reason) => {
                     let reason = reason.to_string();
                     if reasons.insert(reason.clone()) {
@@ -70,22 +71,24 @@ impl Space {
         model: &Model,
         workload: &Workload,
         plan: &Plan,
-        machine: &Machine,
+        orders: &Orders,
         compressors: &[Compressor],
     ) {
-        for placement in placements(machine, plan.ranks() as usize) {
-            let placed = plan.clone().placed(placement);
-            let compressed = compressors.iter().map(|&compressor| {
-                let plan = Plan {
-                    compression: Compression::Uniform(compressor),
-                    ..placed.clone()
-                };
-                finished(plan, workload)
-            });
-            let compressed = compressed
-                .filter(|plan| legality::check(model, workload, plan, machine.gpus.len()).is_ok());
-            self.legal.extend(compressed);
-            self.legal.push(placed);
+        let compressed = compressors.iter().map(|&compressor| {
+            let plan = Plan {
+                compression: Compression::Uniform(compressor),
+                ..plan.clone()
+            };
+            finished(plan, workload)
+        });
+        // Before they are placed: of GPUs that are left, the last may be counted higher than there are.
+        let legal =
+            |plan: &Plan| legality::check(model, workload, plan, orders.filled.len()).is_ok();
+        let compressed: Vec<Plan> = compressed.filter(legal).collect();
+        for placement in orders.placements(plan.ranks() as usize) {
+            let variants = compressed.iter().chain([plan]);
+            self.legal
+                .extend(variants.map(|plan| plan.clone().placed(placement.clone())));
         }
     }
 }
@@ -179,20 +182,54 @@ fn exchanges(degree: u32) -> Vec<Exchange> {
     all
 }
 
-/// Placements that can differ: ranks fill one island after another, or go round the islands.
+/// The orders in which ranks may take GPUs.
 ///
 /// Islands are groups of GPUs that no route tells apart, so other orders within them are the same
 /// by symmetry; orders that mix both ways are left out.
-fn placements(machine: &Machine, ranks: usize) -> Vec<Vec<DeviceId>> {
-    let islands = machine.islands();
-    let filled: Vec<DeviceId> = islands.iter().flatten().copied().take(ranks).collect();
-    let longest = islands.iter().map(Vec::len).max().unwrap_or(0);
-    let round =
-        (0..longest).flat_map(|place| islands.iter().filter_map(move |island| island.get(place)));
-    let round: Vec<DeviceId> = round.copied().take(ranks).collect();
-    if round == filled || islands.len() == machine.gpus.len() {
-        vec![filled]
-    } else {
-        vec![filled, round]
+struct Orders {
+    /// One island after another.
+    filled: Vec<DeviceId>,
+    /// Round the islands; none where each is a single GPU.
+    round: Option<Vec<DeviceId>>,
+    /// Where some GPUs or their links are slower: those last. Plans on fewer GPUs leave them out, and of
+    /// pipelines they are the last stage, which has the fewest blocks.
+    healthy_first: Option<Vec<DeviceId>>,
+}
+
+impl Orders {
+    fn new(bench: &Bench<'_>) -> Self {
+        let (machine, condition) = (&bench.question.machine, &bench.condition);
+        let left = |island: Vec<DeviceId>| -> Vec<DeviceId> {
+            let there = |gpu: &DeviceId| !condition.lost.contains(gpu);
+            island.into_iter().filter(there).collect()
+        };
+        let mut islands: Vec<Vec<DeviceId>> = machine.islands().into_iter().map(left).collect();
+        islands.retain(|island| !island.is_empty());
+        let filled: Vec<DeviceId> = islands.iter().flatten().copied().collect();
+        let longest = islands.iter().map(Vec::len).max().unwrap_or(0);
+        let round = (0..longest)
+            .flat_map(|place| islands.iter().filter_map(move |island| island.get(place)));
+        let round = (islands.len() < filled.len()).then(|| round.copied().collect());
+        let health = |gpu: &DeviceId| condition.health(machine, *gpu);
+        let mut healthy_first = filled.clone();
+        healthy_first.sort_by(|a, b| health(b).total_cmp(&health(a)));
+        Self {
+            healthy_first: (healthy_first != filled).then_some(healthy_first),
+            round,
+            filled,
+        }
+    }
+
+    /// Placements of `ranks` ranks that differ.
+    fn placements(&self, ranks: usize) -> Vec<Vec<DeviceId>> {
+        let others = [&self.round, &self.healthy_first].into_iter().flatten();
+        let mut all = vec![self.filled[..ranks].to_vec()];
+        for order in others {
+            let placement = order[..ranks].to_vec();
+            if !all.contains(&placement) {
+                all.push(placement);
+            }
+        }
+        all
     }
 }

@@ -120,6 +120,12 @@ mod tests {
         assert_eq!(rates.to_string(), "link.bandwidth=1 GB/s,10 GB/s,100 GB/s");
         assert_eq!(axis("size=1024x1024,2048x2048").values.len(), 2);
         assert_eq!(axis(&rates.to_string()), rates);
+        let prices = axis("gpu.price=0.5/h..4/h:8");
+        assert_eq!(
+            prices.to_string(),
+            "gpu.price=0.5/h,1/h,1.5/h,2/h,2.5/h,3/h,3.5/h,4/h"
+        );
+        assert_eq!(axis(&prices.to_string()), prices);
     }
 
     #[test]
@@ -134,6 +140,8 @@ mod tests {
             ("link.bandwidth=5", "5"),
             ("size=512x512..1024x1024:3", "list them"),
             ("gpu.compute=-1", "above 0"),
+            ("gpu.price=2.5", "write 2.5/h"),
+            ("gpu.price=0/h", "write 2.5/h"),
         ] {
             let message = text.parse::<Axis>().unwrap_err().to_string();
             assert!(message.contains(part), "{text}: {message}");

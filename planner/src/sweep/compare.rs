@@ -9,7 +9,7 @@ use traces::timeline::SpanClass;
 
 use super::Found;
 use super::field::{Field, Value};
-use crate::search::{self, PlanningError, Question};
+use crate::search::{self, PlanningError, Question, Shared};
 
 /// Factors beyond this are no answer.
 const FARTHEST: f64 = 16.0;
@@ -54,33 +54,38 @@ pub struct Comparison {
 /// # Errors
 /// A [`PlanningError`] of either.
 pub fn compare(sides: [Side; 2]) -> Result<Comparison, PlanningError> {
-    let find = |side: &Side| match &side.plan {
-        None => search::winner(&side.question),
-        Some(plan) => search::judge(&side.question, plan),
+    let shared = [Shared::default(), Shared::default()];
+    let find = |index: usize| {
+        let Side { question, plan } = &sides[index];
+        match plan {
+            None => search::winner(question, &shared[index]),
+            Some(plan) => search::judge(question, plan, &shared[index]),
+        }
     };
-    let found = [find(&sides[0])?, find(&sides[1])?];
+    let found = [find(0)?, find(1)?];
     let seconds = |found: &Found| found.candidate.latency.as_secs_f64();
     let slower = usize::from(seconds(&found[1]) >= seconds(&found[0]));
     // On one machine a change concerns both plans; of two machines, the slower one is changed.
     let same = sides[0].question.machine.name == sides[1].question.machine.name;
     let fixed = |index: usize| {
         (
-            sides[index].question.clone(),
-            found[index].candidate.plan.clone(),
+            &sides[index].question,
+            &found[index].candidate.plan,
+            &shared[index],
         )
     };
     let (loser, winner) = (fixed(slower), fixed(1 - slower));
     let lead = |field: Field, value: Value| -> Option<f64> {
-        let time = |side: &(Question, Plan), changed: bool| {
-            let mut question = side.0.clone();
+        let time = |(question, plan, shared): (&Question, &Plan, &Shared), changed: bool| {
+            let mut question = question.clone();
             if changed {
                 field.set(&mut question, value).ok()?;
             }
-            Some(seconds(&search::judge(&question, &side.1).ok()?))
+            Some(seconds(&search::judge(&question, plan, shared).ok()?))
         };
-        Some(time(&loser, true)? / time(&winner, same)?)
+        Some(time(loser, true)? / time(winner, same)?)
     };
-    let inputs = inputs(&loser.0);
+    let inputs = inputs(loser.0);
     let turned: Vec<(Field, Option<Turn>)> = inputs
         .into_par_iter()
         .map(|(field, from, at)| {

@@ -32,6 +32,8 @@ pub enum Field {
     Compute,
     /// Factor on the GPUs' memory bandwidth.
     Memory,
+    /// What a GPU costs an hour: changes what an image or video costs, and no plan.
+    Price,
     /// Output quality that must be kept: PSNR in dB.
     Psnr,
 }
@@ -59,6 +61,7 @@ const NAMES: &[(&str, Field)] = &[
     ("network.latency", Field::Latency(Some(LinkKind::Network))),
     ("gpu.compute", Field::Compute),
     ("gpu.memory-bandwidth", Field::Memory),
+    ("gpu.price", Field::Price),
     ("psnr", Field::Psnr),
 ];
 
@@ -126,6 +129,8 @@ pub enum Value {
     Rate(Bandwidth),
     /// A time.
     Time(SimDuration),
+    /// US dollars an hour.
+    Price(f64),
 }
 
 impl fmt::Display for Value {
@@ -136,17 +141,18 @@ impl fmt::Display for Value {
             Self::Size(size) => write!(f, "{}x{}", size.width, size.height),
             Self::Rate(rate) => write!(f, "{rate}"),
             Self::Time(time) => write!(f, "{time}"),
+            Self::Price(price) => write!(f, "{price}/h"),
         }
     }
 }
 
 impl Value {
-    /// The number that axes show: counts, megapixels, GB/s, microseconds.
+    /// The number that axes show: counts, megapixels, GB/s, microseconds, dollars an hour.
     #[must_use]
     pub fn number(self) -> f64 {
         match self {
             Self::Count(count) => f64::from(count),
-            Self::Number(number) => number,
+            Self::Number(number) | Self::Price(number) => number,
             Self::Size(size) => f64::from(size.width) * f64::from(size.height) / 1e6,
             Self::Rate(rate) => rate.get() as f64 / 1e9,
             Self::Time(time) => time.as_us_f64(),
@@ -168,6 +174,7 @@ impl Field {
             Self::Bandwidth(_) => "GB/s",
             Self::Latency(_) => "us",
             Self::Psnr => "dB",
+            Self::Price => "dollars/h",
             Self::Compute | Self::Memory => "times",
             Self::Gpus | Self::Frames | Self::Steps | Self::Batch | Self::TextTokens => "",
         }
@@ -203,12 +210,14 @@ impl Field {
                 .parse()
                 .map(Value::Time)
                 .map_err(|error: topologies::UnitError| fault(error.to_string())),
-            Self::Compute | Self::Memory | Self::Psnr => text
-                .parse()
-                .ok()
-                .filter(|number: &f64| number.is_finite() && *number > 0.0)
+            Self::Compute | Self::Memory | Self::Psnr => above_zero(text)
                 .map(Value::Number)
                 .ok_or_else(|| fault("is not a number above 0".into())),
+            Self::Price => text
+                .strip_suffix("/h")
+                .and_then(above_zero)
+                .map(Value::Price)
+                .ok_or_else(|| fault("is not dollars an hour: write 2.5/h".into())),
         }
     }
 
@@ -235,6 +244,7 @@ impl Field {
                 Value::Count(mix(f64::from(a), f64::from(b)).round() as u32)
             }
             (Value::Number(a), Value::Number(b)) => Value::Number(round(mix(a, b))),
+            (Value::Price(a), Value::Price(b)) => Value::Price(round(mix(a, b))),
             (Value::Rate(a), Value::Rate(b)) => Value::Rate(Bandwidth::new(round(mix(
                 a.get() as f64,
                 b.get() as f64,
@@ -251,6 +261,12 @@ impl Field {
                 });
             }
         })
+    }
+
+    /// Whether one who asks may choose it; what is not chosen is given, or another request.
+    #[must_use]
+    pub const fn is_choice(self) -> bool {
+        matches!(self, Self::Gpus | Self::Batch | Self::Psnr)
     }
 
     /// The question with this field at `value`.
@@ -282,6 +298,11 @@ impl Field {
             }
             (Self::Compute, Value::Number(factor)) => scale(question, factor, 1.0),
             (Self::Memory, Value::Number(factor)) => scale(question, 1.0, factor),
+            (Self::Price, Value::Price(price)) => {
+                for gpu in &mut question.machine.gpus {
+                    gpu.price_per_hour = Some(price);
+                }
+            }
             (Self::Psnr, Value::Number(db)) => question.filter.budget = Some(Budget::Psnr(db)),
             _ => return Err(format!("{self} cannot be {value}")),
         }
@@ -305,6 +326,11 @@ impl Field {
         question.machine = machine.map_err(|error| error.to_string())?;
         Ok(())
     }
+}
+
+fn above_zero(text: &str) -> Option<f64> {
+    let number: f64 = text.trim().parse().ok()?;
+    (number.is_finite() && number > 0.0).then_some(number)
 }
 
 /// Three significant digits, so that ranges have values one can type.

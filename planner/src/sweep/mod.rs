@@ -9,19 +9,20 @@
 pub mod axis;
 mod compare;
 pub mod field;
+mod frontier;
 mod tornado;
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 use sim::plan::Plan;
 
-use crate::search::{self, Candidate, PlanningError, Question};
+use crate::search::{self, Candidate, PlanningError, Question, Shared};
 pub use axis::{Axis, AxisError};
 pub use compare::{Comparison, Side, Turn, compare};
 pub use field::{Field, Value};
+pub use frontier::frontier;
 pub use tornado::{Swing, tornado};
-
-/// Points between two reports.
-const CHUNK: usize = 32;
 
 /// What is visited.
 #[derive(Clone, Debug)]
@@ -50,6 +51,9 @@ pub struct Found {
     pub candidate: Candidate,
     /// Latency of one GPU over this.
     pub speed_up: f64,
+    /// US dollars for one image or video: the plan's GPUs, rented for as long as the request takes; none where a GPU has
+    /// no price.
+    pub cost_each_usd: Option<f64>,
     /// Plans considered and simulated; one and one where the plan was given.
     pub considered: usize,
     /// Plans simulated.
@@ -82,40 +86,40 @@ impl Sweep {
         (values, self.plans.get(point % plans))
     }
 
-    /// The row of a point.
+    /// The rows of some points, in order; what they have in common is worked out once.
     #[must_use]
-    pub fn row(&self, point: usize) -> Row {
-        let (values, plan) = self.at(point);
-        let found = self.found(&values, plan);
-        Row { values, found }
+    pub fn rows(&self, points: Range<usize>, shared: &Shared) -> Vec<Row> {
+        let row = |point: usize| {
+            let (values, plan) = self.at(point);
+            let found = self.found(&values, plan, shared);
+            Row { values, found }
+        };
+        points.into_par_iter().map(row).collect()
     }
 
-    fn found(&self, values: &[Value], plan: Option<&Plan>) -> Result<Found, String> {
+    fn found(
+        &self,
+        values: &[Value],
+        plan: Option<&Plan>,
+        shared: &Shared,
+    ) -> Result<Found, String> {
         let mut question = self.question.clone();
         for (axis, value) in self.axes.iter().zip(values) {
             axis.field.set(&mut question, *value)?;
         }
         let found = match plan {
-            None => search::winner(&question),
-            Some(plan) => search::judge(&question, plan),
+            None => search::winner(&question, shared),
+            Some(plan) => search::judge(&question, plan, shared),
         };
         found.map_err(|error: PlanningError| error.to_string())
     }
 
-    /// Rows from point `first` on, in order, a few at a time; stops early where `each` says so.
-    ///
-    /// # Errors
-    /// What `each` returns.
-    pub fn run<E>(
-        &self,
-        first: usize,
-        mut each: impl FnMut(Vec<Row>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// The points from `first` on, in order, a few at a time.
+    pub fn chunks(&self, first: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        // A given plan takes about a millisecond, a search a hundred.
+        let size = if self.plans.is_empty() { 32 } else { 256 };
         let points = self.points();
-        for start in (first..points).step_by(CHUNK) {
-            let chunk = start..points.min(start + CHUNK);
-            each(chunk.into_par_iter().map(|point| self.row(point)).collect())?;
-        }
-        Ok(())
+        let starts = (first..points).step_by(size);
+        starts.map(move |start| start..points.min(start + size))
     }
 }

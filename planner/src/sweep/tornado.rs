@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use topologies::{LinkKind, SimDuration};
 
 use super::field::{Field, Value};
-use crate::search::{self, PlanningError, Question};
+use crate::search::{self, PlanningError, Question, Shared};
 
 /// One input's effect.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +24,8 @@ pub struct Swing {
 /// # Errors
 /// A [`PlanningError`] of the question itself; an input that cannot move is left out.
 pub fn tornado(question: &Question, share: f64) -> Result<(f64, Vec<Swing>), PlanningError> {
-    let base = search::winner(question)?;
+    let shared = Shared::default();
+    let base = search::winner(question, &shared)?;
     let inputs = inputs(question, share);
     let mut swings: Vec<Swing> = inputs
         .into_par_iter()
@@ -32,7 +33,7 @@ pub fn tornado(question: &Question, share: f64) -> Result<(f64, Vec<Swing>), Pla
             let found = |value: Value| {
                 let mut question = question.clone();
                 field.set(&mut question, value).ok()?;
-                let winner = search::winner(&question).ok()?;
+                let winner = search::winner(&question, &shared).ok()?;
                 let candidate = winner.candidate;
                 Some((candidate.latency.as_secs_f64(), candidate.plan.to_string()))
             };
@@ -59,10 +60,6 @@ fn inputs(question: &Question, share: f64) -> Vec<(Field, [Value; 3])> {
         (
             Field::Steps,
             factors.map(|factor| count(question.request.steps, factor)),
-        ),
-        (
-            Field::TextTokens,
-            factors.map(|factor| count(question.request.text_tokens, factor)),
         ),
     ];
     // Multiples of 16, as shares of a sequence: others are copied to every rank, which is another effect.

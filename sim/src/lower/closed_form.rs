@@ -6,16 +6,17 @@
 //! step   = sum of blocks;      displaced step = max(sum of blocks, sum of gathers)
 //! pipeline step = max(M t_slowest, sum over stages of (t + hop))
 //! ```
+//! Where ranks differ, of those whose time is the longest: no run is shorter than the work of one rank.
 
 use std::collections::BTreeMap;
 
 use topologies::{CollectiveKind, SimDuration};
 
+use super::classes::Classes;
 use super::pass::{BlockTimes, Mode, Pass, Passes};
-use super::pipeline::Stages;
+use super::stages::{self, StagePasses, Stages};
 use super::{LowerError, Setup};
 use crate::launch;
-use crate::phases::Phases;
 use crate::plan::Exchange;
 use crate::platform::{Message, Reach};
 
@@ -162,43 +163,69 @@ impl PassParts {
     }
 }
 
-/// The terms of a plan.
+/// The terms of a plan: of the ranks (of a pipeline: of the lane) that take longest.
 pub(super) fn parts(setup: &Setup<'_>) -> Result<Parts, LowerError> {
-    let request = &setup.workload.request;
-    let phases = Phases::new(
-        setup.model,
-        request,
-        setup.platform.gpu(setup.plan.placement[0]),
-    );
-    let fixed = phases.encode + phases.shared_decode(setup.plan.vae);
-    let exchange = setup.plan.exchange;
-    let forwards = u64::from(setup.forwards());
-    let warmup = setup.warmup().min(request.steps);
-    let mut denoise = SimDuration::ZERO;
-    let last = if setup.plan.pipeline.stages > 1 {
-        let stages = Stages::new(setup)?;
-        let steady = stages.steady_parts();
-        denoise += stages.warm_time() * (forwards * u64::from(warmup));
-        denoise += steady.time * (forwards * u64::from(request.steps - warmup));
-        steady
-    } else {
-        let passes = Passes::new(setup)?;
-        let parts = |step, mode| PassParts::of(passes.blocks(setup, step, mode), exchange, mode);
-        denoise += parts(0, Mode::Synchronous).time * (forwards * u64::from(warmup));
-        let mut last = PassParts::default();
-        for (first, steps) in steady_phases(setup) {
-            last = parts(first, Mode::Steady);
-            denoise += last.time * (forwards * u64::from(steps));
-        }
-        last
+    let classes = Classes::new(setup);
+    let fixed = {
+        let phases = setup.phases();
+        phases.encode + phases.shared_decode(setup.plan.vae)
     };
-    Ok(Parts {
+    let each: Vec<Parts> = if setup.plan.pipeline.stages > 1 {
+        let lanes = stages::lanes(setup, &classes);
+        let passes = StagePasses::new(setup, &classes)?;
+        let lane = |&lane: &u32| {
+            let stages = Stages::new(setup, lane, &passes)?;
+            Ok(pipeline_parts(setup, &stages, fixed))
+        };
+        lanes.iter().map(lane).collect::<Result<_, LowerError>>()?
+    } else {
+        let class = |&lead: &u32| rank_parts(&setup.of(lead), fixed);
+        let leads = classes.leads.iter();
+        leads.map(class).collect::<Result<_, LowerError>>()?
+    };
+    let slowest = each.into_iter().reduce(|slowest, other| {
+        if other.total > slowest.total {
+            other
+        } else {
+            slowest
+        }
+    });
+    Ok(slowest.expect("a plan has ranks"))
+}
+
+fn with_denoising(fixed: SimDuration, denoise: SimDuration, last: PassParts) -> Parts {
+    Parts {
         total: fixed + denoise,
         fixed,
         gpu: last.gpu,
         launch: last.launch,
         exposed: last.exposed,
-    })
+    }
+}
+
+fn pipeline_parts(setup: &Setup<'_>, stages: &Stages, fixed: SimDuration) -> Parts {
+    let steps = setup.workload.request.steps;
+    let forwards = u64::from(setup.forwards());
+    let warmup = setup.warmup().min(steps);
+    let steady = stages.steady_parts();
+    let denoise = stages.warm_time() * (forwards * u64::from(warmup))
+        + steady.time * (forwards * u64::from(steps - warmup));
+    with_denoising(fixed, denoise, steady)
+}
+
+fn rank_parts(setup: &Setup<'_>, fixed: SimDuration) -> Result<Parts, LowerError> {
+    let exchange = setup.plan.exchange;
+    let forwards = u64::from(setup.forwards());
+    let warmup = setup.warmup().min(setup.workload.request.steps);
+    let passes = Passes::new(setup)?;
+    let parts = |step, mode| PassParts::of(passes.blocks(setup, step, mode), exchange, mode);
+    let mut denoise = parts(0, Mode::Synchronous).time * (forwards * u64::from(warmup));
+    let mut last = PassParts::default();
+    for (first, steps) in steady_phases(setup) {
+        last = parts(first, Mode::Steady);
+        denoise += last.time * (forwards * u64::from(steps));
+    }
+    Ok(with_denoising(fixed, denoise, last))
 }
 
 /// The phases that steady steps fall in: a step of each, and how many there are. One phase at least,
@@ -229,7 +256,7 @@ pub(super) fn layer_times(
     let order = &setup.workload.layers.order;
     let mut times = vec![Vec::with_capacity(options.len()); order.len()];
     for &option in options {
-        let pass = setup.pass(0, 1, Mode::Steady, option)?;
+        let pass = setup.pass(1, Mode::Steady, option)?;
         for (layer, kind) in order.iter().enumerate() {
             let parts = pass.kinds[*kind].parts(exchange, Mode::Steady);
             times[layer].push(parts.time);

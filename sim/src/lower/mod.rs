@@ -8,6 +8,10 @@
 //! Every strategy goes this one way: a dimension of parallelism changes a rank's share of a block
 //! (`times`), the messages of a block, or the order of blocks (`pipeline`).
 //!
+//! Ranks do the same work in the same time. Where something is wrong with a GPU or a link, ranks fall into
+//! classes (`classes`), each with its own times; a group waits for its slowest rank, and the closed form is
+//! that of the slowest class.
+//!
 //! Guarantees:
 //! 1. The closed form never exceeds the simulated time of the tasks.
 //! 2. Warm-up steps are synchronous and uncompressed, whatever the strategy.
@@ -15,10 +19,12 @@
 //! Not modelled: the sampler's own arithmetic, the last gather of the latent, uneven shards (every
 //! rank is as slow as the largest shard).
 
+mod classes;
 mod closed_form;
 mod pass;
 mod pipeline;
 mod sequence;
+mod stages;
 mod times;
 mod weaver;
 
@@ -29,6 +35,7 @@ use topologies::{DeviceId, SimDuration};
 use crate::execution::Execution;
 use crate::graph::TaskGraph;
 use crate::model::Model;
+use crate::phases::Phases;
 use crate::plan::{Coordinates, Plan};
 use crate::platform::Platform;
 use crate::workload::Workload;
@@ -70,6 +77,8 @@ pub struct Setup<'a> {
     pub execution: &'a Execution,
     /// What operations cost.
     pub costs: &'a dyn CostModel,
+    /// The rank whose times are asked for.
+    rank: u32,
 }
 
 impl<'a> Setup<'a> {
@@ -95,7 +104,26 @@ impl<'a> Setup<'a> {
             platform,
             execution,
             costs,
+            rank: 0,
         })
+    }
+
+    /// The same, for the times of `rank`.
+    pub(crate) const fn of(self, rank: u32) -> Self {
+        Self { rank, ..self }
+    }
+
+    /// The phases around the loop; the slowest rank's, for all others wait for it.
+    pub(crate) fn phases(&self) -> Phases {
+        let placement = &self.plan.placement;
+        let paces = placement.iter().map(|&gpu| self.platform.pace(gpu).compute);
+        let slowest = paces.fold(1.0, f64::min);
+        let gpu = self.platform.gpu(placement[0]);
+        Phases::new(
+            self.model,
+            &self.workload.request,
+            &gpu.scaled(slowest, slowest),
+        )
     }
 
     /// The terms of a step in closed form; their total is a lower bound on the simulated time.
@@ -165,7 +193,7 @@ impl<'a> Setup<'a> {
     }
 
     /// The groups of ranks that differ in one dimension only, as GPUs, one for each `0..degree`.
-    pub(crate) fn group(
+    pub(crate) fn group_of(
         &self,
         rank: u32,
         degree: u32,

@@ -21,6 +21,13 @@ pub enum Mode {
     Steady,
 }
 
+/// A group that exchanges messages: what its messages cost is known of the first rank's, which stands for
+/// all of its dimension; how narrow links lengthen them, of the own.
+struct Members {
+    first: Vec<DeviceId>,
+    own: Vec<DeviceId>,
+}
+
 /// The forward passes of one rank: of warm-up, and of every compressor that the plan uses after it.
 #[derive(Clone, Debug)]
 pub(super) struct Passes {
@@ -37,12 +44,12 @@ impl Passes {
             for layer in 0..layers {
                 let compressor = compression.at(start, layer);
                 if let Entry::Vacant(vacant) = steady.entry(compressor) {
-                    vacant.insert(setup.pass(0, 1, Mode::Steady, compressor)?);
+                    vacant.insert(setup.pass(1, Mode::Steady, compressor)?);
                 }
             }
         }
         Ok(Self {
-            synchronous: setup.pass(0, 1, Mode::Synchronous, None)?,
+            synchronous: setup.pass(1, Mode::Synchronous, None)?,
             steady,
         })
     }
@@ -139,10 +146,9 @@ const fn interference(exchange: Exchange, nvlink: bool) -> f64 {
 }
 
 impl Setup<'_> {
-    /// One forward pass of `rank`, of one patch of `patches`.
+    /// One forward pass of one patch of `patches`.
     pub(super) fn pass(
         &self,
-        rank: u32,
         patches: u64,
         mode: Mode,
         compressor: Option<Compressor>,
@@ -153,7 +159,7 @@ impl Setup<'_> {
             patches,
         };
         let layers = &self.workload.layers;
-        let block = |block: &Block| self.block_times(rank, block, slice, mode, compressor);
+        let block = |block: &Block| self.block_times(block, slice, mode, compressor);
         Ok(Pass {
             head: block(&layers.head)?,
             kinds: layers.kinds.iter().map(block).collect::<Result<_, _>>()?,
@@ -163,7 +169,6 @@ impl Setup<'_> {
 
     fn block_times(
         &self,
-        rank: u32,
         block: &Block,
         slice: Slice,
         mode: Mode,
@@ -180,7 +185,7 @@ impl Setup<'_> {
         } else {
             Vec::new()
         };
-        let tensor = self.group(rank, plan.tensor, |at, position| at.tensor = position);
+        let tensor = self.members(plan.tensor, |at, position| at.tensor = position);
         let reduce = |bytes: &Bytes| self.message(CollectiveKind::AllReduce, &tensor, *bytes);
         let mut times = BlockTimes {
             compute: self.compute(block, slice)?,
@@ -201,20 +206,30 @@ impl Setup<'_> {
             reduce: reduces.iter().map(reduce).collect::<Result<_, _>>()?,
         };
         if let Some(call) = exchanged {
-            self.add_ulysses(&mut times, rank, block, call, slice, compressor)?;
-            self.add_exchange(&mut times, rank, block, call, slice, compressor)?;
+            self.add_ulysses(&mut times, block, call, slice, compressor)?;
+            self.add_exchange(&mut times, block, call, slice, compressor)?;
         }
         Ok(times)
+    }
+
+    /// The groups of a dimension that the first rank and this one are in.
+    fn members(&self, degree: u32, set: impl Fn(&mut Coordinates, u32)) -> Members {
+        Members {
+            first: self.group_of(0, degree, &set),
+            own: self.group_of(self.rank, degree, &set),
+        }
     }
 
     fn message(
         &self,
         kind: CollectiveKind,
-        group: &[DeviceId],
+        group: &Members,
         size: Bytes,
     ) -> Result<Message, LowerError> {
         let factors = &self.execution.calibration.rates;
-        Ok(self.platform.message(kind, group, size, factors)?)
+        let message = self.platform.message(kind, &group.first, size, factors)?;
+        let longer = self.platform.lengthened(kind, &group.own, size);
+        Ok(message.lengthened(longer))
     }
 
     /// Rows (tokens of all rows) and channels of one rank's K or V matrix, as it leaves the rank.
@@ -232,7 +247,7 @@ impl Setup<'_> {
 
     fn codec(&self, op: Op) -> Result<SimDuration, LowerError> {
         let gpu = self.platform.gpu(self.plan.placement[0]);
-        Ok(self.costs.cost(&op, gpu)?.time)
+        Ok(self.at_pace(op, self.costs.cost(&op, gpu)?.time))
     }
 
     /// Encode of K and V of a shard, and decode of both of one message.
@@ -268,7 +283,6 @@ impl Setup<'_> {
     fn add_ulysses(
         &self,
         times: &mut BlockTimes,
-        rank: u32,
         block: &Block,
         call: &AttentionCall,
         slice: Slice,
@@ -278,7 +292,7 @@ impl Setup<'_> {
         if degree == 1 {
             return Ok(());
         }
-        let group = self.group(rank, degree, |at, position| at.ulysses = position);
+        let group = self.members(degree, |at, position| at.ulysses = position);
         let (rows, channels) = self.message_shape(block, call, slice);
         let raw = Compressor::raw_bytes(rows, channels);
         let one = self.message(CollectiveKind::AllToAll, &group, raw)?;
@@ -302,7 +316,6 @@ impl Setup<'_> {
     fn add_exchange(
         &self,
         times: &mut BlockTimes,
-        rank: u32,
         block: &Block,
         call: &AttentionCall,
         slice: Slice,
@@ -319,9 +332,7 @@ impl Setup<'_> {
             None => Compressor::raw_bytes(rows, channels),
         };
         let own = tensor_bytes * 2;
-        let outer = self.group(rank, degree, |at: &mut Coordinates, position| {
-            at.outer = position
-        });
+        let outer = self.members(degree, |at, position| at.outer = position);
         match self.plan.exchange {
             Exchange::Ring(_) => {
                 times.chunks = degree;
@@ -360,18 +371,33 @@ impl Setup<'_> {
     fn add_attention2d(
         &self,
         times: &mut BlockTimes,
-        outer: &[DeviceId],
+        outer: &Members,
         (down, across): (u32, u32),
         (query, kv): (Bytes, Bytes),
     ) -> Result<(), LowerError> {
-        let row = &outer[..across as usize];
-        let column: Vec<DeviceId> = outer.iter().copied().step_by(across as usize).collect();
+        let (across_at, at) = (across as usize, self.plan.coordinates(self.rank).outer);
+        let own_row = (at / across) as usize;
+        let row = Members {
+            first: outer.first[..across_at].to_vec(),
+            own: outer.own[own_row * across_at..][..across_at].to_vec(),
+        };
+        let from = |grid: &[DeviceId], first: u32| {
+            grid[first as usize..]
+                .iter()
+                .copied()
+                .step_by(across_at)
+                .collect()
+        };
+        let column = Members {
+            first: from(&outer.first, 0),
+            own: from(&outer.own, at % across),
+        };
         if across > 1 {
             let gathered = query * u64::from(across);
             times
                 .exchange
-                .push(self.message(CollectiveKind::AllGather, row, gathered)?);
-            times.merge = Some(self.message(CollectiveKind::AllToAll, row, gathered)?);
+                .push(self.message(CollectiveKind::AllGather, &row, gathered)?);
+            times.merge = Some(self.message(CollectiveKind::AllToAll, &row, gathered)?);
         }
         if down > 1 {
             let gathered = kv * u64::from(down);

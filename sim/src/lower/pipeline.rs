@@ -4,207 +4,35 @@
 //! stage 0  p0 p1 p2 p3 p0 p1 p2 p3        a patch's next step starts on stage 0 when the last
 //! stage 1     p0 p1 p2 p3 p0 p1 p2 p3     stage has finished that patch
 //! ```
-//! Warm-up steps send the whole latent through the stages, one after another.
+//! Warm-up steps send the whole latent through the stages, one after another. A message is one flow from stage to
+//! stage: where only links are known, it shares them with whatever else uses them.
 
-use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
+use topologies::SimDuration;
 use traces::timeline::{SpanClass, Stream};
 
-use super::closed_form::{BlockParts, PassParts};
-use super::pass::{Mode, Pass};
+use super::classes::Classes;
+use super::stages::{Micro, StagePasses, Stages, all_lanes, lanes, ranks_of};
 use super::weaver::{Spot, Weaver};
 use super::{LowerError, Setup};
 use crate::graph::{TaskGraph, TaskId};
-use crate::launch;
-use crate::plan::Coordinates;
-use crate::platform::{Message, Timing};
-use crate::workload::ELEMENT_BYTES;
+use crate::platform::Message;
 
 /// What the first use of a pipeline's shapes costs per stage on PCIe: two rounds of shape exchange
 /// and communicator set-up (docs/calibration.md section 5).
 const FIRST_USE: SimDuration = SimDuration::new(60_000_000_000);
 
-/// What one stage does with one patch (or with everything, in warm-up).
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Micro {
-    gap: SimDuration,
-    linear: SimDuration,
-    attention: SimDuration,
-    elementwise: SimDuration,
-    messages: SimDuration,
-    gpu: SimDuration,
-    launch: SimDuration,
-}
-
-impl Micro {
-    fn time(&self) -> SimDuration {
-        self.gap + self.gpu
-    }
-
-    /// Adds a block, `share` of it.
-    fn add(&mut self, block: &super::pass::BlockTimes, parts: &BlockParts, share: f64) {
-        let compute = &block.compute;
-        let exposed: SimDuration = parts.exposed.values().copied().sum();
-        self.linear += (compute.before + compute.after).scaled(share);
-        self.attention += (compute.attention * u64::from(block.chunks)).scaled(share);
-        self.elementwise += compute.elementwise.scaled(share);
-        self.messages += exposed.scaled(share);
-        self.launch += parts.launch.scaled(share);
-    }
-
-    fn close(mut self, launch: SimDuration) -> Self {
-        self.launch += launch;
-        self.gpu = self.linear + self.attention + self.elementwise + self.messages;
-        self.gap = launch::gap(self.gpu, self.launch);
-        self
-    }
-}
-
-/// The stages of a pipeline.
-pub(super) struct Stages {
-    steady: Vec<Micro>,
-    warm: Vec<Micro>,
-    patches: u32,
-    /// A patch's activation to the next stage.
-    hop: Message,
-    /// The whole activation, in warm-up.
-    warm_hop: Message,
-    exposed: PassParts,
-}
-
-/// How many blocks each stage has: as many as the first, the last takes the rest; as even as
-/// possible where that would leave a stage empty.
-fn blocks_by_stage(blocks: usize, stages: usize) -> Vec<usize> {
-    let most = blocks.div_ceil(stages);
-    if most * (stages - 1) < blocks {
-        let mut counts = vec![most; stages];
-        counts[stages - 1] = blocks - most * (stages - 1);
-        return counts;
-    }
-    (0..stages)
-        .map(|stage| blocks / stages + usize::from(stage < blocks % stages))
-        .collect()
-}
-
-impl Stages {
-    pub(super) fn new(setup: &Setup<'_>) -> Result<Self, LowerError> {
-        let patches = setup.plan.pipeline.patches;
-        let steady = setup.pass(0, u64::from(patches), Mode::Steady, None)?;
-        let warm = setup.pass(0, 1, Mode::Synchronous, None)?;
-        let per_micro = SimDuration::from_us_f64(
-            1000.0 * launch::message_ms::MICRO_STEP * setup.launch_factor(),
-        );
-        let order = &setup.workload.layers.order;
-        Ok(Self {
-            steady: micros(setup, &steady, per_micro),
-            warm: micros(setup, &warm, SimDuration::ZERO),
-            patches,
-            hop: hop(setup, u64::from(patches))?,
-            warm_hop: hop(setup, 1)?,
-            exposed: PassParts::of(steady.in_order(order), setup.plan.exchange, Mode::Steady),
-        })
-    }
-
-    /// A steady forward pass: the slowest stage works all the time, or the pipe is too short.
-    pub(super) fn steady_parts(&self) -> PassParts {
-        let slowest = self
-            .steady
-            .iter()
-            .max_by_key(|micro| micro.time())
-            .expect("a pipeline has stages");
-        let patches = u64::from(self.patches);
-        let through: SimDuration = self
-            .steady
-            .iter()
-            .map(|micro| micro.time() + self.hop.time)
-            .sum();
-        let mut exposed = self.exposed.exposed.clone();
-        for time in exposed.values_mut() {
-            *time = time.scaled(patches as f64 / self.steady.len() as f64);
-        }
-        PassParts {
-            gpu: slowest.gpu * patches,
-            launch: slowest.launch * patches,
-            time: (slowest.time() * patches).max(through),
-            exposed,
-        }
-    }
-
-    /// A warm-up forward pass: one stage after another.
-    pub(super) fn warm_time(&self) -> SimDuration {
-        self.warm
-            .iter()
-            .map(|micro| micro.time() + self.warm_hop.time)
-            .sum()
-    }
-}
-
-/// What each stage does; the first also embeds, the last projects, and the first pays the stage
-/// extra of the software.
-fn micros(setup: &Setup<'_>, pass: &Pass, per_micro: SimDuration) -> Vec<Micro> {
-    let order = &setup.workload.layers.order;
-    let counts = blocks_by_stage(order.len(), setup.plan.pipeline.stages as usize);
-    let exchange = setup.plan.exchange;
-    let mut next = 0;
-    let last = counts.len() - 1;
-    let stage = |(index, count): (usize, &usize)| {
-        let mut micro = Micro::default();
-        let mut add = |block, share| {
-            let block: &super::pass::BlockTimes = block;
-            micro.add(block, &block.parts(exchange, Mode::Steady), share);
-        };
-        for kind in &order[next..next + count] {
-            add(&pass.kinds[*kind], 1.0);
-        }
-        if index == 0 {
-            add(&pass.head, 1.0);
-            if per_micro > SimDuration::ZERO {
-                add(
-                    &pass.kinds[order[0]],
-                    setup.execution.software.stage_extra(),
-                );
-            }
-        }
-        if index == last {
-            add(&pass.tail, 1.0);
-        }
-        next += count;
-        micro.close(per_micro)
-    };
-    counts.iter().enumerate().map(stage).collect()
-}
-
-/// A patch's activation on its way to the next stage.
-fn hop(setup: &Setup<'_>, patches: u64) -> Result<Message, LowerError> {
-    let plan = setup.plan;
-    let own = setup
-        .workload
-        .image_tokens()
-        .div_ceil(patches * u64::from(plan.sequence()));
-    let bytes = Bytes::new(setup.rows() * own * setup.workload.hidden * ELEMENT_BYTES);
-    let stages = plan.pipeline.stages;
-    let group: Vec<DeviceId> = setup.group(0, stages, |at: &mut Coordinates, position| {
-        at.stage = position
-    });
-    let factors = &setup.execution.calibration.rates;
-    let mut message = setup
-        .platform
-        .message(CollectiveKind::RingPass, &group, bytes, factors)?;
-    // Patches pass between two stages at a time: the flows of a whole ring do not run at once.
-    message.timing = Timing::Fixed;
-    Ok(message)
-}
-
 /// The tasks of `steps` steps.
 pub(super) fn tasks(setup: &Setup<'_>, steps: u32) -> Result<TaskGraph, LowerError> {
-    let stages = Stages::new(setup)?;
+    let classes = Classes::new(setup);
+    let passes = StagePasses::new(setup, &classes)?;
+    let differing = lanes(setup, &classes);
+    let stages = |&lane: &u32| Stages::new(setup, lane, &passes);
+    let stages: Vec<Stages> = differing.iter().map(stages).collect::<Result<_, _>>()?;
     let mut weaver = Weaver::new(*setup);
     let warmup = setup.warmup().min(steps);
-    let plan = setup.plan;
-    let lanes: Vec<u32> = (0..plan.ranks())
-        .filter(|&rank| plan.coordinates(rank).stage == 0)
-        .collect();
-    for lane in lanes {
-        weave_lane(&mut weaver, &stages, lane, warmup, steps);
+    for (index, lane) in all_lanes(setup).into_iter().enumerate() {
+        let stages = &stages[index.min(stages.len() - 1)];
+        weave_lane(&mut weaver, stages, lane, warmup, steps);
     }
     Ok(weaver.builder.finish())
 }
@@ -212,14 +40,7 @@ pub(super) fn tasks(setup: &Setup<'_>, steps: u32) -> Result<TaskGraph, LowerErr
 /// The pipeline that starts at rank `lane` of stage 0.
 fn weave_lane(weaver: &mut Weaver<'_>, stages: &Stages, lane: u32, warmup: u32, steps: u32) {
     let setup = weaver.setup;
-    let rank = |stage: usize| {
-        let at = setup.plan.coordinates(lane);
-        setup.plan.rank(Coordinates {
-            stage: u32::try_from(stage).expect("few stages"),
-            ..at
-        })
-    };
-    let ranks: Vec<u32> = (0..stages.steady.len()).map(rank).collect();
+    let ranks = ranks_of(&setup, lane);
     let mut back: Option<TaskId> = None;
     for step in 0..warmup {
         for _ in 0..setup.forwards() {
@@ -230,7 +51,7 @@ fn weave_lane(weaver: &mut Weaver<'_>, stages: &Stages, lane: u32, warmup: u32, 
                 SimDuration::ZERO
             };
             let micro = |stage: usize| (stages.warm[stage], extra);
-            back = weave_patch(weaver, &ranks, micro, &stages.warm_hop, step, back);
+            back = weave_patch(weaver, &ranks, micro, &stages.warm_hops, step, back);
         }
     }
     let patches = stages.patches as usize;
@@ -248,7 +69,7 @@ fn weave_lane(weaver: &mut Weaver<'_>, stages: &Stages, lane: u32, warmup: u32, 
             weaver,
             &ranks,
             (stage, work),
-            &stages.hop,
+            &stages.hops[stage],
             warmup + step,
             arrived,
         );
@@ -281,11 +102,12 @@ fn weave_patch(
     weaver: &mut Weaver<'_>,
     ranks: &[u32],
     micro: impl Fn(usize) -> (Micro, SimDuration),
-    hop: &Message,
+    hops: &[Message],
     step: u32,
     returned: Option<TaskId>,
 ) -> Option<TaskId> {
     (0..ranks.len()).fold(returned, |arrived, stage| {
+        let hop = &hops[stage];
         weave_stage(weaver, ranks, (stage, micro(stage)), hop, step, arrived)
     })
 }

@@ -1,13 +1,14 @@
 //! Tasks of plans without a pipeline: every rank runs every block, in step with its groups.
 
+use topologies::SimDuration;
 use traces::timeline::{SpanClass, Stream};
 
+use super::classes::Classes;
 use super::pass::{BlockTimes, Mode, Passes};
 use super::weaver::{Arrival, Spot, Weaver, each_once};
 use super::{LowerError, Setup};
 use crate::graph::{TaskGraph, TaskId};
 use crate::plan::{Coordinates, Exchange};
-use crate::platform::Message;
 
 /// The ranks of every group of one dimension of a plan.
 pub(super) fn groups(
@@ -74,12 +75,37 @@ impl Groups {
     }
 }
 
+/// A block as every rank does it, by its class.
+#[derive(Clone, Copy)]
+struct Blocks<'a> {
+    classes: &'a Classes,
+    times: &'a [&'a BlockTimes],
+}
+
+impl<'a> Blocks<'a> {
+    /// What a rank does.
+    fn of(self, rank: u32) -> &'a BlockTimes {
+        self.times[self.classes.of(rank)]
+    }
+
+    /// Which messages there are, as in every class.
+    fn any(self) -> &'a BlockTimes {
+        self.times[0]
+    }
+}
+
 /// Gathers under way, by layer: what the next step's attention waits for.
 type Pending = Vec<Vec<Arrival>>;
 
 /// The tasks of `steps` steps.
 pub(super) fn tasks(setup: &Setup<'_>, steps: &[u32]) -> Result<TaskGraph, LowerError> {
-    let passes = Passes::new(setup)?;
+    let classes = Classes::new(setup);
+    let of_class = |&lead: &u32| Passes::new(&setup.of(lead));
+    let passes: Vec<Passes> = classes
+        .leads
+        .iter()
+        .map(of_class)
+        .collect::<Result<_, _>>()?;
     let groups = Groups::new(setup);
     let mut weaver = Weaver::new(*setup);
     let mut pending = Pending::new();
@@ -90,7 +116,9 @@ pub(super) fn tasks(setup: &Setup<'_>, steps: &[u32]) -> Result<TaskGraph, Lower
             Mode::Steady
         };
         for _forward in 0..setup.forwards() {
-            let blocks = passes.blocks(setup, step, mode);
+            let of_class = |passes| Passes::blocks(passes, setup, step, mode).collect();
+            let blocks: Vec<Vec<&BlockTimes>> = passes.iter().map(of_class).collect();
+            let blocks = (&classes, &blocks[..]);
             pending = weave_pass(&mut weaver, &groups, blocks, (step, mode), &pending);
         }
     }
@@ -98,15 +126,20 @@ pub(super) fn tasks(setup: &Setup<'_>, steps: &[u32]) -> Result<TaskGraph, Lower
 }
 
 /// The tasks of one forward pass; returns the gathers it leaves under way.
-fn weave_pass<'a>(
+fn weave_pass(
     weaver: &mut Weaver<'_>,
     groups: &Groups,
-    blocks: impl Iterator<Item = &'a BlockTimes>,
+    (classes, blocks): (&Classes, &[Vec<&BlockTimes>]),
     (step, mode): (u32, Mode),
     pending: &Pending,
 ) -> Pending {
     let mut next = Pending::new();
-    for (layer, block) in blocks.enumerate() {
+    for layer in 0..blocks[0].len() {
+        let times: Vec<&BlockTimes> = blocks.iter().map(|of_class| of_class[layer]).collect();
+        let block = Blocks {
+            classes,
+            times: &times,
+        };
         weaver.spot = Spot {
             step,
             layer: u32::try_from(layer).expect("a model has few layers"),
@@ -121,31 +154,38 @@ fn weave_pass<'a>(
 fn weave_block(
     weaver: &mut Weaver<'_>,
     groups: &Groups,
-    block: &BlockTimes,
+    blocks: Blocks<'_>,
     mode: Mode,
     arrived: &[Arrival],
 ) -> Vec<Arrival> {
     let exchange = weaver.setup.plan.exchange;
-    let gap = block.gap(exchange, mode);
+    let gaps: Vec<_> = blocks
+        .times
+        .iter()
+        .map(|block| block.gap(exchange, mode))
+        .collect();
     for &rank in &groups.all {
+        let block = blocks.of(rank);
+        let gap = gaps[blocks.classes.of(rank)];
         weaver.compute(rank, SpanClass::Launch, gap, &[]);
         weaver.compute(rank, SpanClass::Linear, block.compute.before, &[]);
         weaver.compute(rank, SpanClass::Encode, block.encode, &[]);
         weaver.compute(rank, SpanClass::Communication, block.skew, &[]);
     }
-    if let Some((inward, _)) = &block.ulysses {
-        weaver.blocking(&groups.ulysses, inward);
-    }
-    let under_way = weave_attention(weaver, groups, block, mode, arrived);
-    if let Some((_, outward)) = &block.ulysses {
-        weaver.blocking(&groups.ulysses, outward);
-    }
+    weaver.blocking(&groups.ulysses, |rank| {
+        blocks.of(rank).ulysses.as_ref().map(|(inward, _)| inward)
+    });
+    let under_way = weave_attention(weaver, groups, blocks, mode, arrived);
+    weaver.blocking(&groups.ulysses, |rank| {
+        blocks.of(rank).ulysses.as_ref().map(|(_, outward)| outward)
+    });
     for &rank in &groups.all {
+        let block = blocks.of(rank);
         weaver.compute(rank, SpanClass::Linear, block.compute.after, &[]);
         weaver.compute(rank, SpanClass::Elementwise, block.compute.elementwise, &[]);
     }
-    for reduce in &block.reduce {
-        weaver.blocking(&groups.tensor, reduce);
+    for reduce in 0..blocks.any().reduce.len() {
+        weaver.blocking(&groups.tensor, |rank| blocks.of(rank).reduce.get(reduce));
     }
     under_way
 }
@@ -153,58 +193,66 @@ fn weave_block(
 fn weave_attention(
     weaver: &mut Weaver<'_>,
     groups: &Groups,
-    block: &BlockTimes,
+    blocks: Blocks<'_>,
     mode: Mode,
     arrived: &[Arrival],
 ) -> Vec<Arrival> {
-    let attention = block.compute.attention;
     let exchange = weaver.setup.plan.exchange;
-    match (exchange, block.exchange.first()) {
-        (Exchange::Ring(_), Some(hop)) => {
+    match (exchange, blocks.any().exchange.first()) {
+        (Exchange::Ring(_), Some(_)) => {
             for group in &groups.outer {
-                weave_ring(weaver, group, block, hop);
+                weave_ring(weaver, group, blocks);
             }
         }
-        (Exchange::Displaced(_), Some(gather)) if mode == Mode::Steady => {
-            return weave_displaced(weaver, groups, block, gather, arrived);
+        (Exchange::Displaced(_), Some(_)) if mode == Mode::Steady => {
+            return weave_displaced(weaver, groups, blocks, arrived);
         }
         _ => {
-            for (gather, members) in block.exchange.iter().zip(groups.gathering(exchange)) {
-                weaver.blocking(members, gather);
+            let gathers = blocks.any().exchange.len();
+            for (gather, members) in (0..gathers).zip(groups.gathering(exchange)) {
+                weaver.blocking(members, |rank| blocks.of(rank).exchange.get(gather));
             }
             for &rank in &groups.all {
+                let block = blocks.of(rank);
                 weaver.compute(rank, SpanClass::Decode, block.decode, &[]);
-                weaver.compute(rank, SpanClass::Attention, attention, &[]);
+                weaver.compute(rank, SpanClass::Attention, block.compute.attention, &[]);
             }
-            if let Some(merge) = &block.merge {
-                weaver.blocking(&groups.rows, merge);
-            }
+            weaver.blocking(&groups.rows, |rank| blocks.of(rank).merge.as_ref());
         }
     }
     Vec::new()
 }
 
 /// A hop beside each chunk of attention but the last; each waits for the one before.
-fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], block: &BlockTimes, hop: &Message) {
-    let mut attention = block.compute.attention;
-    let beside = block.beside(attention, hop.time);
-    let mut waiting = block.sync;
-    if weaver.setup.platform.one_gpu.is_some() {
-        // Whoever computes beside the copies is slowed, not who waits for them.
-        attention += beside;
-    } else {
-        waiting += beside;
-    }
-    for _ in 1..block.chunks {
+fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], blocks: Blocks<'_>) {
+    // Where ranks share a GPU, whoever computes beside the copies is slowed, not who waits for them.
+    let shared = weaver.setup.platform.one_gpu.is_some();
+    let beside = |block: &BlockTimes| block.beside(block.compute.attention, block.exchange[0].time);
+    let lead = blocks.of(group[0]);
+    for _ in 1..lead.chunks {
         let ready: Vec<TaskId> = group
             .iter()
             .filter_map(|&rank| weaver.computed(rank))
             .collect();
-        let received = weaver.message(group, hop, &ready);
+        let received = weaver.message(group, &lead.exchange[0], &ready);
         for &rank in group {
+            let block = blocks.of(rank);
+            let slowed = if shared {
+                beside(block)
+            } else {
+                SimDuration::ZERO
+            };
+            let attention = block.compute.attention + slowed;
             weaver.compute(rank, SpanClass::Attention, attention, &[]);
         }
         for (&rank, arrival) in group.iter().zip(&received) {
+            let block = blocks.of(rank);
+            let slowed = if shared {
+                SimDuration::ZERO
+            } else {
+                beside(block)
+            };
+            let waiting = block.sync + slowed;
             let mut after = each_once(arrival).to_vec();
             after.extend(weaver.computed(rank));
             let class = SpanClass::Communication;
@@ -215,7 +263,8 @@ fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], block: &BlockTimes, hop: &
         }
     }
     for &rank in group {
-        weaver.compute(rank, SpanClass::Attention, block.compute.attention, &[]);
+        let attention = blocks.of(rank).compute.attention;
+        weaver.compute(rank, SpanClass::Attention, attention, &[]);
     }
 }
 
@@ -223,25 +272,26 @@ fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], block: &BlockTimes, hop: &
 fn weave_displaced(
     weaver: &mut Weaver<'_>,
     groups: &Groups,
-    block: &BlockTimes,
-    gather: &Message,
+    blocks: Blocks<'_>,
     arrived: &[Arrival],
 ) -> Vec<Arrival> {
-    let compute = &block.compute;
-    let busy =
-        compute.before + compute.attention + compute.after + compute.elementwise + block.encode;
-    let slowed = block.beside(busy, gather.time);
     let mut under_way: Vec<Option<Arrival>> = vec![None; groups.all.len()];
     for group in &groups.outer {
         let ready: Vec<TaskId> = group
             .iter()
             .filter_map(|&rank| weaver.computed(rank))
             .collect();
+        let gather = &blocks.of(group[0]).exchange[0];
         for (&rank, arrival) in group.iter().zip(weaver.message(group, gather, &ready)) {
             under_way[rank as usize] = Some(arrival);
         }
     }
     for &rank in &groups.all {
+        let block = blocks.of(rank);
+        let compute = &block.compute;
+        let busy =
+            compute.before + compute.attention + compute.after + compute.elementwise + block.encode;
+        let slowed = block.beside(busy, block.exchange[0].time);
         let stale = arrived.get(rank as usize).map_or(&[][..], each_once);
         weaver.compute(rank, SpanClass::Attention, compute.attention, stale);
         weaver.compute(rank, SpanClass::Other, slowed, &[]);

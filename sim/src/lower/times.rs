@@ -49,7 +49,23 @@ impl Setup<'_> {
     fn gpu_time(&self, op: Op) -> Result<SimDuration, LowerError> {
         let gpu = self.platform.gpu(self.plan.placement[0]);
         let cost = self.costs.cost(&op, gpu)?;
-        Ok(cost.time.scaled(self.execution.calibration.compute))
+        let time = cost.time.scaled(self.execution.calibration.compute);
+        Ok(self.at_pace(op, time))
+    }
+
+    /// What takes `time` at full pace, on the rank's GPU.
+    pub(super) fn at_pace(&self, op: Op, time: SimDuration) -> SimDuration {
+        let pace = self.platform.pace(self.plan.placement[self.rank as usize]);
+        let share = match op {
+            Op::MemoryBound { .. } => pace.memory,
+            Op::Gemm { .. } | Op::Attention { .. } | Op::Encode { .. } | Op::Decode { .. } => {
+                pace.compute
+            }
+        };
+        if share == 1.0 {
+            return time;
+        }
+        time.scaled(share.recip())
     }
 
     /// Whether text tokens are cut among the sequence group, or every rank has all of them.

@@ -233,14 +233,8 @@ impl<'a> Weaver<'a> {
             let after: Vec<TaskId> = self.computed(from).into_iter().collect();
             return self.copy(one, (from, to), bytes, &after);
         }
-        let time = message.time;
-        let way = self
-            .setup
-            .platform
-            .way(self.device(from), self.device(to))
-            .map(|way| self.builder.intern(way));
         let bytes = message.sizes.iter().copied().sum();
-        let work = way.map_or(Work::Busy(time), |path| Work::Timed { time, path, bytes });
+        let work = self.one_message(from, to, message);
         let after: Vec<TaskId> = self.computed(from).into_iter().collect();
         let task = self.builder.push(self.communication(from, work), &after);
         let to = self.device(to);
@@ -249,10 +243,43 @@ impl<'a> Weaver<'a> {
         task
     }
 
-    /// A blocking message among every group of a dimension: nobody computes until it is done.
-    pub(super) fn blocking(&mut self, groups: &[Vec<u32>], message: &Message) {
+    /// A flow where the links decide, else a known time.
+    fn one_message(&mut self, from: u32, to: u32, message: &Message) -> Work {
+        let platform = self.setup.platform;
+        let (from, to) = (self.device(from), self.device(to));
+        if let Some(flow) = platform.one_flow(message, from, to) {
+            let path = self.builder.intern(Path {
+                latency: flow.latency,
+                shares: flow.shares,
+                cap: flow.cap,
+            });
+            let bytes = flow.bytes;
+            return Work::Transfer { path, bytes };
+        }
+        let time = message.time;
+        let bytes = message.sizes.iter().copied().sum();
+        match platform.way(from, to) {
+            Some(way) => Work::Timed {
+                time,
+                path: self.builder.intern(way),
+                bytes,
+            },
+            None => Work::Busy(time),
+        }
+    }
+
+    /// A blocking message among every group of a dimension, as its first rank has it, if there is one:
+    /// nobody computes until it is done.
+    pub(super) fn blocking<'m>(
+        &mut self,
+        groups: &[Vec<u32>],
+        message: impl Fn(u32) -> Option<&'m Message>,
+    ) {
         let defer = self.setup.platform.one_gpu.is_some();
         for group in groups {
+            let Some(message) = message(group[0]) else {
+                continue;
+            };
             for rank in group {
                 // A second message before any work: the first is waited for here.
                 if let Some(waits) = self.waits.remove(rank) {

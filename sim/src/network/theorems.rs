@@ -10,57 +10,50 @@ use crate::testing::{Case, Numbers, Size, random};
 /// A full link or equal rates, up to the rounding of a few sums.
 const NEARLY: f64 = 1e-9;
 
-/// The bundles under way.
-fn active(network: &Network) -> impl Iterator<Item = (usize, &Bundle)> {
-    let bundles = network.bundles.iter().enumerate();
-    bundles.filter(|(slot, _)| !network.free.contains(&(*slot as u32)))
+/// The paths with transfers under way, and the rate of each in bytes/s.
+fn active(network: &Network) -> impl Iterator<Item = (usize, f64)> {
+    let classes = network.classes.iter().enumerate();
+    let active = classes.filter(|(_, class)| !class.targets.is_empty());
+    active.map(|(path, class)| (path, network.scale.bytes_per_second(class.rate)))
 }
 
 /// No link carries more than its capacity, no bundle goes faster than its cap, and each has a
 /// bottleneck: its cap, or a full link on which no bundle is faster.
-fn assert_max_min_fair(network: &Network) {
-    let full = |link: &Link| {
-        let weight = |slot: u32, on: usize| {
-            let path = network.bundles[slot as usize].path;
-            let shares = &network.shares[network.share_range(path)];
-            shares
-                .iter()
-                .find(|share| share.0 as usize == on)
-                .unwrap()
-                .1
-        };
-        let on = network
-            .links
-            .iter()
-            .position(|l| std::ptr::eq(l, link))
-            .unwrap();
-        let rates = link.bundles.iter();
-        let used: f64 = rates
-            .map(|&s| weight(s, on) * network.bundles[s as usize].rate)
-            .sum();
-        assert!(
-            used <= link.capacity * (1.0 + NEARLY),
-            "link{on} is overfull"
-        );
-        used >= link.capacity * (1.0 - NEARLY)
+fn assert_max_min_fair(network: &Network, case: &Case) {
+    let rates: Vec<(usize, f64)> = active(network).collect();
+    let on = |link: usize| {
+        rates.iter().filter_map(move |&(path, rate)| {
+            let shares = &case.graph.paths()[path].shares;
+            let share = shares.iter().find(|share| share.0.index() == link)?;
+            let count = network.classes[path].targets.len() as f64;
+            Some((rate, share.1 * count))
+        })
     };
-    let full: Vec<bool> = network.links.iter().map(full).collect();
-    for (slot, bundle) in active(network) {
-        let cap = network.caps[bundle.path.index()];
-        assert!(bundle.rate > 0.0 && bundle.rate <= cap, "bundle {slot}");
-        let shares = &network.shares[network.share_range(bundle.path)];
+    let full = |link: usize| {
+        let used: f64 = on(link).map(|(rate, weight)| rate * weight).sum();
+        let capacity = case.capacities[link].as_f64();
+        assert!(used <= capacity * (1.0 + NEARLY), "link{link} is overfull");
+        used >= capacity * (1.0 - NEARLY)
+    };
+    let full: Vec<bool> = (0..case.capacities.len()).map(full).collect();
+    for &(path, rate) in &rates {
+        let Path { shares, cap, .. } = &case.graph.paths()[path];
+        let cap = cap.map_or(f64::INFINITY, Bandwidth::as_f64);
+        assert!(rate > 0.0 && rate <= cap, "path{path}");
         let bottleneck = shares.iter().any(|&(link, _)| {
-            let fastest = network.links[link as usize].bundles.iter();
-            let fastest = fastest
-                .map(|&s| network.bundles[s as usize].rate)
-                .fold(0.0, f64::max);
-            full[link as usize] && bundle.rate >= fastest * (1.0 - NEARLY)
+            let fastest = on(link.index()).map(|(rate, _)| rate).fold(0.0, f64::max);
+            full[link.index()] && rate >= fastest * (1.0 - NEARLY)
         });
-        assert!(
-            bottleneck || bundle.rate == cap,
-            "bundle {slot} could be faster"
-        );
+        assert!(bottleneck || rate == cap, "path{path} could be faster");
     }
+}
+
+/// The rates are those of the plain filling, to the unit.
+fn assert_plain(network: &Network) {
+    network.filling.assert_sound();
+    let plain = network.filling.plain_rates();
+    let rates = (0..plain.len() as u32).map(|path| network.filling.rate(path));
+    assert_eq!(rates.collect::<Vec<_>>(), plain);
 }
 
 /// Lets the case's transfers enter at random moments and run to their ends.
@@ -83,7 +76,6 @@ fn run_and_check(case: &Case, numbers: &mut Numbers) {
     waiting.sort_by_key(|&(at, _)| std::cmp::Reverse(at));
     let total = waiting.len();
     let mut network = Network::new(case.graph.paths(), &case.capacities);
-    let mut foreseen: Vec<(SimTime, Slot, TaskId)> = Vec::new();
     let mut carried = vec![0.0; case.capacities.len()];
     // What timed messages carry takes nothing from the network.
     for task in case.graph.tasks() {
@@ -96,26 +88,26 @@ fn run_and_check(case: &Case, numbers: &mut Numbers) {
     let (mut now, mut ended) = (SimTime::ZERO, 0);
     while ended < total {
         let entry = waiting.last().map(|&(at, _)| at);
-        let exit = foreseen.iter().map(|&(at, ..)| at).min();
-        let next = entry.into_iter().chain(exit).min().expect("transfers end");
-        for (_, bundle) in active(&network) {
-            for &(link, weight) in &network.shares[network.share_range(bundle.path)] {
-                carried[link as usize] += weight * bundle.rate * next.since(now).as_secs_f64();
+        let next = entry.into_iter().chain(network.next_at()).min();
+        let next = next.expect("transfers end");
+        for (path, rate) in active(&network) {
+            let flows = network.classes[path].targets.len() as f64;
+            for &(link, weight) in &case.graph.paths()[path].shares {
+                let seconds = next.since(now).as_secs_f64();
+                carried[link.index()] += weight * flows * rate * seconds;
             }
         }
         now = next;
         while waiting.last().is_some_and(|&(at, _)| at == now) {
             let (_, (id, path, bytes)) = waiting.pop().unwrap();
-            network.enter(id, path, bytes);
+            network.enter(now, id, path, bytes);
         }
-        let due = foreseen
-            .extract_if(.., |&mut (at, ..)| at == now)
-            .collect::<Vec<_>>();
-        for (at, slot, task) in due {
-            ended += usize::from(network.leave(slot, task, at));
+        while network.leave(now).is_some() {
+            ended += 1;
         }
-        network.solve(now, |at, slot, task| foreseen.push((at, slot, task)));
-        assert_max_min_fair(&network);
+        network.solve(now);
+        assert_max_min_fair(&network, case);
+        assert_plain(&network);
     }
     let sums = crate::outcome::bytes_per_link(&case.graph, case.capacities.len());
     for ((carried, bytes), capacity) in carried.iter().zip(sums).zip(&case.capacities) {

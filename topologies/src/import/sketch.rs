@@ -179,7 +179,7 @@ impl Sketch {
         if self.pcie.is_empty() {
             self.assume("PCIe passes 75 % of its rate to data, as NCCL takes it (PCI_BW); latencies are NCCL's");
         }
-        self.assume("the host is not measured: add [[host.rate]] from nccl-tests (ditplan machines import-nccl)");
+        self.assume("the host is not measured: add [[host.rate]] from nccl-tests (ditplan calibrate --nccl-tests)");
     }
 
     /// The machine.

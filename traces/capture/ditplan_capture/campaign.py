@@ -1,11 +1,12 @@
 """The closed-loop runs that calibrate and test the quality model of `dit-digits`; continues where it stopped.
 
-    python -m ditplan_capture.campaign plan --assignments assignments.json
+    python -m ditplan_capture.campaign plan --assignments assignments.json      # later: --draws second
     python -m ditplan_capture.campaign run --model model.safetensors --assignments assignments.json --log DIR --worker 0/2
     python -m ditplan_capture.campaign collect --assignments assignments.json --log DIR --out runs.csv.gz
 
 `plan` draws the random assignments once, before anything is run; they and their split are committed.
-Prompts A calibrate; B are unseen (split test, transfer); C give the confidence factor (split fit).
+Prompts A calibrate; B are unseen (split test, transfer); C give the confidence factor (split fit). The second draws,
+with prompts D, were made and run after the form of the quality model was settled with B's runs in sight.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from .tables import write_runs
 LAYERS = 8
 #: Prompts of a run are computed in batches of so many.
 BATCH = 16
-PROMPTS = {name: Prompts.make(name, count * BATCH, 1000 * (i + 1)) for i, (name, count) in enumerate([("A", 6), ("B", 3), ("C", 3)])}
+PROMPTS = {name: Prompts.make(name, count * BATCH, 1000 * (i + 1)) for i, (name, count) in enumerate([("A", 6), ("B", 3), ("C", 3), ("D", 2)])}
 FAMILIES = ("1bit", "2bit", "int4", "lowrank-int4(4)", "stale")
 #: One-layer runs of these too: a family's sensitivity fits its other members less well than their own.
 KIN = ("sparse(1:8)", "2bit-fitted", "int8", "fp8")
@@ -42,6 +43,11 @@ DRAWS = (
     ("mixed", "transfer", "B", 2, 28, 12, False, 3),
     ("mixed", "transfer", "B", 8, 28, 12, False, 3),
     ("phase", "test", "B", 4, 28, 16, True, 0),
+)
+SECOND_DRAWS = (
+    ("mixed", "transfer", "D", 4, 8, 24, False, 6),
+    ("mixed", "test", "D", 4, 28, 16, False, 4),
+    ("mixed", "transfer", "D", 8, 28, 8, False, 2),
 )
 
 
@@ -69,10 +75,10 @@ def draw(rng: random.Random, phases: bool, apart: bool, layers: int = LAYERS) ->
             return Assignment.of(k, v)
 
 
-def plan(seed: int, layers: int = LAYERS) -> dict:
+def plan(seed: int, layers: int = LAYERS, draws: tuple = DRAWS) -> dict:
     """The random assignments and their split for a model of `layers` layers, as written to assignments.json."""
     rng, runs = random.Random(seed), []
-    for purpose, split, prompts, ranks, steps, count, phases, apart in DRAWS:
+    for purpose, split, prompts, ranks, steps, count, phases, apart in draws:
         for i in range(count):
             name = f"{purpose}-{prompts}-{ranks}r-{steps}s-{i:02d}"
             assignment = json.loads(draw(rng, phases, i >= count - apart, layers).to_json())
@@ -104,12 +110,15 @@ def ablations(layers: int = LAYERS) -> list[Spec]:
 
 
 def all_specs(assignments: dict) -> list[Spec]:
-    """All runs in the order of their importance, for a model of as many layers as the assignments have."""
+    """All runs in the order of their importance, for a model of as many layers as the assignments have; of the second
+    draws only these."""
     layers = len(assignments["runs"][0]["assignment"]["k"])
     drawn = [
         Spec(r["id"], r["split"], r["purpose"], r["prompts"], Assignment.of(r["assignment"]["k"], r["assignment"]["v"]), Run(ranks=r["ranks"], steps=r["steps"]))
         for r in assignments["runs"]
     ]
+    if all(spec.prompts == "D" for spec in drawn):
+        return drawn
     kin = [Spec(f"single-{n}-{l}", "fit", "single", "A", Assignment.single(n, l, layers)) for n in KIN for l in range(layers)]
     for phase, word in enumerate(("early", "mid", "late")):
         for name in ("1bit", "2bit", "int4"):
@@ -121,7 +130,7 @@ def all_specs(assignments: dict) -> list[Spec]:
 def batches(spec: Spec) -> int:
     """Batches of prompts wanted of a run: what prompts have in common is settled by many on few uniform runs."""
     if spec.prompts != "A":
-        return 3 if spec.how.ranks == 4 else 2
+        return 3 if spec.how.ranks == 4 and spec.prompts != "D" else 2
     wide = spec.purpose == "uniform" and spec.split == "fit" and spec.how.ranks == 4 and spec.how.strategy == "ring"
     return 6 if wide else 1
 
@@ -199,12 +208,13 @@ def collected(specs: list[Spec], done: dict[tuple[str, int], list[float]]) -> di
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["plan", "run", "collect"])
-    parser.add_argument("--assignments", type=Path, required=True)
+    parser.add_argument("--assignments", type=Path, nargs="+", required=True, help="collect takes several")
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--log", type=Path)
     parser.add_argument("--worker", default="0/1", help="index/workers")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--draws", choices=["first", "second"], default="first", help="plan: which")
     parser.add_argument("--layers", type=int, default=LAYERS, help="plan: layers of the model")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cpu")
     parser.add_argument("--batches", type=int, default=6, help="run: batches of prompts of a run at most")
@@ -214,19 +224,19 @@ def main() -> None:
     parser.add_argument("--until-s", type=float, default=float("inf"), help="run: seconds after which no run is begun")
     args = parser.parse_args()
     if args.command == "plan":
-        lines = plan(args.seed, args.layers)
+        lines = plan(args.seed, args.layers, SECOND_DRAWS if args.draws == "second" else DRAWS)
         rows = ",\n".join(json.dumps(r, separators=(",", ":")) for r in lines["runs"])
         text = f'{{"seed":{args.seed},"palette":{json.dumps(lines["palette"])},"runs":[\n{rows}\n]}}\n'
-        write_atomically(args.assignments, text.encode())
+        write_atomically(args.assignments[0], text.encode())
         return
-    assignments = json.loads(args.assignments.read_text())
+    plans = [json.loads(file.read_text()) for file in args.assignments]
     if args.command == "run":
         worker, workers = (int(part) for part in args.worker.split("/"))
         bounds = Bounds(args.batches, args.samples, args.most, tuple(args.splits), args.until_s)
-        if not execute(args.model, assignments, args.log, worker, workers, args.device, bounds):
+        if not execute(args.model, plans[0], args.log, worker, workers, args.device, bounds):
             print("partial: --until-s is used up; the same command continues")
     else:
-        specs = all_specs(assignments)
+        specs = [spec for one in plans for spec in all_specs(one)]
         print(write_runs(args.out, specs, collected(specs, read_log(args.log))), "runs")
 
 

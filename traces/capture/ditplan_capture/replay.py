@@ -3,17 +3,20 @@
     python -m ditplan_capture.replay TRACE --ranks 4 --out errors.csv.gz
 
 A slow second opinion of `ditplan replay`, and what `calibrate_quality` needs where that is not built:
-P_p = sum over the steps t of phase p of dsigma_t e_t, and G = <P_p^c, P_q^c'> / mean_t ||x_t||^2, averaged over
+P_p = sum over the steps t of phase p of dsigma_t e_t (times the root of the response at t, where the trace has one:
+`step_response`), and G = <P_p^c, P_q^c'> / mean_t ||x_t||^2, averaged over
 samples. `stale` is the pseudo-compressor whose error is x_(t-1) - x_t.
 """
 
 from __future__ import annotations
 
 import argparse
+import bisect
 import csv
 import gzip
 import io
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterator, Optional, Sequence
@@ -69,6 +72,16 @@ def energy(x: Tensor) -> Tensor:
     return x.double().square().flatten(1).sum(1)
 
 
+def interpolated(response: dict, level: float) -> float:
+    """The response at a noise level: linear between its points, constant beyond them."""
+    points = sorted(zip(response["levels"], response["weights"]))
+    at = bisect.bisect_left([x for x, _ in points], level)
+    if at == 0 or at == len(points):
+        return points[min(at, len(points) - 1)][1]
+    (x, a), (y, b) = points[at - 1], points[at]
+    return a + (b - a) * (level - x) / (y - x)
+
+
 @dataclass(frozen=True)
 class Trace:
     """A recorded trace: its manifest and where each step's tensors are."""
@@ -82,9 +95,11 @@ class Trace:
 
     @property
     def dsigma(self) -> list[float]:
-        """Step sizes |sigma_t - sigma_(t+1)|."""
+        """Step sizes |sigma_t - sigma_(t+1)|, times the root of the response to an error that has entered at sigma_(t+1)."""
         levels = self.manifest["sampler"]["sigmas"]
-        return [abs(a - b) for a, b in zip(levels, levels[1:])]
+        response = self.manifest["sampler"].get("response")
+        weights = [math.sqrt(interpolated(response, b)) if response else 1.0 for b in levels[1:]]
+        return [abs(a - b) * w for a, b, w in zip(levels, levels[1:], weights)]
 
     def slot(self, layer: int, tensor: str, samples: Optional[int], device: str = "cpu") -> list[Tensor]:
         """All steps of one layer's K or V, [samples, tokens, heads, head_dim], float32."""

@@ -33,6 +33,13 @@ def test_the_committed_assignments_are_the_drawn_ones():
     assert json.loads(json.dumps(campaign.plan(committed["seed"]))) == committed
 
 
+def test_the_second_draws_are_the_committed_ones_and_bring_no_other_runs():
+    committed = json.loads((DATA / "assignments-second.json").read_text())
+    assert json.loads(json.dumps(campaign.plan(committed["seed"], draws=campaign.SECOND_DRAWS))) == committed
+    specs = campaign.all_specs(committed)
+    assert len(specs) == 48 and {s.prompts for s in specs} == {"D"}
+
+
 def test_ids_are_unique_and_test_runs_use_prompts_that_do_not_fit():
     specs = campaign.all_specs(json.loads((DATA / "assignments.json").read_text()))
     assert len({s.id for s in specs}) == len(specs)

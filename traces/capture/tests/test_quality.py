@@ -15,7 +15,7 @@ from ditplan_capture.quality import Quality, ReplayErrors, kendall_tau, median, 
 from ditplan_capture.replay import COLUMNS, PHASE_NAMES
 from ditplan_capture.tables import RunRow
 
-NAMES = ("1bit", "2bit", "int4", "int8", "stale", "lowrank-int4(4)")
+NAMES = ("1bit", "2bit", "int4", "fp8", "stale", "lowrank-int4(4)")
 LAYERS = 3
 
 
@@ -71,7 +71,7 @@ def test_what_made_the_runs_is_found_again(trace):
     _, errors, runs = trace
     found = Fit(runs, errors, 4, 28).run([])
     assert found.weight["k"] == pytest.approx(2.3)
-    own = {(l, "int8"): TRUTH.sensitivity[l, "int"] for l in range(LAYERS)}
+    own = {(l, "fp8"): TRUTH.sensitivity[l, "int"] for l in range(LAYERS)}
     assert found.sensitivity == pytest.approx(TRUTH.sensitivity | own)
     assert found.phase == (1.0, 1.0, 1.0)
     assert found.gain == pytest.approx({4: 1.0, 8: 1.7})

@@ -116,6 +116,62 @@ pub struct Sampler {
     pub steps: u32,
     /// Noise levels, one more than steps; the first is noise.
     pub sigmas: Vec<f64>,
+    /// How far the output moves for an error, by the noise level at which it has entered; where absent,
+    /// alike at all levels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Response>,
+}
+
+/// Squared output deviation for an error that has entered at a noise level (the end of its step), per
+/// squared size of error and step; only its shape matters. `ditplan_capture.step_response` measures it by noise
+/// injected at one step at a time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Response {
+    /// Noise levels, descending or ascending.
+    pub levels: Vec<f64>,
+    /// At these; linear between them, constant beyond.
+    pub weights: Vec<f64>,
+    /// How it was measured.
+    pub source: String,
+}
+
+impl Response {
+    /// The weight of an error that has entered at `level`.
+    ///
+    /// # Panics
+    /// If it has no points, which a manifest that was read has not.
+    #[must_use]
+    pub fn at(&self, level: f64) -> f64 {
+        let mut points: Vec<_> = self.levels.iter().zip(&self.weights).collect();
+        points.sort_by(|a, b| a.0.total_cmp(b.0));
+        let above = points.partition_point(|(at, _)| **at < level);
+        if above == 0 || above == points.len() {
+            return *points[above.min(points.len() - 1)].1;
+        }
+        let ((x, a), (y, b)) = (points[above - 1], points[above]);
+        a + (b - a) * (level - x) / (y - x)
+    }
+
+    /// The first rule that is broken.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (levels, weights) = (self.levels.len(), self.weights.len());
+        if levels == 0 || levels != weights {
+            return Err(format!(
+                "{levels} levels and {weights} weights, not as many and at least one"
+            ));
+        }
+        let mut sorted = self.levels.clone();
+        sorted.sort_by(f64::total_cmp);
+        if !sorted.iter().all(|level| level.is_finite()) || sorted.windows(2).any(|w| w[0] == w[1])
+        {
+            return Err("levels are finite and each stands once".to_owned());
+        }
+        match self.weights.iter().find(|w| !(w.is_finite() && **w > 0.0)) {
+            Some(wrong) => Err(format!("weight {wrong} is not a positive number")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// One sampled image or video.
@@ -340,7 +396,8 @@ impl ModelInfo {
 }
 
 impl Sampler {
-    /// The step's weight in the output: how far the noise level moves, |sigma_t - sigma_(t+1)|.
+    /// The weight of a step's error in the output: how far the noise level moves, |sigma_t - sigma_(t+1)|,
+    /// times the root of the response at the end of the step.
     ///
     /// # Panics
     /// If the sampler has no such step.
@@ -351,6 +408,11 @@ impl Sampler {
             step < self.steps as usize,
             "a step of this sampler is asked for"
         );
-        (self.sigmas[step] - self.sigmas[step + 1]).abs()
+        let end = self.sigmas[step + 1];
+        let response = self
+            .response
+            .as_ref()
+            .map_or(1.0, |response| response.at(end));
+        (self.sigmas[step] - end).abs() * response.sqrt()
     }
 }

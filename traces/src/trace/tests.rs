@@ -268,6 +268,11 @@ fn a_faulty_manifest_is_told_with_its_key() {
             &["key \"sampler.sigmas\"", "one more"],
         ),
         (
+            "\"sigmas\": [",
+            "\"response\": {\"levels\": [1], \"weights\": [], \"source\": \"\"}, \"sigmas\": [",
+            &["key \"sampler.response\"", "1 levels and 0 weights"],
+        ),
+        (
             "\"steps\": [\n      0,",
             "\"steps\": [\n      5,",
             &["key \"recorded.steps\""],

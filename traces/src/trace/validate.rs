@@ -99,6 +99,11 @@ fn rules(manifest: &Manifest) -> Result<(), Broken> {
         let what = format!("{sigmas} noise levels where {steps} steps need one more, all finite");
         return Err(("sampler.sigmas", what));
     }
+    if let Some(response) = &sampler.response {
+        response
+            .check()
+            .map_err(|what| ("sampler.response", what))?;
+    }
     if manifest.samples.is_empty() {
         return Err(("samples", "there is none".to_owned()));
     }

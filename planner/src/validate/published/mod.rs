@@ -109,6 +109,7 @@ pub struct CalibrationRow {
     /// Its plan.
     pub plan: String,
     /// Its value, seconds.
+    #[serde(rename = "measured_s")]
     pub measured: f64,
 }
 

@@ -23,12 +23,16 @@ pub struct Prediction {
     /// File and line.
     pub row: String,
     /// Measured, seconds.
+    #[serde(rename = "measured_s")]
     pub measured: f64,
     /// Predicted, seconds.
+    #[serde(rename = "predicted_s")]
     pub predicted: f64,
     /// Lower end of the 90 % interval, seconds.
+    #[serde(rename = "lo_s")]
     pub lo: f64,
     /// Upper end of the 90 % interval, seconds.
+    #[serde(rename = "hi_s")]
     pub hi: f64,
     /// The plan; the fastest where the row does not print its split.
     pub plan: String,

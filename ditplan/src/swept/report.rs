@@ -1,0 +1,171 @@
+//! A sweep for people: who wins where, the crossovers, what cannot be served.
+
+use super::scale;
+use super::table::{self, Line, Table};
+use crate::text::{self, bulleted, heading};
+
+/// The sweep for people: who wins where, the crossovers, what cannot be served.
+pub(super) fn report(table: &Table) -> String {
+    let lines = table.best();
+    let mut page = String::new();
+    if table.axes.len() == 2 {
+        page.push_str(&grid(table, &lines));
+    } else {
+        page.push_str(&listed(table, &lines));
+    }
+    let mut notes = crossovers(table, &lines);
+    let refused: Vec<&Line> = table
+        .lines
+        .iter()
+        .filter(|line| line.plan.is_empty())
+        .collect();
+    if let Some(first) = refused.first() {
+        notes.push(format!(
+            "{} of {} points have no plan, the first ({}): {}",
+            refused.len(),
+            table.lines.len(),
+            first.place(&table.axes, |_| true),
+            first.reason
+        ));
+    }
+    if !notes.is_empty() {
+        page.push_str(&format!("\n{}{}", heading("Findings"), bulleted(&notes)));
+    }
+    page
+}
+
+/// Rows that a table for people may have.
+pub(super) const SHOWN: usize = 40;
+
+/// What an image or video costs, in US cents.
+pub(super) fn cents(usd: f64) -> String {
+    if usd.is_nan() {
+        return "-".to_owned();
+    }
+    scale::digits(100.0 * usd)
+}
+
+/// One line a point; fewer columns where many numbers vary.
+fn listed(table: &Table, lines: &[&Line]) -> String {
+    type Column = (&'static str, fn(&Line) -> String);
+    const COLUMNS: [Column; 6] = [
+        ("latency, s", |line| format!("{:.3}", line.latency_s)),
+        ("speed-up", |line| format!("{:.2}", line.speed_up)),
+        ("cost, cents", |line| cents(line.cost_each_usd)),
+        ("90 %, s", |line| {
+            format!("{:.3} to {:.3}", line.lo_s, line.hi_s)
+        }),
+        ("exposed, s", |line| format!("{:.3}", line.exposed_s)),
+        ("memory, GB", |line| format!("{:.1}", line.memory_gb)),
+    ];
+    let columns = &COLUMNS[..COLUMNS.len().min(8 - table.axes.len().clamp(2, 5))];
+    let mut header: Vec<&str> = table.axes.iter().map(String::as_str).collect();
+    header.push("plan");
+    let numbers: Vec<usize> = (header.len()..header.len() + columns.len()).collect();
+    header.extend(columns.iter().map(|column| column.0));
+    let mut shown = text::table(&header, &numbers);
+    for line in lines.iter().take(SHOWN) {
+        let mut cells = line.values.clone();
+        if line.plan.is_empty() {
+            cells.push("none".to_owned());
+        } else {
+            cells.push(line.label());
+            cells.extend(columns.iter().map(|column| column.1(line)));
+        }
+        shown.add_row(cells);
+    }
+    let mut page = text::rendered(&mut shown);
+    if lines.len() > SHOWN {
+        let more = lines.len() - SHOWN;
+        page.push_str(&format!(
+            "    {more} more points: --out FILE.csv or --json has them\n\n{}",
+            winners(lines)
+        ));
+    }
+    page
+}
+
+/// Who wins where over two numbers: the one with more values down, the other across.
+fn grid(table: &Table, lines: &[&Line]) -> String {
+    const MOST: usize = 4;
+    let (one, other) = (table.distinct(0), table.distinct(1));
+    let (down, across) = if one.len() < other.len() {
+        (1, 0)
+    } else {
+        (0, 1)
+    };
+    let (rows, columns) = if down == 0 {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    if columns.len() > MOST {
+        return winners(lines);
+    }
+    let mut header = vec![format!("{}, {}", table.axes[down], table.axes[across])];
+    header.extend(columns.iter().cloned());
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let mut shown = text::table(&header, &[]);
+    for row in rows {
+        let mut cells = vec![row.clone()];
+        cells.extend(columns.iter().map(|column| {
+            let at = |line: &&&Line| line.values[down] == row && line.values[across] == *column;
+            match lines.iter().find(at) {
+                Some(line) if !line.plan.is_empty() => {
+                    format!("{} {:.2} s", line.label(), line.latency_s)
+                }
+                _ => "none".to_owned(),
+            }
+        }));
+        shown.add_row(cells);
+    }
+    text::rendered(&mut shown)
+}
+
+/// How often each kind of plan wins.
+fn winners(lines: &[&Line]) -> String {
+    let mut shown = text::table(&["wins", "of", "kind of plan"], &[0, 1]);
+    for (kind, count) in table::kinds(lines) {
+        shown.add_row([count.to_string(), lines.len().to_string(), kind]);
+    }
+    text::rendered(&mut shown)
+}
+
+/// Where the winner changes along the last number, for the first few values of the others.
+fn crossovers(table: &Table, lines: &[&Line]) -> Vec<String> {
+    const MOST: usize = 8;
+    let Some(last) = table.axes.len().checked_sub(1) else {
+        return Vec::new();
+    };
+    let mut notes = Vec::new();
+    for pair in lines.windows(2) {
+        let (before, after) = (pair[0], pair[1]);
+        let same_row = before.values[..last] == after.values[..last];
+        if same_row
+            && before.kind() != after.kind()
+            && !after.plan.is_empty()
+            && !before.plan.is_empty()
+        {
+            let rest = match last {
+                0 => String::new(),
+                _ => format!(" ({})", after.place(&table.axes, |axis| axis < last)),
+            };
+            notes.push(format!(
+                "between {} = {} and {}, {} gives way to {}{rest}",
+                table.axes[last],
+                before.values[last],
+                after.values[last],
+                before.label(),
+                after.label()
+            ));
+        }
+    }
+    if notes.len() > MOST {
+        let more = notes.len() - MOST;
+        notes.truncate(MOST);
+        notes.push(format!(
+            "{more} more changes of the winner: --plot draws the borders"
+        ));
+    }
+    notes
+}

@@ -1,0 +1,187 @@
+//! The plan whose worst case over a set of faults is the least.
+//!
+//! ```text
+//! T(p, 0)  the plan's latency when nothing is wrong
+//! T(p, k)  max over the cases of kind k: simulated with the fault; where the case takes a GPU that the plan
+//!          uses: the latency of the best plan on the GPUs that are left
+//! choice   min over p of (T(p, 0), T(p, 1), ...) sorted from the largest, compared in that order
+//! bound    the same with closed forms in place of simulations: no T is less, so no sorted list comes before
+//! ```
+//! The worst case decides; among equals (a lost GPU costs all plans that use it the same) the next worst.
+//!
+//! Guarantees:
+//! 1. A plan is dropped only if its bound comes after the choice: the answer is that of simulating all.
+//! 2. A plan's worst case is not less than its latency when nothing is wrong.
+//! 3. Of cases that a symmetry of machine and plan makes equal, one is simulated.
+//!
+//! Not modelled: what noticing a fault and starting again take, how likely a case is, compressors per layer.
+
+use rayon::prelude::*;
+use topologies::SimDuration;
+use topologies::fault::Faults;
+
+use super::bench::{Bench, Bounded};
+use super::fault_set::Kind;
+use super::space::Space;
+use super::weather::Weather;
+use super::{Candidate, PlanningError, Question, answer, best};
+
+/// Plans simulated side by side.
+const BATCH: usize = 8;
+
+/// A kind of fault, and what would be best if one knew that it comes.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// The kind.
+    pub kind: Kind,
+    /// The best plan for the case for which the best plan is slowest.
+    pub known: Candidate,
+    /// That case.
+    pub case: Faults,
+}
+
+/// A plan in all weathers.
+#[derive(Clone, Debug)]
+pub struct Faced {
+    /// The plan with its figures when nothing is wrong.
+    pub candidate: Candidate,
+    /// Its latency in the worst case of each kind.
+    pub latencies: Vec<SimDuration>,
+    /// That case, as a position in the kind's cases.
+    pub worst_cases: Vec<usize>,
+    /// The longest of all, that when nothing is wrong included.
+    pub worst: SimDuration,
+    /// The most by which it is longer than the best plan for a kind.
+    pub regret: SimDuration,
+}
+
+/// What to do when GPUs are lost.
+#[derive(Clone, Debug)]
+pub struct Replan {
+    /// The case.
+    pub case: Faults,
+    /// How many cases of its kind have the same answer.
+    pub alike: usize,
+    /// The best plan on what is left.
+    pub candidate: Candidate,
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub struct Robust {
+    /// What was asked.
+    pub question: Question,
+    /// The kinds of faults.
+    pub columns: Vec<Column>,
+    /// The plan of the least worst case.
+    pub choice: Faced,
+    /// The fastest plan when nothing is wrong.
+    pub nominal: Faced,
+    /// The plans simulated, best first.
+    pub plans: Vec<Faced>,
+    /// Plans considered.
+    pub considered: usize,
+    /// Plans that pass the filter and fit.
+    pub fitting: usize,
+    /// Plans dropped by their bounds.
+    pub pruned: usize,
+    /// Simulations of those that were not.
+    pub runs: usize,
+    /// The least worst case that a dropped plan could have.
+    pub next_bound: Option<SimDuration>,
+    /// What to do when a GPU is lost.
+    pub replans: Vec<Replan>,
+    /// Where the numbers come from.
+    pub provenance: Vec<String>,
+}
+
+/// A plan, and its bounds from the largest.
+struct Waiting {
+    bounded: Bounded,
+    key: Vec<SimDuration>,
+}
+
+/// The most robust plan for a question, over cases of the given kinds.
+///
+/// # Errors
+/// A [`PlanningError`] when no plan can serve it, also with a fault.
+pub fn robust(question: &Question, kinds: Vec<Kind>) -> Result<Robust, PlanningError> {
+    let bench = Bench::new(question)?;
+    let weather = Weather::new(&bench, &kinds)?;
+    let fitting = bench.fitting(Space::new(&bench));
+    let mut plans = bench.bounded(fitting.plans)?;
+    plans.retain(|bounded| best::passes(&bench, &bounded.plan));
+    let number = plans.len();
+    let judged = best::fastest(&bench, plans.clone())?;
+    let Some(fastest) = judged.into_iter().next() else {
+        return Err(answer::no_plan(&fitting.illegal));
+    };
+    let (faced, left) = race(&weather, plans)?;
+    let same = |faced: &&Faced| faced.candidate.plan == fastest.bounded.plan;
+    let nominal = match faced.iter().find(same) {
+        Some(nominal) => nominal.clone(),
+        None => weather.faced(&fastest.bounded)?,
+    };
+    Ok(Robust {
+        question: question.clone(),
+        choice: faced[0].clone(),
+        nominal,
+        considered: fitting.considered,
+        fitting: number,
+        pruned: left.len(),
+        runs: faced
+            .iter()
+            .map(|faced| weather.runs(&faced.candidate.plan))
+            .sum(),
+        next_bound: left.first().map(|waiting| waiting.key[0]),
+        plans: faced,
+        replans: weather.replans(),
+        columns: weather.columns(kinds),
+        provenance: bench.provenance(),
+    })
+}
+
+/// Plans in the order of their bounds, simulated until none left can win; these best first, and those left.
+fn race(
+    weather: &Weather<'_>,
+    plans: Vec<Bounded>,
+) -> Result<(Vec<Faced>, Vec<Waiting>), PlanningError> {
+    let waiting = |bounded: Bounded| {
+        let key = from_largest(weather.bounds(&bounded)?);
+        Ok(Waiting { bounded, key })
+    };
+    let mut queue: Vec<Waiting> = plans
+        .into_par_iter()
+        .map(waiting)
+        .collect::<Result<_, PlanningError>>()?;
+    queue.sort_by(|a, b| (&a.key, &a.bounded.plan).cmp(&(&b.key, &b.bounded.plan)));
+    let mut queue = queue.into_iter().peekable();
+    let mut faced: Vec<Faced> = Vec::new();
+    while let Some(next) = queue.peek() {
+        if faced.first().is_some_and(|best| next.key > best.key()) {
+            break;
+        }
+        let batch: Vec<Waiting> = queue.by_ref().take(BATCH).collect();
+        let judged = batch.par_iter().map(|one| weather.faced(&one.bounded));
+        faced.extend(judged.collect::<Result<Vec<_>, PlanningError>>()?);
+        faced.sort_by_cached_key(|faced| (faced.key(), faced.candidate.plan.clone()));
+    }
+    Ok((faced, queue.collect()))
+}
+
+/// From the largest.
+fn from_largest(mut times: Vec<SimDuration>) -> Vec<SimDuration> {
+    times.sort_by(|a, b| b.cmp(a));
+    times
+}
+
+impl Faced {
+    /// All its latencies from the largest: what plans are compared by.
+    fn key(&self) -> Vec<SimDuration> {
+        let sound = [self.candidate.latency];
+        from_largest(self.latencies.iter().copied().chain(sound).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

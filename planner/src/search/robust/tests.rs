@@ -1,0 +1,97 @@
+//! The answer is that of simulating every plan in every case, without bounds and without symmetry.
+
+use sim::model::{self, Request};
+use sim::plan::Plan;
+use sim::simulate::Detail;
+use topologies::Machine;
+use topologies::host::Compilation;
+
+use super::super::fault_set::usual;
+use super::super::{Filter, Shared, winner};
+use super::*;
+use crate::launch::Engine;
+
+fn question(machine: &str) -> Question {
+    let model = model::find("FLUX.1-dev").expect("a known model");
+    let machine = Machine::preset(machine).expect("a machine");
+    Question {
+        model,
+        request: Request {
+            steps: 5,
+            ..model.default
+        },
+        measured: machine.clone(),
+        gpus: u32::try_from(machine.gpus.len()).expect("few GPUs"),
+        machine,
+        faults: Faults::default(),
+        engine: Engine::Xdit,
+        compilation: Compilation::Eager,
+        filter: Filter::default(),
+        quality: None,
+        profile: None,
+    }
+}
+
+/// A plan's latency without a fault and in the worst case of each kind, every case simulated.
+fn exhaustively(
+    question: &Question,
+    bench: &Bench<'_>,
+    plan: &Plan,
+    kinds: &[Kind],
+) -> Vec<SimDuration> {
+    let sound = bench.simulate(plan, Detail::Folded).expect("it can run");
+    let mut times = vec![sound.latency];
+    for kind in kinds {
+        let of_case = |case: &Faults| {
+            let asked = Question {
+                faults: case.clone(),
+                ..question.clone()
+            };
+            let bench = Bench::new(&asked).expect("a bench");
+            let lost = |gpu| bench.condition.lost.contains(gpu);
+            if plan.placement.iter().any(lost) {
+                return winner(&asked, &Shared::default())
+                    .expect("plans")
+                    .candidate
+                    .latency;
+            }
+            bench
+                .simulate(plan, Detail::Folded)
+                .expect("it can run")
+                .latency
+        };
+        times.push(kind.cases.iter().map(of_case).max().expect("cases"));
+    }
+    times
+}
+
+#[test]
+fn bounds_and_symmetry_change_no_answer() {
+    for machine in ["4xl20-pcie", "3xL20@25GB/s", "4xrtx4090"] {
+        let question = question(machine);
+        let kinds = usual(&question.machine);
+        let found = robust(&question, kinds.clone()).expect("plans");
+        let bench = Bench::new(&question).expect("a bench");
+        let plans = bench.fitting(Space::new(&bench)).plans.into_iter();
+        let mut all: Vec<(Vec<SimDuration>, Plan)> = plans
+            .map(|(plan, _)| {
+                let times = exhaustively(&question, &bench, &plan, &kinds);
+                (from_largest(times), plan)
+            })
+            .collect();
+        all.sort();
+        assert_eq!(all.len(), found.fitting, "{machine}");
+        let of = |faced: &Faced| (faced.key(), faced.candidate.plan.clone());
+        assert_eq!(of(&found.choice), all[0], "{machine}");
+        for (faced, expected) in found.plans.iter().zip(&all) {
+            // Up to the first that was dropped, the order is that of all.
+            if found.next_bound.is_none_or(|bound| expected.0[0] < bound) {
+                assert_eq!(of(faced), *expected, "{machine}");
+            }
+        }
+        assert!(
+            found.pruned > 0,
+            "{machine}: nothing was dropped, so bounds were not tried"
+        );
+    }
+}

@@ -1,0 +1,236 @@
+//! The faults of a set on a bench: what a plan takes in each case, and what would be best if one knew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+use sim::plan::Plan;
+use sim::simulate::Detail;
+use topologies::fault::Faults;
+use topologies::{DeviceId, SimDuration};
+
+use super::bench::{Bench, Bounded};
+use super::fault_set::Kind;
+use super::robust::{Column, Faced, Replan};
+use super::space::Space;
+use super::{Candidate, PlanningError, answer, best};
+
+/// A fault that may happen.
+struct Case<'a> {
+    faults: Faults,
+    bench: Bench<'a>,
+    likeness: Likeness,
+}
+
+/// Equal for cases of a kind that a symmetry of the machine makes equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Likeness {
+    /// One GPU of an island.
+    Island(usize),
+    /// Like no other: the position in its kind.
+    Alone(usize),
+}
+
+/// All that may happen.
+pub(super) struct Weather<'a> {
+    bench: &'a Bench<'a>,
+    /// By kind.
+    cases: Vec<Vec<Case<'a>>>,
+    /// By kind, the best plans for the cases if one knew that they come.
+    known: Vec<BTreeMap<Likeness, Candidate>>,
+}
+
+impl<'a> Weather<'a> {
+    pub(super) fn new(bench: &'a Bench<'a>, kinds: &[Kind]) -> Result<Self, PlanningError> {
+        let machine = &bench.question.machine;
+        let islands = machine.islands();
+        let asked = &bench.question.faults;
+        let case = |(index, faults): (usize, &Faults)| {
+            let all: Faults = asked.all().iter().chain(faults.all()).cloned().collect();
+            // What is wrong already sets GPUs of an island apart.
+            let gpu = one_gpu_of(faults).filter(|_| asked.is_empty());
+            let island = gpu.and_then(|gpu| islands.iter().position(|of| of.contains(&gpu)));
+            Ok(Case {
+                bench: bench.under(all.on(machine)?),
+                faults: faults.clone(),
+                likeness: island.map_or(Likeness::Alone(index), Likeness::Island),
+            })
+        };
+        let of_kind = |kind: &Kind| kind.cases.iter().enumerate().map(case).collect();
+        let cases: Vec<Vec<Case<'a>>> = kinds
+            .iter()
+            .map(of_kind)
+            .collect::<Result<_, PlanningError>>()?;
+        let known = cases.iter().map(|cases| known(cases));
+        Ok(Self {
+            bench,
+            known: known.collect::<Result<_, _>>()?,
+            cases,
+        })
+    }
+
+    /// The cases of a kind of which no two are equal for `plan`, as positions: of an island's GPUs one for
+    /// each stage of a pipeline, and one that the plan does not use.
+    fn representatives(&self, kind: usize, plan: &Plan) -> Vec<usize> {
+        let stage = |gpu: DeviceId| {
+            let rank = plan.placement.iter().position(|used| *used == gpu)?;
+            let rank = u32::try_from(rank).expect("a machine has fewer than 2^32 GPUs");
+            Some(plan.coordinates(rank).stage)
+        };
+        let mut seen = BTreeSet::new();
+        let new = |(_, case): &(usize, &Case<'_>)| {
+            seen.insert((case.likeness, one_gpu_of(&case.faults).and_then(stage)))
+        };
+        let cases = self.cases[kind].iter().enumerate();
+        cases.filter(new).map(|(index, _)| index).collect()
+    }
+
+    /// The plan that takes the place of `plan` where a case takes a GPU that it uses.
+    fn replacement(&self, kind: usize, case: &Case<'_>, plan: &Plan) -> Option<&Candidate> {
+        let lost = |gpu: &DeviceId| case.bench.condition.lost.contains(gpu);
+        let hit = plan.placement.iter().any(lost);
+        hit.then(|| &self.known[kind][&case.likeness])
+    }
+
+    /// Bounds on what a plan takes: when nothing is wrong, then in the worst case of each kind.
+    pub(super) fn bounds(&self, bounded: &Bounded) -> Result<Vec<SimDuration>, PlanningError> {
+        let plan = &bounded.plan;
+        let mut bounds = vec![bounded.parts.total];
+        for kind in 0..self.cases.len() {
+            let mut worst = SimDuration::ZERO;
+            for index in self.representatives(kind, plan) {
+                let case = &self.cases[kind][index];
+                worst = worst.max(match self.replacement(kind, case, plan) {
+                    Some(other) => other.latency,
+                    None => case.bench.parts(plan)?.total,
+                });
+            }
+            bounds.push(worst);
+        }
+        Ok(bounds)
+    }
+
+    /// A plan in all cases.
+    pub(super) fn faced(&self, bounded: &Bounded) -> Result<Faced, PlanningError> {
+        let plan = &bounded.plan;
+        let simulation = self.bench.simulate(plan, Detail::Folded)?;
+        let candidate = self.bench.candidate(bounded, &simulation);
+        let mut faced = Faced {
+            worst: candidate.latency,
+            regret: SimDuration::ZERO,
+            latencies: Vec::new(),
+            worst_cases: Vec::new(),
+            candidate,
+        };
+        for kind in 0..self.cases.len() {
+            let mut worst = (SimDuration::ZERO, 0);
+            for index in self.representatives(kind, plan) {
+                let case = &self.cases[kind][index];
+                let latency = match self.replacement(kind, case, plan) {
+                    Some(other) => other.latency,
+                    None => case.bench.simulate(plan, Detail::Folded)?.latency,
+                };
+                if latency > worst.0 {
+                    worst = (latency, index);
+                }
+            }
+            faced.worst = faced.worst.max(worst.0);
+            let known = self.hardest(kind).1.latency;
+            faced.regret = faced.regret.max(worst.0.saturating_sub(known));
+            faced.latencies.push(worst.0);
+            faced.worst_cases.push(worst.1);
+        }
+        Ok(faced)
+    }
+
+    /// How many simulations [`faced`](Self::faced) takes.
+    pub(super) fn runs(&self, plan: &Plan) -> usize {
+        let simulated = |kind: usize| {
+            let cases = self.representatives(kind, plan).into_iter();
+            let own = cases.filter(|&index| {
+                let case = &self.cases[kind][index];
+                self.replacement(kind, case, plan).is_none()
+            });
+            own.count()
+        };
+        1 + (0..self.cases.len()).map(simulated).sum::<usize>()
+    }
+
+    /// The case of a kind for which even the best plan is slowest.
+    fn hardest(&self, kind: usize) -> (&Case<'a>, &Candidate) {
+        let with_plan = |case: &'_ Case<'a>| self.known[kind][&case.likeness].latency;
+        let hardest = self.cases[kind].iter().reduce(|hardest, case| {
+            if with_plan(case) > with_plan(hardest) {
+                case
+            } else {
+                hardest
+            }
+        });
+        let hardest = hardest.expect("a kind has cases");
+        (hardest, &self.known[kind][&hardest.likeness])
+    }
+
+    /// The kinds with what would be best.
+    pub(super) fn columns(&self, kinds: Vec<Kind>) -> Vec<Column> {
+        let column = |(index, kind)| {
+            let (case, known) = self.hardest(index);
+            Column {
+                kind,
+                known: known.clone(),
+                case: case.faults.clone(),
+            }
+        };
+        kinds.into_iter().enumerate().map(column).collect()
+    }
+
+    /// What to do when GPUs are lost, by the first of the cases with equal answers.
+    pub(super) fn replans(&self) -> Vec<Replan> {
+        let mut replans: Vec<Replan> = Vec::new();
+        for (cases, known) in self.cases.iter().zip(&self.known) {
+            let losing = || {
+                let lost = |case: &&Case<'_>| !case.bench.condition.lost.is_empty();
+                cases.iter().filter(lost)
+            };
+            for (likeness, candidate) in known {
+                let mut alike = losing().filter(|case| case.likeness == *likeness);
+                if let Some(first) = alike.next() {
+                    replans.push(Replan {
+                        case: first.faults.clone(),
+                        alike: 1 + alike.count(),
+                        candidate: candidate.clone(),
+                    });
+                }
+            }
+        }
+        replans
+    }
+}
+
+/// The best plan for each likeness of cases.
+fn known(cases: &[Case<'_>]) -> Result<BTreeMap<Likeness, Candidate>, PlanningError> {
+    let mut firsts: BTreeMap<Likeness, &Case<'_>> = BTreeMap::new();
+    for case in cases {
+        firsts.entry(case.likeness).or_insert(case);
+    }
+    let firsts: Vec<_> = firsts.into_iter().collect();
+    let best = |(likeness, case): (Likeness, &Case<'_>)| {
+        let bench = &case.bench;
+        let fitting = bench.fitting(Space::new(bench));
+        let judged = best::fastest(bench, bench.bounded(fitting.plans)?)?;
+        let Some(best) = judged.first() else {
+            let reason = answer::no_plan(&fitting.illegal);
+            return Err(PlanningError::NoPlan {
+                reason: format!("with {}: {reason}; or leave this fault out", case.faults),
+            });
+        };
+        Ok((likeness, bench.candidate(&best.bounded, &best.simulation)))
+    };
+    firsts.into_par_iter().map(best).collect()
+}
+
+/// The one GPU that a case of one fault concerns.
+fn one_gpu_of(faults: &Faults) -> Option<DeviceId> {
+    match faults.all() {
+        [fault] => fault.gpu(),
+        _ => None,
+    }
+}

@@ -1,0 +1,72 @@
+//! A platform in which something is wrong: slower GPUs, narrower links.
+//!
+//! ```text
+//! flows over links       share what is left of the links
+//! a message's time       times time(flows alone, links as they are) / time(flows alone, sound links)
+//! ```
+//! Guarantee: nothing gets faster, for rings keep the order and the protocol that they were set up with.
+
+use topologies::{Bandwidth, Bytes, CollectiveKind, Condition, DeviceId, LinkId, Pace};
+
+use super::Platform;
+
+impl Platform {
+    /// The same platform in another condition.
+    #[must_use]
+    pub fn with(mut self, condition: Condition) -> Self {
+        let left = |(index, rate): (usize, &Bandwidth)| {
+            let width = condition.width(LinkId::new(index));
+            if width == 1.0 {
+                *rate
+            } else {
+                rate.scaled(width)
+            }
+        };
+        self.effective = self.sound.iter().enumerate().map(left).collect();
+        self.condition = condition;
+        self
+    }
+
+    /// Whether nothing is wrong: ranks that are alike by their place in a plan then take equally long.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.condition == Condition::SOUND
+    }
+
+    /// How fast a GPU is.
+    #[must_use]
+    pub fn pace(&self, device: DeviceId) -> Pace {
+        self.condition.pace(device)
+    }
+
+    /// Whether a narrow link is on the way between any two GPUs of `group`.
+    #[must_use]
+    pub fn is_narrow(&self, group: &[DeviceId]) -> bool {
+        let Some(machine) = self.machine().filter(|_| !self.condition.widths.is_empty()) else {
+            return false;
+        };
+        let narrow = |from: DeviceId, to: DeviceId| {
+            let mut links = machine.route(from, to).links.iter();
+            links.any(|link| self.condition.width(*link) < 1.0)
+        };
+        let mut pairs = group.iter().flat_map(|a| group.iter().map(move |b| (a, b)));
+        pairs.any(|(from, to)| narrow(*from, *to))
+    }
+
+    /// By how much narrow links lengthen a collective among `group`: 1 or more.
+    #[must_use]
+    pub fn lengthened(&self, kind: CollectiveKind, group: &[DeviceId], size: Bytes) -> f64 {
+        if self.condition.widths.is_empty() || group.len() < 2 {
+            return 1.0;
+        }
+        let Some(links) = self.links_of(group) else {
+            return 1.0;
+        };
+        let flows = links.decompose(kind, size).bundle;
+        let (now, sound) = (
+            flows.uncontended(&self.effective),
+            flows.uncontended(&self.sound),
+        );
+        now.as_secs_f64() / sound.as_secs_f64()
+    }
+}

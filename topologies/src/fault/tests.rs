@@ -1,0 +1,86 @@
+use super::*;
+
+fn machine(name: &str) -> Machine {
+    Machine::preset(name).unwrap()
+}
+
+fn faults(text: &str) -> Faults {
+    text.parse().unwrap()
+}
+
+#[test]
+fn what_is_written_is_read_and_written_again() {
+    for text in [
+        "gpu3=80%",
+        "gpu0=lost",
+        "gpu3-link=50%",
+        "link:gpu2-socket0=62.5%",
+        "throttle=85%",
+        "gpu3=80%,throttle=85%,link:socket0-socket1=25%",
+    ] {
+        assert_eq!(faults(text).to_string(), text);
+    }
+    assert_eq!(faults("gpu1=80% , gpu2=lost").all().len(), 2);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let machine = machine("8xl20-pcie");
+    for (text, part) in [
+        ("", "write gpu3=80%"),
+        ("gpu3", "write gpu3=80%"),
+        ("gpu+3=80%", "write gpu3=80%"),
+        ("cpu0=80%", "write gpu3=80%"),
+        ("throttle=lost", "write gpu3=80%"),
+        ("gpu3=80", "80 is not a percentage"),
+        ("gpu3=0%", "0% is not a percentage from 1"),
+        ("gpu3=0.5%", "0.5% is not a percentage from 1"),
+        ("gpu3=80%,gpu3=90%", "gpu3=90% concerns what another"),
+        ("gpu3=80%,gpu3=lost", "gpu3=lost concerns what another"),
+        ("gpu3=120%", "120% is not a percentage from 1"),
+        ("gpu3=NaN%", "NaN% is not a percentage from 1"),
+        ("gpu8=80%", "8xl20-pcie has the GPUs gpu0 to gpu7"),
+        ("gpu8-link=80%", "8xl20-pcie has the GPUs gpu0 to gpu7"),
+        ("link:gpu2-sokcet0=50%", "did you mean gpu2-socket0?"),
+        ("gpu0=lost,gpu1=80%,gpu99=lost", "gpu0 to gpu7"),
+    ] {
+        let found = text.parse().and_then(|faults: Faults| faults.on(&machine));
+        let message = found.unwrap_err().to_string();
+        assert!(message.contains(part), "{text}: {message}");
+    }
+    let all: Faults = (0..8).map(|gpu| Fault::Lost(DeviceId::new(gpu))).collect();
+    let message = all.on(&machine).unwrap_err().to_string();
+    assert!(
+        message.contains("no GPU of 8xl20-pcie is left"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_fault_of_100_percent_is_none() {
+    let machine = machine("8xh100-sxm");
+    let text = "gpu3=100%,gpu1-link=100%,throttle=100%,link:gpu0-nvswitch=100%";
+    assert_eq!(faults(text).on(&machine).unwrap(), Condition::SOUND);
+    assert!(faults(text).checked(&machine).unwrap().is_empty());
+}
+
+#[test]
+fn a_link_is_narrower_both_ways_and_by_either_name() {
+    let machine = machine("8xl20-pcie");
+    let one = faults("link:gpu2-socket0=50%").on(&machine).unwrap();
+    assert_eq!(one.widths.iter().filter(|width| **width == 0.5).count(), 2);
+    assert_eq!(faults("link:socket0-gpu2=50%").on(&machine).unwrap(), one);
+    // Its only link is on PCIe.
+    assert_eq!(faults("gpu2-link=50%").on(&machine).unwrap(), one);
+    assert_eq!(one.health(&machine, DeviceId::new(2)), 0.5);
+    assert_eq!(one.health(&machine, DeviceId::new(1)), 1.0);
+}
+
+#[test]
+fn faults_of_one_thing_multiply_and_clocks_leave_memory_alone() {
+    let machine = machine("4xl20-pcie");
+    let found = faults("gpu3=80%,throttle=50%").on(&machine).unwrap();
+    let pace = |compute, memory| Pace { compute, memory };
+    assert_eq!(found.pace(DeviceId::new(3)), pace(0.4, 0.8));
+    assert_eq!(found.pace(DeviceId::new(0)), pace(0.5, 1.0));
+}
