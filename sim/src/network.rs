@@ -57,8 +57,9 @@ struct Class {
     since: SimTime,
     /// What each transfer that was there all the time has been served until `since`.
     served: u128,
-    /// What will have been served when each ends.
-    targets: BinaryHeap<Reverse<(u128, TaskId)>>,
+    /// What will have been served when each ends: the first, and the others.
+    first: Option<(u128, TaskId)>,
+    others: BinaryHeap<Reverse<(u128, TaskId)>>,
 }
 
 /// The transfers under way and their shares.
@@ -107,7 +108,8 @@ impl Network {
             rate: 0,
             since: SimTime::ZERO,
             served: 0,
-            targets: BinaryHeap::new(),
+            first: None,
+            others: BinaryHeap::new(),
         };
         Self {
             scale,
@@ -138,11 +140,11 @@ impl Network {
     /// A transfer begins to take its share; its rate is found by the next [`Network::solve`].
     pub(crate) fn enter(&mut self, now: SimTime, task: TaskId, path: PathId, bytes: Bytes) {
         let class = &mut self.classes[path.index()];
-        if class.targets.is_empty() {
+        if class.first.is_none() {
             (class.rate, class.since, class.served) = (0, now, 0);
         }
         let target = class.served_at(now) + self.scale.work(bytes);
-        class.targets.push(Reverse((target, task)));
+        class.push((target, task));
         self.filling.enter(path.index() as u32);
         self.changed = true;
         self.events += 1;
@@ -160,7 +162,7 @@ impl Network {
             return None;
         }
         let class = &mut self.classes[path as usize];
-        let Reverse((_, task)) = class.targets.pop().expect("what ends is under way");
+        let task = class.pop().expect("what ends is under way");
         let next = class.finish();
         self.filling.leave(path);
         match next {
@@ -206,7 +208,7 @@ impl Network {
         let closed = links.filter(|(_, link)| link.capacity == 0);
         let waits = closed.flat_map(|(index, link)| {
             let classes = link.paths.iter().map(|on| &self.classes[on.path as usize]);
-            let tasks = classes.flat_map(|class| class.targets.iter().map(|&Reverse((_, id))| id));
+            let tasks = classes.flat_map(Class::tasks);
             tasks.map(move |task| (task, LinkId::new(index)))
         });
         waits.min()
@@ -214,6 +216,29 @@ impl Network {
 }
 
 impl Class {
+    fn push(&mut self, mut new: (u128, TaskId)) {
+        if let Some(first) = &mut self.first {
+            if new < *first {
+                std::mem::swap(first, &mut new);
+            }
+            self.others.push(Reverse(new));
+        } else {
+            self.first = Some(new);
+        }
+    }
+
+    /// Takes the first to end.
+    fn pop(&mut self) -> Option<TaskId> {
+        let next = self.others.pop().map(|Reverse(next)| next);
+        let (_, task) = std::mem::replace(&mut self.first, next)?;
+        Some(task)
+    }
+
+    fn tasks(&self) -> impl Iterator<Item = TaskId> {
+        let others = self.others.iter().map(|&Reverse((_, task))| task);
+        self.first.iter().map(|&(_, task)| task).chain(others)
+    }
+
     /// What each transfer has been served until `now`, which is not before `since`.
     fn served_at(&self, now: SimTime) -> u128 {
         self.served + u128::from(self.rate) * u128::from(now.since(self.since).get())
@@ -229,7 +254,7 @@ impl Class {
 
     /// When its first transfer ends, at its rate; `None` if none is under way or none ever ends.
     fn finish(&self) -> Option<SimTime> {
-        let Reverse((target, _)) = self.targets.peek()?;
+        let (target, _) = self.first?;
         let time = Scale::time(target.saturating_sub(self.served), self.rate)?;
         let at = self.since.as_ps().checked_add(time.get())?;
         Some(SimTime::from_ps(at))

@@ -46,7 +46,7 @@ impl List {
         let each = 8 * (WARM_UP + measured) as usize / at_once + 8;
         let mut flow = || {
             let (from, to) = topology.pair(&mut numbers);
-            let bytes = 100_000 + numbers.below(2_000_000) as u64;
+            let bytes = 100_000_000 + numbers.below(2_000_000_000) as u64;
             Flow { from, to, bytes }
         };
         Self {

@@ -15,6 +15,8 @@
 //! paths that rise on it would fill it. A link whose key has come is evaluated exactly, over its paths.
 //! Links that no change reaches are never looked at.
 //!
+//! Where a change touches most paths anyway, all rise from nothing, which needs no evaluation.
+//!
 //! **Equal to the plain filling, to the unit** (`plain.rs`, tested on random networks). What is found at
 //! levels below the sweep never changes: letting go at level *L* adds only paths that were slower than
 //! any later level, cutting and stopping at *L* leaves more room. All links full at one level stop
@@ -29,6 +31,12 @@ use topologies::Bandwidth;
 
 use super::scale::{Scale, UNLIMITED, quotient};
 use crate::graph::{Path, PathId};
+
+/// A filling that looks at more paths than this many times all of them, link by link, is more work than one
+/// of everything.
+const LOOKS_PER_CROSSING: usize = 1;
+/// Fillings of everything before another is tried that is not.
+const WHOLE_FILLINGS: u32 = 31;
 
 /// A link and the paths on it.
 #[derive(Debug)]
@@ -78,6 +86,23 @@ enum Motion {
     Stopped,
 }
 
+/// A path and the transfers under way on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// Its shares are `shares[first .. end]`.
+    first: u32,
+    end: u32,
+    /// Transfers under way.
+    pub(super) count: u32,
+    /// Its place among those with transfers under way.
+    active: u32,
+    /// Its rate, or while it rises its cap.
+    pub(super) limit: u64,
+    /// [`UNLIMITED`] where there is none.
+    cap: u64,
+    motion: Motion,
+}
+
 /// One link of a path.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
@@ -92,16 +117,16 @@ pub(super) struct Share {
 #[derive(Debug)]
 pub(super) struct Filling {
     pub(super) links: Vec<Link>,
-    /// `first_share[p] .. first_share[p + 1]` are the shares of path `p`.
-    first_share: Vec<u32>,
+    /// By path.
+    ways: Vec<Way>,
     shares: Vec<Share>,
-    /// By path; [`UNLIMITED`] where there is none.
-    caps: Vec<u64>,
-    /// How many transfers are under way, by path.
-    count: Vec<u32>,
-    /// By path: its rate, or while it rises its cap.
-    limit: Vec<u64>,
-    motion: Vec<Motion>,
+    /// Paths with transfers under way, and how many shares they have.
+    active: Vec<u32>,
+    crossings: usize,
+    /// How often this filling has looked at a path on a link.
+    looks: usize,
+    /// How many fillings more are of everything.
+    whole: u32,
     /// Paths and links that this filling has touched.
     touched_paths: Vec<u32>,
     touched_links: Vec<u32>,
@@ -127,24 +152,34 @@ impl Filling {
             status: Status::Idle,
             paths: Vec::new(),
         };
-        let mut first_share = vec![0];
+        let mut ways = Vec::with_capacity(paths.len());
         let mut shares = Vec::new();
+        let number = |count: usize| u32::try_from(count).expect("paths are few and short");
         for path in paths {
+            let first = number(shares.len());
             shares.extend(path.shares.iter().map(|&(link, weight)| Share {
-                link: u32::try_from(link.index()).expect("ids are 32 bits"),
+                link: number(link.index()),
                 place: 0,
                 weight: scale.weight(weight),
             }));
-            first_share.push(u32::try_from(shares.len()).expect("paths are few and short"));
+            ways.push(Way {
+                first,
+                end: number(shares.len()),
+                count: 0,
+                active: 0,
+                limit: 0,
+                cap: scale.cap(path.cap),
+                motion: Motion::Fixed,
+            });
         }
         Self {
             links: capacities.iter().map(link).collect(),
-            first_share,
+            ways,
             shares,
-            caps: paths.iter().map(|path| scale.cap(path.cap)).collect(),
-            count: vec![0; paths.len()],
-            limit: vec![0; paths.len()],
-            motion: vec![Motion::Fixed; paths.len()],
+            active: Vec::new(),
+            crossings: 0,
+            looks: 0,
+            whole: 0,
             touched_paths: Vec::new(),
             touched_links: Vec::new(),
             pending: BinaryHeap::new(),
@@ -157,33 +192,39 @@ impl Filling {
 
     /// The positions in `shares` of a path.
     fn range(&self, path: u32) -> Range<usize> {
-        self.first_share[path as usize] as usize..self.first_share[path as usize + 1] as usize
+        let way = &self.ways[path as usize];
+        way.first as usize..way.end as usize
     }
 
     /// Whether anything, a link or a cap, limits the rate on `path`.
     pub(super) fn limits(&self, path: PathId) -> bool {
-        self.first_share[path.index()] < self.first_share[path.index() + 1]
-            || self.caps[path.index()] < UNLIMITED
+        let way = &self.ways[path.index()];
+        way.first < way.end || way.cap < UNLIMITED
     }
 
     /// The rate that the last filling found.
     pub(super) fn rate(&self, path: u32) -> u64 {
-        self.limit[path as usize]
+        self.ways[path as usize].limit
     }
 
     /// One more transfer on `path`, which rises from nothing.
     pub(super) fn enter(&mut self, path: u32) {
-        let index = path as usize;
-        let before = self.count[index];
-        self.count[index] += 1;
-        let fixed = self.motion[index] == Motion::Fixed;
-        let old = self.limit[index];
+        let range = self.range(path);
+        let way = &mut self.ways[path as usize];
+        let (before, old) = (way.count, way.limit);
+        way.count += 1;
+        let fixed = way.motion == Motion::Fixed;
         if fixed {
-            self.motion[index] = Motion::Rising;
-            self.limit[index] = self.caps[index];
+            way.motion = Motion::Rising;
+            way.limit = way.cap;
             self.touched_paths.push(path);
         }
-        for position in self.range(path) {
+        if before == 0 {
+            way.active = self.active.len() as u32;
+            self.active.push(path);
+            self.crossings += range.len();
+        }
+        for position in range {
             let share = &mut self.shares[position];
             let link = &mut self.links[share.link as usize];
             if link.status == Status::Idle {
@@ -214,12 +255,22 @@ impl Filling {
 
     /// One transfer less on `path`; true if that was the last.
     pub(super) fn leave(&mut self, path: u32) -> bool {
-        let index = path as usize;
-        self.count[index] -= 1;
-        let last = self.count[index] == 0;
-        let rising = self.motion[index] == Motion::Rising;
-        let rate = u128::from(self.limit[index]);
-        for position in self.range(path) {
+        let range = self.range(path);
+        let way = &mut self.ways[path as usize];
+        way.count -= 1;
+        let last = way.count == 0;
+        let rising = way.motion == Motion::Rising;
+        let rate = u128::from(way.limit);
+        if last {
+            way.limit = 0;
+            let place = way.active;
+            self.active.swap_remove(place as usize);
+            if let Some(&moved) = self.active.get(place as usize) {
+                self.ways[moved as usize].active = place;
+            }
+            self.crossings -= range.len();
+        }
+        for position in range {
             let share = self.shares[position];
             let link = &mut self.links[share.link as usize];
             link.weight -= share.weight;
@@ -240,14 +291,17 @@ impl Filling {
                 }
             }
         }
-        if last {
-            self.limit[index] = 0;
-        }
         last
     }
 
     /// Finds the rates of all paths that the changes since the last filling touch.
     pub(super) fn fill(&mut self) {
+        self.looks = 0;
+        let whole = self.whole > 0;
+        if whole {
+            self.whole -= 1;
+            self.raise_all();
+        }
         let links = &mut self.links;
         self.pending
             .extend(self.touched_links.iter().filter_map(|&index| {
@@ -256,7 +310,7 @@ impl Filling {
                 (link.key < UNLIMITED).then_some(Reverse((link.key, index)))
             }));
         for &path in &self.touched_paths {
-            let cap = self.caps[path as usize];
+            let cap = self.ways[path as usize].cap;
             if cap < UNLIMITED {
                 let entry = self.links.len() as u32 + path;
                 self.pending.push(Reverse((cap, entry)));
@@ -271,6 +325,32 @@ impl Filling {
         for link in self.touched_links.drain(..) {
             self.links[link as usize].status = Status::Idle;
         }
+        if !whole && self.looks > LOOKS_PER_CROSSING * self.crossings {
+            self.whole = WHOLE_FILLINGS;
+        }
+    }
+
+    /// Lets every path rise from nothing: where most rates change, that is less work.
+    fn raise_all(&mut self) {
+        self.touched_links.clear();
+        for (index, link) in self.links.iter_mut().enumerate() {
+            if !link.paths.is_empty() {
+                link.touch(index as u32, &mut self.touched_links);
+                (link.taken, link.rising, link.untouched) = (0, link.weight, 0);
+                link.level = UNLIMITED;
+            } else {
+                link.status = Status::Idle;
+                link.level = UNLIMITED;
+            }
+        }
+        for &path in &self.active {
+            let way = &mut self.ways[path as usize];
+            if way.motion == Motion::Fixed {
+                way.motion = Motion::Rising;
+                way.limit = way.cap;
+                self.touched_paths.push(path);
+            }
+        }
     }
 
     /// The paths whose rate or number of transfers may have changed by the last filling.
@@ -281,7 +361,7 @@ impl Filling {
     /// Ends a filling, once its changes have been read.
     pub(super) fn settle(&mut self) {
         for path in self.touched_paths.drain(..) {
-            self.motion[path as usize] = Motion::Fixed;
+            self.ways[path as usize].motion = Motion::Fixed;
         }
     }
 
@@ -294,7 +374,7 @@ impl Filling {
             let index = entry as usize;
             let Some(link) = self.links.get(index) else {
                 let path = entry - self.links.len() as u32;
-                if self.motion[path as usize] == Motion::Rising {
+                if self.ways[path as usize].motion == Motion::Rising {
                     self.capped.push(path);
                 }
                 continue;
@@ -332,9 +412,10 @@ impl Filling {
             return UNLIMITED;
         }
         let (mut room, mut load) = (link.capacity, 0);
+        self.looks += link.paths.len();
         self.scratch.clear();
         for on in &link.paths {
-            let limit = self.limit[on.path as usize];
+            let limit = self.ways[on.path as usize].limit;
             if limit < level {
                 room -= u128::from(on.weight) * u128::from(limit);
             } else {
@@ -367,10 +448,8 @@ impl Filling {
             self.links[index as usize].key = UNLIMITED;
             for position in 0..self.links[index as usize].paths.len() {
                 let path = self.links[index as usize].paths[position].path;
-                if self.limit[path as usize] == level
-                    && self.motion[path as usize] == Motion::Fixed
-                    && !self.is_held(path, level)
-                {
+                let way = &self.ways[path as usize];
+                if way.limit == level && way.motion == Motion::Fixed && !self.is_held(path, level) {
                     self.raise(path, level);
                 }
             }
@@ -382,20 +461,23 @@ impl Filling {
     fn is_held(&self, path: u32, level: u64) -> bool {
         let shares = &self.shares[self.range(path)];
         let full = |share: &Share| self.links[share.link as usize].level == level;
-        self.caps[path as usize] == level || shares.iter().any(full)
+        self.ways[path as usize].cap == level || shares.iter().any(full)
     }
 
     /// Lets a path that was fixed at `level` rise on.
     fn raise(&mut self, path: u32, level: u64) {
-        let index = path as usize;
-        self.motion[index] = Motion::Rising;
-        self.limit[index] = self.caps[index];
+        let range = self.range(path);
+        self.looks += range.len();
+        let way = &mut self.ways[path as usize];
+        way.motion = Motion::Rising;
+        way.limit = way.cap;
+        let count = u64::from(way.count);
         self.touched_paths.push(path);
-        if self.caps[index] < UNLIMITED {
+        if way.cap < UNLIMITED {
             let entry = self.links.len() as u32 + path;
-            self.pending.push(Reverse((self.caps[index], entry)));
+            self.pending.push(Reverse((way.cap, entry)));
         }
-        for position in self.range(path) {
+        for position in range {
             let Share {
                 link: at, weight, ..
             } = self.shares[position];
@@ -403,7 +485,7 @@ impl Filling {
             if link.status == Status::Idle {
                 link.touch(at, &mut self.touched_links);
             }
-            let weight = weight * u64::from(self.count[index]);
+            let weight = weight * count;
             link.untouched -= 1;
             link.taken -= u128::from(weight) * u128::from(level);
             link.rising += weight;
@@ -424,15 +506,15 @@ impl Filling {
     /// Stops at `level` the paths whose cap it is, and all faster ones on the links full at it.
     fn stop(&mut self, level: u64) {
         while let Some(path) = self.capped.pop() {
-            if self.motion[path as usize] == Motion::Rising {
+            if self.ways[path as usize].motion == Motion::Rising {
                 self.fix(path, level);
             }
         }
         while let Some(index) = self.full.pop() {
             for position in 0..self.links[index as usize].paths.len() {
                 let path = self.links[index as usize].paths[position].path;
-                if self.limit[path as usize] > level || self.motion[path as usize] == Motion::Rising
-                {
+                let way = &self.ways[path as usize];
+                if way.limit > level || way.motion == Motion::Rising {
                     self.fix(path, level);
                 }
             }
@@ -441,20 +523,22 @@ impl Filling {
 
     /// Stops a path that rises, or cuts one that was faster, at `level`.
     fn fix(&mut self, path: u32, level: u64) {
-        let index = path as usize;
-        let old = self.limit[index];
-        let rising = self.motion[index] == Motion::Rising;
+        let range = self.range(path);
+        self.looks += range.len();
+        let way = &mut self.ways[path as usize];
+        let (old, count) = (way.limit, u64::from(way.count));
+        let rising = way.motion == Motion::Rising;
         if !rising {
             self.touched_paths.push(path);
         }
-        self.motion[index] = Motion::Stopped;
-        self.limit[index] = level;
-        for position in self.range(path) {
+        way.motion = Motion::Stopped;
+        way.limit = level;
+        for position in range {
             let Share {
                 link: at, weight, ..
             } = self.shares[position];
             let link = &mut self.links[at as usize];
-            let weight = weight * u64::from(self.count[index]);
+            let weight = weight * count;
             if rising {
                 link.rising -= weight;
                 link.taken += u128::from(weight) * u128::from(level);

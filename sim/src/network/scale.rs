@@ -131,7 +131,10 @@ impl Scale {
 
 /// The level at which `load` fills `room`, rounded down, and less than [`UNLIMITED`].
 pub(super) fn quotient(room: u128, load: u64) -> u64 {
-    if (room >> 64) as u64 >= load {
+    // The usual case: dividing 64 bits is several times faster.
+    if let Ok(room) = u64::try_from(room) {
+        (room / load).min(UNLIMITED - 1)
+    } else if (room >> 64) as u64 >= load {
         UNLIMITED - 1
     } else {
         ((room / u128::from(load)) as u64).min(UNLIMITED - 1)

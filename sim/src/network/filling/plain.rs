@@ -12,13 +12,14 @@ impl Filling {
     /// All rise together; the next level at which some must stop is the least of all caps and of what
     /// the stopped leave of each link, over the weights of the others. All that this level stops, stop.
     pub(in crate::network) fn plain_rates(&self) -> Vec<u64> {
-        let mut rates = vec![0; self.caps.len()];
-        let mut rising: Vec<bool> = self.count.iter().map(|&count| count > 0).collect();
+        let mut rates = vec![0; self.ways.len()];
+        let mut rising: Vec<bool> = self.ways.iter().map(|way| way.count > 0).collect();
         let mut room: Vec<u128> = self.links.iter().map(|link| link.capacity).collect();
         let mut load: Vec<u64> = vec![0; self.links.len()];
         for path in 0..rates.len() as u32 {
             for share in &self.shares[self.range(path)] {
-                load[share.link as usize] += share.weight * u64::from(self.count[path as usize]);
+                load[share.link as usize] +=
+                    share.weight * u64::from(self.ways[path as usize].count);
             }
         }
         while rising.contains(&true) {
@@ -29,17 +30,17 @@ impl Filling {
                 })
                 .collect();
             let caps = (0..rates.len()).filter(|&path| rising[path]);
-            let caps = caps.map(|path| self.caps[path]);
+            let caps = caps.map(|path| self.ways[path].cap);
             let level = levels.iter().copied().chain(caps).min();
             let level = level.expect("a path that rises has a cap or a link");
             for path in 0..rates.len() {
                 let shares = &self.shares[self.range(path as u32)];
                 let full = |share: &Share| levels[share.link as usize] == level;
-                if rising[path] && (self.caps[path] == level || shares.iter().any(full)) {
+                if rising[path] && (self.ways[path].cap == level || shares.iter().any(full)) {
                     rising[path] = false;
                     rates[path] = level;
                     for share in shares {
-                        let weight = share.weight * u64::from(self.count[path]);
+                        let weight = share.weight * u64::from(self.ways[path].count);
                         room[share.link as usize] -= u128::from(weight) * u128::from(level);
                         load[share.link as usize] -= weight;
                     }
@@ -53,7 +54,7 @@ impl Filling {
     pub(in crate::network) fn assert_sound(&self) {
         for (index, link) in self.links.iter().enumerate() {
             let taken =
-                |on: &OnLink| u128::from(on.weight) * u128::from(self.limit[on.path as usize]);
+                |on: &OnLink| u128::from(on.weight) * u128::from(self.ways[on.path as usize].limit);
             assert_eq!(
                 link.taken,
                 link.paths.iter().map(taken).sum(),
@@ -102,7 +103,7 @@ impl<'a> Plain<'a> {
     pub(crate) fn rates(&self, under_way: &[PathId]) -> Vec<u64> {
         let mut filling = Filling::new(self.paths, self.capacities, self.scale);
         for path in under_way {
-            filling.count[path.index()] += 1;
+            filling.ways[path.index()].count += 1;
         }
         let rates = filling.plain_rates();
         under_way.iter().map(|path| rates[path.index()]).collect()
@@ -158,8 +159,9 @@ fn coarse_changes(seed: u64, links: usize, paths: usize, changes: usize) {
         filling.fill();
         filling.settle();
         filling.assert_sound();
+        let rates: Vec<u64> = filling.ways.iter().map(|way| way.limit).collect();
         assert!(
-            filling.limit == filling.plain_rates(),
+            rates == filling.plain_rates(),
             "differs from the plain filling"
         );
     }
