@@ -137,13 +137,13 @@ fn a_trace_whose_errors_are_saved_stays_whole_whenever_that_is_killed() {
     };
     let trace = own_trace(folder.path());
     save(&trace, "2");
-    let (wanted, time) = save(&trace, "3");
+    let (wanted, time) = save(&trace, "4");
     let kills = std::env::var("DITPLAN_KILLS").map_or(8, |text| text.parse().expect("a number"));
     let mut state = 7;
     for _ in 0..kills {
         let trace = own_trace(folder.path());
         save(&trace, "2");
-        let mut child = started(&["replay", &trace, "--ranks", "3", "--save"], &out);
+        let mut child = started(&["replay", &trace, "--ranks", "4", "--save"], &out);
         // Late kills: the files are written at the end.
         sleep(time.mul_f64(0.5 + 0.6 * share(&mut state)));
         child.kill().expect("it ends");
@@ -157,7 +157,7 @@ fn a_trace_whose_errors_are_saved_stays_whole_whenever_that_is_killed() {
             "{}",
             String::from_utf8_lossy(&check.stderr)
         );
-        assert!(save(&trace, "3").0 == wanted, "after a kill");
+        assert!(save(&trace, "4").0 == wanted, "after a kill");
     }
 }
 

@@ -58,7 +58,7 @@ pub fn slice(
         })?;
         done(step);
     }
-    carry(trace, &mut writer)?;
+    carry(trace, &mut writer, None)?;
     writer.finish()
 }
 
@@ -94,9 +94,9 @@ pub fn convert(
         })?;
         done(step);
     }
-    carry(trace, &mut writer)?;
-    writer.finish()?;
-    renew(&mut Trace::open(out)?)
+    let statistics = renewed(trace, out.as_ref())?;
+    carry(trace, &mut writer, statistics)?;
+    writer.finish()
 }
 
 /// The manifest of a part of a trace.
@@ -226,32 +226,43 @@ fn unrepresentable(
     }
 }
 
-/// Copies the files that are no shards.
-fn carry(trace: &Trace, writer: &mut TraceWriter) -> Result<(), TraceError> {
+/// Copies the files that are no shards; statistics only where there are none in their place.
+fn carry(
+    trace: &Trace,
+    writer: &mut TraceWriter,
+    statistics: Option<Vec<Statistic>>,
+) -> Result<(), TraceError> {
     let listed = trace.files().filter(|entry| entry.step.is_none());
     let listed = listed.map(|entry| entry.name.as_str());
     let known = [STATISTICS, ERRORS, RUNS, QUALITY, TIMELINE];
     let names: BTreeSet<&str> = listed.chain(known).collect();
     for name in names {
-        if let Some(bytes) = trace.bytes(name)? {
-            writer.put(name, &bytes)?;
+        match &statistics {
+            Some(rows) if name == STATISTICS => writer.put_rows(rows)?,
+            _ => {
+                if let Some(bytes) = trace.bytes(name)? {
+                    writer.put(name, &bytes)?;
+                }
+            }
         }
     }
     Ok(())
 }
 
-/// Statistics of converted tensors in place of those of the originals, where shards hold whole tensors.
-fn renew(trace: &mut Trace) -> Result<(), TraceError> {
+/// Statistics of the converted tensors under `out`, all of whose steps are written; none where there were none, or shards
+/// hold parts of tensors.
+fn renewed(trace: &Trace, out: &Path) -> Result<Option<Vec<Statistic>>, TraceError> {
     let recorded = &trace.manifest().recorded;
     let whole = recorded.heads.is_none() && recorded.tokens.is_none();
     let Some(mut rows) = trace.rows::<Statistic>()?.filter(|_| whole) else {
-        return Ok(());
+        return Ok(None);
     };
+    let converted = Trace::open_partial(out)?;
     let layers = recorded.layers.clone();
     let mut renewed = BTreeMap::new();
     let mut before = None;
-    for step in trace.steps() {
-        let view = trace.step(step)?;
+    for step in converted.steps() {
+        let view = converted.step(step)?;
         for &layer in &layers {
             for tensor in Tensor::ALL {
                 for row in measure(&view, before.as_ref(), layer, tensor)? {
@@ -268,5 +279,5 @@ fn renew(trace: &mut Trace) -> Result<(), TraceError> {
             row.cosine = new.cosine.or(row.cosine);
         }
     }
-    trace.put_rows(&rows)
+    Ok(Some(rows))
 }
