@@ -143,7 +143,7 @@ mod tests {
             let at = SimTime::from_ps(numbers.below(40) as u64);
             match numbers.below(20) {
                 0 => {
-                    let ends = |path: u32| (path % 3 > 0).then_some(at);
+                    let ends = |path: u32| (!path.is_multiple_of(3)).then_some(at);
                     heap.rebuild((path..PATHS as u32).map(|path| (path, ends(path))));
                     plain.retain(|&other, _| other < path);
                     let kept = (path..PATHS as u32).filter_map(|path| Some((path, ends(path)?)));
