@@ -145,6 +145,9 @@ impl Network {
         }
         let target = class.served_at(now) + self.scale.work(bytes);
         class.push((target, task));
+        if let Some(at) = class.finish() {
+            self.finishes.set(path.index() as u32, at);
+        }
         self.filling.enter(path.index() as u32);
         self.changed = true;
         self.events += 1;
@@ -182,13 +185,14 @@ impl Network {
         self.filling.fill();
         self.solves += u64::from(!self.filling.changed().is_empty());
         let (filling, classes) = (&self.filling, &mut self.classes);
-        let changes = filling.changed().iter().map(|&path| {
+        let many = filling.changed().len() > self.finishes.len() / 4;
+        let changes = filling.changed().iter().filter_map(|&path| {
             let class = &mut classes[path as usize];
-            class.change_rate(filling.rate(path), now);
-            (path, class.finish())
+            let changes = class.change_rate(filling.rate(path), now);
+            changes.then(|| (path, class.finish()))
         });
         // A few changes sink or rise one by one.
-        if changes.len() > self.finishes.len() / 4 {
+        if many {
             self.finishes.rebuild(changes);
         } else {
             for (path, at) in changes {
@@ -204,12 +208,9 @@ impl Network {
     /// The transfer with the smallest identifier that is still under way, and the link of capacity
     /// zero that it waits for.
     pub(crate) fn stalled(&self) -> Option<(TaskId, LinkId)> {
-        let links = self.filling.links.iter().enumerate();
-        let closed = links.filter(|(_, link)| link.capacity == 0);
-        let waits = closed.flat_map(|(index, link)| {
-            let classes = link.paths.iter().map(|on| &self.classes[on.path as usize]);
-            let tasks = classes.flat_map(Class::tasks);
-            tasks.map(move |task| (task, LinkId::new(index)))
+        let waits = self.filling.closed().flat_map(|(link, paths)| {
+            let tasks = paths.flat_map(|path| self.classes[path as usize].tasks());
+            tasks.map(move |task| (task, LinkId::new(link)))
         });
         waits.min()
     }
@@ -244,12 +245,15 @@ impl Class {
         self.served + u128::from(self.rate) * u128::from(now.since(self.since).get())
     }
 
-    fn change_rate(&mut self, rate: u64, now: SimTime) {
-        if rate != self.rate {
+    /// From `now` on; whether it was another before.
+    fn change_rate(&mut self, rate: u64, now: SimTime) -> bool {
+        let changes = rate != self.rate;
+        if changes {
             self.served = self.served_at(now);
             self.since = now;
             self.rate = rate;
         }
+        changes
     }
 
     /// When its first transfer ends, at its rate; `None` if none is under way or none ever ends.

@@ -15,7 +15,7 @@
 //! paths that rise on it would fill it. A link whose key has come is evaluated exactly, over its paths.
 //! Links that no change reaches are never looked at.
 //!
-//! Where a change touches most paths anyway, all rise from nothing, which needs no evaluation.
+//! Where a change touches most paths anyway, all rise together, which needs no evaluation (`whole.rs`).
 //!
 //! **Equal to the plain filling, to the unit** (`plain.rs`, tested on random networks). What is found at
 //! levels below the sweep never changes: letting go at level *L* adds only paths that were slower than
@@ -31,19 +31,21 @@ use topologies::Bandwidth;
 
 use super::scale::{Scale, UNLIMITED, quotient};
 use crate::graph::{Path, PathId};
+use whole::Course;
 
-/// A filling that looks at more paths than this many times all of them, link by link, is more work than one
-/// of everything.
+/// A filling that looks at more paths than this many times all of them, link by link, is more work than a whole one.
 const LOOKS_PER_CROSSING: usize = 1;
-/// Fillings of everything before another is tried that is not.
-const WHOLE_FILLINGS: u32 = 31;
+/// Whole fillings before another is tried that is not: at first, and at most after many tries.
+const WHOLE_FILLINGS: Range<u32> = 32..1024;
+/// Marks of a whole filling, if links are few.
+const MARKS: usize = 8;
 
-/// A link and the paths on it.
+/// A link, on one line of the cache.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) capacity: u128,
-    /// What fixed paths take of it.
-    taken: u128,
+#[repr(align(64))]
+struct Link {
+    /// What fixed paths leave of its capacity; while filling, paths that are still to be cut may take more.
+    room: i128,
     /// The weights of rising paths.
     rising: u64,
     /// The weights of all paths.
@@ -55,7 +57,6 @@ pub(super) struct Link {
     /// While filling: how many of its paths are as they were before.
     untouched: u32,
     status: Status,
-    pub(super) paths: Vec<OnLink>,
 }
 
 /// A path on a link.
@@ -88,45 +89,47 @@ enum Motion {
 
 /// A path and the transfers under way on it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
+struct Way {
     /// Its shares are `shares[first .. end]`.
     first: u32,
     end: u32,
     /// Transfers under way.
-    pub(super) count: u32,
-    /// Its place among those with transfers under way.
-    active: u32,
+    count: u32,
+    motion: Motion,
     /// Its rate, or while it rises its cap.
-    pub(super) limit: u64,
+    limit: u64,
     /// [`UNLIMITED`] where there is none.
     cap: u64,
-    motion: Motion,
 }
 
 /// One link of a path.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    pub(super) link: u32,
+struct Share {
+    link: u32,
     /// The path's place among those of the link.
     place: u32,
     /// The weight of one transfer.
-    pub(super) weight: u64,
+    weight: u64,
 }
 
 /// Links, the paths on them, and their rates.
 #[derive(Debug)]
 pub(super) struct Filling {
-    pub(super) links: Vec<Link>,
+    links: Vec<Link>,
+    /// By link.
+    capacities: Vec<i128>,
+    on: Vec<Vec<OnLink>>,
     /// By path.
     ways: Vec<Way>,
     shares: Vec<Share>,
-    /// Paths with transfers under way, and how many shares they have.
-    active: Vec<u32>,
+    /// How many shares the paths have that have transfers under way.
     crossings: usize,
     /// How often this filling has looked at a path on a link.
     looks: usize,
-    /// How many fillings more are of everything.
+    /// How many fillings more are whole ones, and how many after the next try of another.
     whole: u32,
+    patience: u32,
+    course: Course,
     /// Paths and links that this filling has touched.
     touched_paths: Vec<u32>,
     touched_links: Vec<u32>,
@@ -136,22 +139,24 @@ pub(super) struct Filling {
     letting_go: Vec<u32>,
     full: Vec<u32>,
     capped: Vec<u32>,
+    due: Vec<u32>,
     scratch: Vec<(u64, u64)>,
 }
 
 impl Filling {
     pub(super) fn new(paths: &[Path], capacities: &[Bandwidth], scale: Scale) -> Self {
-        let link = |&capacity: &Bandwidth| Link {
-            capacity: scale.capacity(capacity),
-            taken: 0,
+        let capacity = |&capacity: &Bandwidth| scale.capacity(capacity).cast_signed();
+        let capacities: Vec<i128> = capacities.iter().map(capacity).collect();
+        let link = |&room: &i128| Link {
+            room,
             rising: 0,
             weight: 0,
             level: UNLIMITED,
             key: UNLIMITED,
             untouched: 0,
             status: Status::Idle,
-            paths: Vec::new(),
         };
+        let links: Vec<Link> = capacities.iter().map(link).collect();
         let mut ways = Vec::with_capacity(paths.len());
         let mut shares = Vec::new();
         let number = |count: usize| u32::try_from(count).expect("paths are few and short");
@@ -166,26 +171,29 @@ impl Filling {
                 first,
                 end: number(shares.len()),
                 count: 0,
-                active: 0,
+                motion: Motion::Fixed,
                 limit: 0,
                 cap: scale.cap(path.cap),
-                motion: Motion::Fixed,
             });
         }
         Self {
-            links: capacities.iter().map(link).collect(),
+            course: Course::new(links.len(), paths.len(), &shares),
+            on: vec![Vec::new(); links.len()],
+            links,
+            capacities,
             ways,
             shares,
-            active: Vec::new(),
             crossings: 0,
             looks: 0,
             whole: 0,
+            patience: WHOLE_FILLINGS.start,
             touched_paths: Vec::new(),
             touched_links: Vec::new(),
             pending: BinaryHeap::new(),
             letting_go: Vec::new(),
             full: Vec::new(),
             capped: Vec::new(),
+            due: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -200,6 +208,12 @@ impl Filling {
     pub(super) fn limits(&self, path: PathId) -> bool {
         let way = &self.ways[path.index()];
         way.first < way.end || way.cap < UNLIMITED
+    }
+
+    /// The links of capacity zero, and for each the paths on it.
+    pub(super) fn closed(&self) -> impl Iterator<Item = (usize, impl Iterator<Item = u32>)> {
+        let closed = (0..self.links.len()).filter(|&link| self.capacities[link] == 0);
+        closed.map(|link| (link, self.on[link].iter().map(|on| on.path)))
     }
 
     /// The rate that the last filling found.
@@ -220,27 +234,26 @@ impl Filling {
             self.touched_paths.push(path);
         }
         if before == 0 {
-            way.active = self.active.len() as u32;
-            self.active.push(path);
             self.crossings += range.len();
         }
-        for position in range {
+        for position in range.clone() {
             let share = &mut self.shares[position];
             let link = &mut self.links[share.link as usize];
+            let on = &mut self.on[share.link as usize];
             if link.status == Status::Idle {
-                link.touch(share.link, &mut self.touched_links);
+                link.touch(share.link, on.len(), &mut self.touched_links);
             }
             let weights = share.weight * u64::from(before);
             if before == 0 {
-                share.place = link.paths.len() as u32;
-                link.paths.push(OnLink {
+                share.place = on.len() as u32;
+                on.push(OnLink {
                     path,
                     share: position as u32,
                     weight: 0,
                 });
             } else if fixed {
                 link.untouched -= 1;
-                link.taken -= u128::from(weights) * u128::from(old);
+                link.room += product(weights, old);
             }
             if fixed {
                 link.rising += weights;
@@ -249,7 +262,10 @@ impl Filling {
             link.weight = link.weight.checked_add(share.weight).expect(
                 "the weights of the bundles at once on a link stay below 2^20 times the greatest",
             );
-            link.paths[share.place as usize].weight += share.weight;
+            on[share.place as usize].weight += share.weight;
+        }
+        if !self.course.is_empty() {
+            self.enter_course(path, (before > 0 && fixed).then_some(old));
         }
     }
 
@@ -260,33 +276,32 @@ impl Filling {
         way.count -= 1;
         let last = way.count == 0;
         let rising = way.motion == Motion::Rising;
-        let rate = u128::from(way.limit);
+        let rate = way.limit;
         if last {
             way.limit = 0;
-            let place = way.active;
-            self.active.swap_remove(place as usize);
-            if let Some(&moved) = self.active.get(place as usize) {
-                self.ways[moved as usize].active = place;
-            }
             self.crossings -= range.len();
+        }
+        if !self.course.is_empty() {
+            self.leave_course(path, (!rising).then_some(rate));
         }
         for position in range {
             let share = self.shares[position];
             let link = &mut self.links[share.link as usize];
+            let on = &mut self.on[share.link as usize];
             link.weight -= share.weight;
-            link.paths[share.place as usize].weight -= share.weight;
+            on[share.place as usize].weight -= share.weight;
             if rising {
                 link.rising -= share.weight;
             } else {
-                link.taken -= u128::from(share.weight) * rate;
+                link.room += product(share.weight, rate);
                 if link.level < UNLIMITED && link.status == Status::Idle {
-                    link.touch(share.link, &mut self.touched_links);
+                    link.touch(share.link, on.len(), &mut self.touched_links);
                 }
             }
             if last {
                 link.untouched = link.untouched.saturating_sub(1);
-                link.paths.swap_remove(share.place as usize);
-                if let Some(moved) = link.paths.get(share.place as usize) {
+                on.swap_remove(share.place as usize);
+                if let Some(moved) = on.get(share.place as usize) {
                     self.shares[moved.share as usize].place = share.place;
                 }
             }
@@ -296,12 +311,23 @@ impl Filling {
 
     /// Finds the rates of all paths that the changes since the last filling touch.
     pub(super) fn fill(&mut self) {
-        self.looks = 0;
-        let whole = self.whole > 0;
-        if whole {
-            self.whole -= 1;
-            self.raise_all();
+        if self.whole == 0 {
+            self.course.clear();
+            if self.fill_touched() {
+                self.patience = WHOLE_FILLINGS.start;
+                return;
+            }
+            self.whole = self.patience;
+            self.patience = (2 * self.patience).min(WHOLE_FILLINGS.end);
         }
+        self.whole -= 1;
+        let marks = (self.crossings / MARKS).max(self.links.len());
+        self.fill_whole(marks);
+    }
+
+    /// From what the changes touch; false if that is more work than a whole filling, which then must follow.
+    fn fill_touched(&mut self) -> bool {
+        self.looks = 0;
         let links = &mut self.links;
         self.pending
             .extend(self.touched_links.iter().filter_map(|&index| {
@@ -317,6 +343,9 @@ impl Filling {
             }
         }
         while let Some(&Reverse((level, _))) = self.pending.peek() {
+            if self.looks > LOOKS_PER_CROSSING * self.crossings {
+                return false;
+            }
             while self.collect(level) {
                 self.let_go(level);
             }
@@ -325,32 +354,7 @@ impl Filling {
         for link in self.touched_links.drain(..) {
             self.links[link as usize].status = Status::Idle;
         }
-        if !whole && self.looks > LOOKS_PER_CROSSING * self.crossings {
-            self.whole = WHOLE_FILLINGS;
-        }
-    }
-
-    /// Lets every path rise from nothing: where most rates change, that is less work.
-    fn raise_all(&mut self) {
-        self.touched_links.clear();
-        for (index, link) in self.links.iter_mut().enumerate() {
-            if !link.paths.is_empty() {
-                link.touch(index as u32, &mut self.touched_links);
-                (link.taken, link.rising, link.untouched) = (0, link.weight, 0);
-                link.level = UNLIMITED;
-            } else {
-                link.status = Status::Idle;
-                link.level = UNLIMITED;
-            }
-        }
-        for &path in &self.active {
-            let way = &mut self.ways[path as usize];
-            if way.motion == Motion::Fixed {
-                way.motion = Motion::Rising;
-                way.limit = way.cap;
-                self.touched_paths.push(path);
-            }
-        }
+        true
     }
 
     /// The paths whose rate or number of transfers may have changed by the last filling.
@@ -408,16 +412,16 @@ impl Filling {
         if link.untouched == 0 {
             return link.bound();
         }
-        if link.rising == 0 && link.taken + u128::from(link.weight) <= link.capacity {
+        if link.rising == 0 && link.room >= i128::from(link.weight) {
             return UNLIMITED;
         }
-        let (mut room, mut load) = (link.capacity, 0);
-        self.looks += link.paths.len();
+        let (mut room, mut load) = (self.capacities[index], 0);
+        self.looks += self.on[index].len();
         self.scratch.clear();
-        for on in &link.paths {
+        for on in &self.on[index] {
             let limit = self.ways[on.path as usize].limit;
             if limit < level {
-                room -= u128::from(on.weight) * u128::from(limit);
+                room -= product(on.weight, limit);
             } else {
                 load += on.weight;
                 self.scratch.push((limit, on.weight));
@@ -425,12 +429,12 @@ impl Filling {
         }
         // Paths that are slower than the level leave room to the others, which raises it.
         while load > 0 {
-            let full_at = quotient(room, load);
+            let full_at = quotient(room.cast_unsigned(), load);
             let before = self.scratch.len();
             self.scratch.retain(|&(limit, weight)| {
                 let slower = limit < full_at;
                 if slower {
-                    room -= u128::from(weight) * u128::from(limit);
+                    room -= product(weight, limit);
                     load -= weight;
                 }
                 !slower
@@ -446,8 +450,8 @@ impl Filling {
     fn let_go(&mut self, level: u64) {
         while let Some(index) = self.letting_go.pop() {
             self.links[index as usize].key = UNLIMITED;
-            for position in 0..self.links[index as usize].paths.len() {
-                let path = self.links[index as usize].paths[position].path;
+            for position in 0..self.on[index as usize].len() {
+                let path = self.on[index as usize][position].path;
                 let way = &self.ways[path as usize];
                 if way.limit == level && way.motion == Motion::Fixed && !self.is_held(path, level) {
                     self.raise(path, level);
@@ -483,11 +487,11 @@ impl Filling {
             } = self.shares[position];
             let link = &mut self.links[at as usize];
             if link.status == Status::Idle {
-                link.touch(at, &mut self.touched_links);
+                link.touch(at, self.on[at as usize].len(), &mut self.touched_links);
             }
             let weight = weight * count;
             link.untouched -= 1;
-            link.taken -= u128::from(weight) * u128::from(level);
+            link.room += product(weight, level);
             link.rising += weight;
             self.lower_key(at, level);
         }
@@ -511,8 +515,8 @@ impl Filling {
             }
         }
         while let Some(index) = self.full.pop() {
-            for position in 0..self.links[index as usize].paths.len() {
-                let path = self.links[index as usize].paths[position].path;
+            for position in 0..self.on[index as usize].len() {
+                let path = self.on[index as usize][position].path;
                 let way = &self.ways[path as usize];
                 if way.limit > level || way.motion == Motion::Rising {
                     self.fix(path, level);
@@ -541,12 +545,12 @@ impl Filling {
             let weight = weight * count;
             if rising {
                 link.rising -= weight;
-                link.taken += u128::from(weight) * u128::from(level);
+                link.room -= product(weight, level);
                 continue;
             }
-            link.taken -= u128::from(weight) * u128::from(old - level);
+            link.room += product(weight, old - level);
             if link.status == Status::Idle && link.level < UNLIMITED {
-                link.touch(at, &mut self.touched_links);
+                link.touch(at, self.on[at as usize].len(), &mut self.touched_links);
                 link.key = link.level;
                 self.pending.push(Reverse((link.key, at)));
             }
@@ -557,10 +561,10 @@ impl Filling {
 
 impl Link {
     /// Notes that filling has to look at this link.
-    fn touch(&mut self, index: u32, touched: &mut Vec<u32>) {
+    fn touch(&mut self, index: u32, paths: usize, touched: &mut Vec<u32>) {
         self.status = Status::Touched;
         self.key = UNLIMITED;
-        self.untouched = self.paths.len() as u32;
+        self.untouched = paths as u32;
         touched.push(index);
     }
 
@@ -571,11 +575,19 @@ impl Link {
         }
         // Paths that are still to be cut may take more than there is. Rounded levels may leave a unit
         // for each path.
-        let room = self.capacity.saturating_sub(self.taken);
         let unsure = if self.untouched == 0 { 0 } else { self.weight };
-        quotient(room.saturating_sub(u128::from(unsure)), self.rising)
+        let room = self.room - i128::from(unsure);
+        quotient(u128::try_from(room).unwrap_or(0), self.rising)
     }
 }
+
+/// What a weight takes at a rate; less than any capacity.
+fn product(weight: u64, rate: u64) -> i128 {
+    (u128::from(weight) * u128::from(rate)).cast_signed()
+}
+
+mod buckets;
+mod whole;
 
 #[cfg(test)]
 pub(crate) mod plain;

@@ -11,10 +11,30 @@ const ABSENT: u32 = u32::MAX;
 /// Children per parent.
 const ARITY: usize = 4;
 
+/// A time and, in the last [`PATH_BITS`], a path: compared as one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry(u128);
+
+const PATH_BITS: u32 = u32::BITS;
+
+impl Entry {
+    fn new(at: SimTime, path: u32) -> Self {
+        Self(u128::from(at.as_ps()) << PATH_BITS | u128::from(path))
+    }
+
+    fn at(self) -> SimTime {
+        SimTime::from_ps((self.0 >> PATH_BITS) as u64)
+    }
+
+    fn path(self) -> u32 {
+        self.0 as u32
+    }
+}
+
 /// The heap.
 #[derive(Debug)]
 pub(super) struct Finishes {
-    heap: Vec<(SimTime, u32)>,
+    heap: Vec<Entry>,
     /// By path.
     place: Vec<u32>,
 }
@@ -30,7 +50,8 @@ impl Finishes {
 
     /// The earliest entry.
     pub(super) fn first(&self) -> Option<(SimTime, u32)> {
-        self.heap.first().copied()
+        let first = self.heap.first();
+        first.map(|entry| (entry.at(), entry.path()))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -42,9 +63,9 @@ impl Finishes {
         let mut place = self.place[path as usize] as usize;
         if place == ABSENT as usize {
             place = self.heap.len();
-            self.heap.push((at, path));
+            self.heap.push(Entry::new(at, path));
         }
-        self.heap[place].0 = at;
+        self.heap[place] = Entry::new(at, path);
         self.rise(place);
         self.sink(self.place[path as usize] as usize);
     }
@@ -56,9 +77,9 @@ impl Finishes {
             return;
         }
         self.heap.swap_remove(place);
-        if let Some(&(_, moved)) = self.heap.get(place) {
+        if let Some(&moved) = self.heap.get(place) {
             self.rise(place);
-            self.sink(self.place[moved as usize] as usize);
+            self.sink(self.place[moved.path() as usize] as usize);
         }
     }
 
@@ -69,15 +90,15 @@ impl Finishes {
             match at {
                 Some(at) if place == ABSENT => {
                     self.place[path as usize] = self.heap.len() as u32;
-                    self.heap.push((at, path));
+                    self.heap.push(Entry::new(at, path));
                 }
-                Some(at) => self.heap[place as usize].0 = at,
+                Some(at) => self.heap[place as usize] = Entry::new(at, path),
                 None if place == ABSENT => {}
                 None => {
                     self.heap.swap_remove(place as usize);
                     self.place[path as usize] = ABSENT;
-                    if let Some(&(_, moved)) = self.heap.get(place as usize) {
-                        self.place[moved as usize] = place;
+                    if let Some(moved) = self.heap.get(place as usize) {
+                        self.place[moved.path() as usize] = place;
                     }
                 }
             }
@@ -103,25 +124,30 @@ impl Finishes {
 
     /// Moves an entry away from the root until its children are later.
     fn sink(&mut self, mut place: usize) {
-        let entry = self.heap[place];
+        let (entry, before) = (self.heap[place], place);
         loop {
             let first = place * ARITY + 1;
             let end = (first + ARITY).min(self.heap.len());
-            let Some(child) = (first..end).min_by_key(|&child| self.heap[child]) else {
-                break;
-            };
-            if entry <= self.heap[child] {
+            let (mut child, mut least) = (place, entry);
+            for other in first..end {
+                if self.heap[other] < least {
+                    (child, least) = (other, self.heap[other]);
+                }
+            }
+            if child == place {
                 break;
             }
-            self.put(place, self.heap[child]);
+            self.put(place, least);
             place = child;
         }
-        self.put(place, entry);
+        if place != before {
+            self.put(place, entry);
+        }
     }
 
-    fn put(&mut self, place: usize, entry: (SimTime, u32)) {
+    fn put(&mut self, place: usize, entry: Entry) {
         self.heap[place] = entry;
-        self.place[entry.1 as usize] = place as u32;
+        self.place[entry.path() as usize] = place as u32;
     }
 }
 
@@ -143,7 +169,7 @@ mod tests {
             let at = SimTime::from_ps(numbers.below(40) as u64);
             match numbers.below(20) {
                 0 => {
-                    let ends = |path: u32| (path % 3 > 0).then_some(at);
+                    let ends = |path: u32| (!path.is_multiple_of(3)).then_some(at);
                     heap.rebuild((path..PATHS as u32).map(|path| (path, ends(path))));
                     plain.retain(|&other, _| other < path);
                     let kept = (path..PATHS as u32).filter_map(|path| Some((path, ends(path)?)));

@@ -114,6 +114,7 @@ impl Scale {
     }
 
     /// How long `work` takes at `rate`, rounded up; `None` if beyond all time.
+    #[inline]
     pub(super) fn time(work: u128, rate: u64) -> Option<SimDuration> {
         if rate == 0 {
             return None;
@@ -130,6 +131,7 @@ impl Scale {
 }
 
 /// The level at which `load` fills `room`, rounded down, and less than [`UNLIMITED`].
+#[inline]
 pub(super) fn quotient(room: u128, load: u64) -> u64 {
     // The usual case: dividing 64 bits is several times faster.
     if let Ok(room) = u64::try_from(room) {
