@@ -112,7 +112,7 @@ impl Column {
     }
 
     /// Writes the next column of a row group; empty cells are null.
-    fn write(&self, rows: &mut SerializedRowGroupWriter<'_, File>, cells: &[&str]) -> Result<()> {
+    fn write(&self, rows: &mut SerializedRowGroupWriter<'_, Half>, cells: &[&str]) -> Result<()> {
         let levels: Vec<i16> = cells
             .iter()
             .map(|cell| i16::from(!cell.is_empty()))
