@@ -73,7 +73,7 @@ fn unsafe_stands_in_two_modules_with_its_reasons() {
                 index + 1
             );
         }
-        if lines.iter().any(|line| uses(&line)) || text.contains("allow(unsafe_code)") {
+        if lines.iter().any(uses) || text.contains("allow(unsafe_code)") {
             found.push(name);
         }
     }

@@ -6,9 +6,9 @@ use std::path::Path;
 use proptest::prelude::*;
 
 #[path = "../fuzz/src/parsers.rs"]
-mod parsers;
+mod fuzzed;
 
-use parsers::{ALL, Parser};
+use fuzzed::{ALL, Parser};
 
 /// The inputs of a parser: seeds, and those that were findings once.
 fn inputs(name: &str) -> Vec<Vec<u8>> {

@@ -333,7 +333,11 @@ fn a_damaged_profile_is_refused_by_file_or_used_whole() {
             }
             let cut = (bytes.len() as f64 * share(&mut state)) as usize;
             let mut damaged = bytes[..cut].to_vec();
-            damaged.extend_from_slice(if cut % 2 == 0 { b"" } else { b"\xff\x00," });
+            damaged.extend_from_slice(if cut.is_multiple_of(2) {
+                b""
+            } else {
+                b"\xff\x00,"
+            });
             fs::write(folder.path().join(&name), damaged).expect("a damaged copy");
             let (code, said) = ended(&["calibrate", "--summary", "OUT"], folder.path());
             if code == Some(0) {

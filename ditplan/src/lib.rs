@@ -5,7 +5,7 @@
 //! ```
 //! Nothing here computes a figure, and every command gives back its text.
 //!
-//! How it ends, and with which exit code, stands in [`ending`].
+//! How it ends, and with which exit code, stands in `ending.rs`.
 
 mod arguments;
 mod asked;

@@ -157,6 +157,8 @@ mod tests {
     use planner::search::Shared;
 
     use super::super::rows;
+    use std::fs::File;
+
     use super::*;
     use crate::arguments::{Arguments, Command};
 
