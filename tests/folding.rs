@@ -1,4 +1,6 @@
-//! A folded run is the full run: repeating the last steady step changes no latency.
+//! A folded run is the full run: repeating the last steady step, and one rank for all that are alike, change no figure.
+
+use std::collections::BTreeMap;
 
 use kernels::Tables;
 use planner::calibrate::calibrate;
@@ -8,11 +10,20 @@ use sim::plan::Plan;
 use sim::platform::Platform;
 use sim::simulate::{Detail, simulate};
 use sim::workload::Workload;
-use topologies::Machine;
 use topologies::host::Compilation;
+use topologies::{Machine, SimDuration};
+use traces::timeline::SpanClass;
 
-/// Latencies of `line` on `machine`, folded and in full, in picoseconds.
-fn latencies(model: &str, machine: &str, line: &str) -> [u64; 2] {
+/// What a run says: latency, waiting for messages, busy times and critical path by class.
+type Said = (
+    SimDuration,
+    SimDuration,
+    BTreeMap<SpanClass, SimDuration>,
+    Vec<(SpanClass, SimDuration)>,
+);
+
+/// What runs of `line` on `machine` say, folded and in full.
+fn said(model: &str, machine: &str, line: &str) -> [Said; 2] {
     let machine = Machine::preset(machine).unwrap();
     let model = model::find(model).unwrap();
     let mut request = model.default;
@@ -37,7 +48,7 @@ fn latencies(model: &str, machine: &str, line: &str) -> [u64; 2] {
             "{line} on {} ({detail:?})",
             machine.name
         );
-        run.latency.get()
+        (run.latency, run.exposed, run.by_class, run.critical)
     })
 }
 
@@ -62,7 +73,7 @@ fn a_folded_run_takes_as_long_as_the_full_run() {
             "vae-p4",
             "ring4+vae-p4",
         ] {
-            let [folded, full] = latencies("FLUX.1-dev", machine, line);
+            let [folded, full] = said("FLUX.1-dev", machine, line);
             assert_eq!(folded, full, "{line} on {machine}");
         }
         for line in [
@@ -70,7 +81,7 @@ fn a_folded_run_takes_as_long_as_the_full_run() {
             "cfg2+ring2/1bit warmup=1",
             "cfg2+pipefusion2 warmup=1",
         ] {
-            let [folded, full] = latencies("SD3-medium", machine, line);
+            let [folded, full] = said("SD3-medium", machine, line);
             assert_eq!(folded, full, "{line} on {machine}");
         }
     }

@@ -22,11 +22,12 @@ use crate::workload::Workload;
 pub enum Detail {
     /// Every step.
     Full,
-    /// Warm-up and the first steps of each phase after it; the rest repeat the last of them.
+    /// Warm-up and the first steps of each phase after it; the rest repeat one of them. One rank stands for all
+    /// where they do the same at the same time.
     Folded,
 }
 
-/// Steady steps that a folded run simulates: a pipeline has filled by then.
+/// Steady steps that a folded run simulates: a pipeline has filled by the last but one.
 const FOLDED_STEPS: u32 = 4;
 
 /// Why a plan cannot be simulated.
@@ -89,7 +90,7 @@ pub fn simulate(
 ) -> Result<Simulation, SimulationError> {
     let setup = Setup::new(workload, plan, platform, execution, costs)?;
     let schedule = Schedule::new(&setup, detail);
-    let graph = setup.tasks(&schedule.simulated)?;
+    let graph = setup.tasks(&schedule.simulated, detail == Detail::Folded)?;
     let outcome = engine::run(&graph, &platform.effective)?;
     Ok(summary(
         graph,
@@ -125,7 +126,8 @@ impl Schedule {
             };
             simulated.extend(first..first + kept);
             if count > kept {
-                let (step, more) = (first + kept - 1, u64::from(count - kept));
+                // The last but one: behind the last a pipeline drains.
+                let (step, more) = (first + kept - 2, u64::from(count - kept));
                 repeats.push(Repeat { step, more });
             }
         }

@@ -100,11 +100,12 @@ impl Figure for Weather {
     where
         B::ErrorType: 'static,
     {
+        let area = area.margin(8, 0, 0, 0);
         let area = area.titled(&self.title, ("sans-serif", 16))?;
         let (width, height) = area.dim_in_pixel();
         let (left, top) = (230, 50);
         let wide = (width as i32 - left - 10) / self.columns.len() as i32;
-        let high = ((height as i32 - top - 40) / self.rows.len() as i32).min(48);
+        let high = ((height as i32 - top - 40) / self.rows.len() as i32).min(96);
         let centre = Pos::new(HPos::Center, VPos::Center);
         let right = Pos::new(HPos::Right, VPos::Center);
         let style = |size: i32, pos: Pos| ("sans-serif", size).into_font().color(&BLACK).pos(pos);

@@ -146,17 +146,18 @@ impl<'a> Setup<'a> {
         closed_form::layer_times(self, options)
     }
 
-    /// The tasks of these steps of every rank, in this order.
+    /// The tasks of these steps, in this order: of every rank, or with `fold` of one where all do the same at
+    /// the same time.
     ///
     /// # Errors
     /// [`LowerError::Miss`] when something has no cost.
-    pub fn tasks(&self, steps: &[u32]) -> Result<TaskGraph, LowerError> {
+    pub fn tasks(&self, steps: &[u32], fold: bool) -> Result<TaskGraph, LowerError> {
         if self.plan.pipeline.stages > 1 {
             // No pipeline is compressed: its steps are the first ones of the run.
             let count = u32::try_from(steps.len()).expect("a run has few steps");
             pipeline::tasks(self, count)
         } else {
-            sequence::tasks(self, steps)
+            sequence::tasks(self, steps, fold)
         }
     }
 

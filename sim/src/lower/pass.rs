@@ -9,7 +9,7 @@ use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
 use super::times::{Compute, Slice};
 use super::{LowerError, Setup};
 use crate::plan::{Coordinates, Exchange};
-use crate::platform::Message;
+use crate::platform::{Message, Timing};
 use crate::workload::{AttentionCall, AttentionKind, Block, ELEMENT_BYTES, Tokens};
 
 /// How a step runs.
@@ -52,6 +52,14 @@ impl Passes {
             synchronous: setup.pass(1, Mode::Synchronous, None)?,
             steady,
         })
+    }
+
+    /// Whether messages take as long as they take, whatever else uses the links.
+    pub(super) fn are_fixed(&self) -> bool {
+        let passes = self.steady.values().chain([&self.synchronous]);
+        let blocks = passes.flat_map(|pass| pass.kinds.iter().chain([&pass.head, &pass.tail]));
+        let mut messages = blocks.flat_map(BlockTimes::messages);
+        messages.all(|message| message.timing == Timing::Fixed)
     }
 
     /// The blocks of a step in execution order: head, layers, tail. The head and the tail, which have
@@ -112,6 +120,17 @@ pub struct BlockTimes {
     pub(super) skew: SimDuration,
     /// The all-reduces.
     pub(super) reduce: Vec<Message>,
+}
+
+impl BlockTimes {
+    fn messages(&self) -> impl Iterator<Item = &Message> {
+        let ulysses = self
+            .ulysses
+            .iter()
+            .flat_map(|(inward, outward)| [inward, outward]);
+        let others = self.exchange.iter().chain(&self.merge).chain(&self.reduce);
+        ulysses.chain(others)
+    }
 }
 
 /// One forward pass of one rank.

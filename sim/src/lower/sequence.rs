@@ -75,6 +75,21 @@ impl Groups {
     }
 }
 
+impl Groups {
+    /// One rank, which stands for all: every group of its own.
+    fn folded() -> Self {
+        let own = || vec![vec![0]];
+        Self {
+            all: vec![0],
+            ulysses: own(),
+            outer: own(),
+            rows: own(),
+            columns: own(),
+            tensor: own(),
+        }
+    }
+}
+
 /// A block as every rank does it, by its class.
 #[derive(Clone, Copy)]
 struct Blocks<'a> {
@@ -97,8 +112,9 @@ impl<'a> Blocks<'a> {
 /// Gathers under way, by layer: what the next step's attention waits for.
 type Pending = Vec<Vec<Arrival>>;
 
-/// The tasks of `steps` steps.
-pub(super) fn tasks(setup: &Setup<'_>, steps: &[u32]) -> Result<TaskGraph, LowerError> {
+/// The tasks of `steps`. With `fold` of one rank, where all are alike and no message waits for another's links: they
+/// then do the same at the same time (a test compares both).
+pub(super) fn tasks(setup: &Setup<'_>, steps: &[u32], fold: bool) -> Result<TaskGraph, LowerError> {
     let classes = Classes::new(setup);
     let of_class = |&lead: &u32| Passes::new(&setup.of(lead));
     let passes: Vec<Passes> = classes
@@ -106,8 +122,15 @@ pub(super) fn tasks(setup: &Setup<'_>, steps: &[u32]) -> Result<TaskGraph, Lower
         .iter()
         .map(of_class)
         .collect::<Result<_, _>>()?;
-    let groups = Groups::new(setup);
+    let own_gpus = setup.platform.one_gpu.is_none();
+    let fold = fold && own_gpus && passes.len() == 1 && passes[0].are_fixed();
+    let groups = if fold {
+        Groups::folded()
+    } else {
+        Groups::new(setup)
+    };
     let mut weaver = Weaver::new(*setup);
+    weaver.folded = fold;
     let mut pending = Pending::new();
     for &step in steps {
         let mode = if step < setup.warmup() {

@@ -31,6 +31,8 @@ pub(super) struct Weaver<'a> {
     pub setup: Setup<'a>,
     pub builder: GraphBuilder,
     pub spot: Spot,
+    /// One rank stands for all: messages are times, and nothing is said of links.
+    pub folded: bool,
     /// What a rank's next compute waits for, where ranks share a GPU: others' work comes before it.
     waits: BTreeMap<u32, Vec<TaskId>>,
     /// What each distinct message moves, by the ranks that send it, and its exchange.
@@ -55,6 +57,7 @@ impl<'a> Weaver<'a> {
                 None => GraphBuilder::new(),
             },
             spot: Spot { step: 0, layer: 0 },
+            folded: false,
             waits: BTreeMap::new(),
             carried: BTreeMap::new(),
         }
@@ -162,6 +165,10 @@ impl<'a> Weaver<'a> {
         let join = self.communication(group[0], Work::Join);
         let ready = self.builder.push_unordered(join, after);
         let time = message.time;
+        if self.folded {
+            let alone = self.communication(group[0], Work::Busy(time));
+            return vec![[self.builder.push(alone, &[ready]); 2]];
+        }
         let (carried, exchange) = self.carried(group, message);
         let lead = match (message.timing, carried) {
             (Timing::Shared, Some((path, bytes))) => Work::Transfer { path, bytes },

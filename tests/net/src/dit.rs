@@ -121,5 +121,5 @@ pub(crate) fn tasks(dit: &Dit, platform: &Platform) -> Result<(TaskGraph, Option
         rows: (tokens / u64::from(plan.sequence())) as usize,
         channels: dit.hidden as usize,
     });
-    Ok((setup.tasks(&steps)?, codec))
+    Ok((setup.tasks(&steps, false)?, codec))
 }
