@@ -91,9 +91,64 @@ pub enum RunError {
 /// # Errors
 /// If a path crosses a link without a capacity, or a transfer waits for a link of capacity zero.
 pub fn run(graph: &TaskGraph, capacities: &[Bandwidth]) -> Result<Outcome, RunError> {
-    let mut run = Run::new(graph, capacities)?;
+    check_links(graph, capacities)?;
+    let network = Network::new(graph.paths(), capacities);
+    if let Some(outcome) = foresee(graph, &network) {
+        return Ok(outcome);
+    }
+    let mut run = Run::over(graph, network);
     run.advance(u64::MAX);
     run.finish()
+}
+
+/// A run in which no transfer shares a link: each end follows from ends before it, in the order of the graph.
+fn foresee(graph: &TaskGraph, network: &Network) -> Option<Outcome> {
+    let mut start = Vec::with_capacity(graph.len());
+    let mut end: Vec<SimTime> = Vec::with_capacity(graph.len());
+    for id in graph.ids() {
+        let began = latest_end(graph, &end, id);
+        let Next::Ends(at) = next(graph, network, id, began) else {
+            return None;
+        };
+        start.push(began);
+        end.push(at);
+    }
+    let (events, solves) = (0, 0);
+    Some(Outcome {
+        start,
+        end,
+        events,
+        solves,
+    })
+}
+
+/// When a task starts, its predecessors having ended.
+fn latest_end(graph: &TaskGraph, end: &[SimTime], id: TaskId) -> SimTime {
+    let ends = graph.predecessors(id).iter().map(|p| end[p.index()]);
+    ends.max().unwrap_or(SimTime::ZERO)
+}
+
+/// What is known of a task as soon as it starts.
+enum Next {
+    /// When it ends.
+    Ends(SimTime),
+    /// When it enters the network.
+    Enters(SimTime),
+}
+
+fn next(graph: &TaskGraph, network: &Network, id: TaskId, start: SimTime) -> Next {
+    match graph.task(id).work {
+        Work::Busy(time) | Work::Timed { time, .. } => Next::Ends(start + time),
+        Work::Join => Next::Ends(start),
+        Work::Transfer { path, bytes } => {
+            let arrival = start + graph.path(path).latency;
+            if bytes > Bytes::ZERO && network.limits(path) {
+                Next::Enters(arrival)
+            } else {
+                Next::Ends(arrival)
+            }
+        }
+    }
 }
 
 /// Refuses paths over links that have no capacity.
@@ -119,8 +174,6 @@ pub(crate) struct Run<'g> {
     successors: Successors,
     /// How many predecessors of each task have not ended.
     waiting: Vec<u32>,
-    /// Per task, the latest end of the predecessors that have ended.
-    start: Vec<SimTime>,
     end: Vec<SimTime>,
     unfinished: usize,
     /// Transfers whose latency is not over.
@@ -134,17 +187,20 @@ impl<'g> Run<'g> {
     /// A run in which the tasks without predecessors have begun.
     pub(crate) fn new(graph: &'g TaskGraph, capacities: &[Bandwidth]) -> Result<Self, RunError> {
         check_links(graph, capacities)?;
+        Ok(Self::over(graph, Network::new(graph.paths(), capacities)))
+    }
+
+    fn over(graph: &'g TaskGraph, network: Network) -> Self {
         let count =
             |id| u32::try_from(graph.predecessors(id).len()).expect("a graph has under 2^32 edges");
         let mut run = Self {
             graph,
             successors: graph.successors(),
             waiting: graph.ids().map(count).collect(),
-            start: vec![SimTime::ZERO; graph.len()],
             end: vec![SimTime::ZERO; graph.len()],
             unfinished: graph.len(),
             queue: Queue::new(),
-            network: Network::new(graph.paths(), capacities),
+            network,
             ended: Vec::new(),
         };
         for id in graph.ids() {
@@ -153,7 +209,7 @@ impl<'g> Run<'g> {
                 run.tell_successors();
             }
         }
-        Ok(run)
+        run
     }
 
     /// Goes on until `transfers` more have left the network, and what else happens at that instant.
@@ -186,33 +242,23 @@ impl<'g> Run<'g> {
 
     /// A task's predecessors have all ended: foresees its end, or its way into the network.
     fn begin(&mut self, id: TaskId) {
-        let start = self.start[id.index()];
-        let end = match self.graph.task(id).work {
-            Work::Busy(time) | Work::Timed { time, .. } => start + time,
-            Work::Join => start,
-            Work::Transfer { path, bytes } => {
-                let arrival = start + self.graph.path(path).latency;
-                if bytes > Bytes::ZERO && self.network.limits(path) {
-                    self.queue.push(arrival, id);
-                    return;
-                }
-                arrival
+        let start = latest_end(self.graph, &self.end, id);
+        match next(self.graph, &self.network, id, start) {
+            Next::Enters(at) => self.queue.push(at, id),
+            Next::Ends(at) => {
+                self.end[id.index()] = at;
+                self.ended.push(id);
             }
-        };
-        self.end[id.index()] = end;
-        self.ended.push(id);
+        }
     }
 
     /// Passes on the ends in `ended`, and those that become known by that.
     fn tell_successors(&mut self) {
         while let Some(id) = self.ended.pop() {
             self.unfinished -= 1;
-            let end = self.end[id.index()];
             let successors = self.successors.range(id);
             for position in successors {
                 let successor = self.successors.at(position);
-                let start = &mut self.start[successor.index()];
-                *start = end.max(*start);
                 let waiting = &mut self.waiting[successor.index()];
                 *waiting -= 1;
                 if *waiting == 0 {
@@ -252,11 +298,22 @@ impl<'g> Run<'g> {
             self.unfinished, 0,
             "a graph has no cycle, so with an empty network every task has run"
         );
+        let (events, solves) = (self.network.events(), self.network.solves());
+        let Self {
+            graph,
+            end,
+            successors,
+            waiting,
+            ..
+        } = self;
+        // What only the run needs is freed before the starts take its room.
+        drop((successors, waiting));
+        let start = graph.ids().map(|id| latest_end(graph, &end, id)).collect();
         Ok(Outcome {
-            start: self.start,
-            end: self.end,
-            events: self.network.events(),
-            solves: self.network.solves(),
+            start,
+            end,
+            events,
+            solves,
         })
     }
 }

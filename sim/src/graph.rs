@@ -400,6 +400,16 @@ impl GraphBuilder {
         }
     }
 
+    /// Makes room for `more` times as many tasks as there are.
+    pub fn reserve(&mut self, more: usize) {
+        let graph = &mut self.graph;
+        graph.tasks.reserve(graph.tasks.len() * more);
+        let predecessors = graph.predecessors.len();
+        graph.predecessors.reserve(predecessors * more);
+        graph.first_predecessor.reserve(graph.tasks.len() * more);
+        graph.parts.reserve(graph.parts.len() * more);
+    }
+
     /// See [`TaskGraph::intern`].
     pub fn intern(&mut self, path: Path) -> PathId {
         self.graph.intern(path)

@@ -54,9 +54,20 @@ impl DeviceUse {
     }
 }
 
-/// The time covered by at least one of `intervals`; sorts them.
-fn covered(intervals: &mut [(SimTime, SimTime)]) -> SimDuration {
-    intervals.sort_unstable();
+/// An interval of time.
+type Interval = (SimTime, SimTime);
+
+/// Adds an interval, to the last one where it goes on from there.
+fn add(intervals: &mut Vec<Interval>, (start, end): Interval) {
+    match intervals.last_mut() {
+        Some(last) if last.1 == start => last.1 = end,
+        _ => intervals.push((start, end)),
+    }
+}
+
+/// The time covered by at least one of `intervals`; sorts them (they are a few ascending runs: a merge).
+fn covered(intervals: &mut [Interval]) -> SimDuration {
+    intervals.sort();
     let mut total = SimDuration::ZERO;
     let mut until = SimTime::ZERO;
     for &(start, end) in &*intervals {
@@ -92,12 +103,15 @@ pub fn device_use_within(
     for (index, task) in graph.tasks().iter().enumerate() {
         let start = outcome.start[index].clamp(from, until);
         let end = outcome.end[index].clamp(from, until);
+        if start == end {
+            continue;
+        }
         let device = task.device.index();
         by_class[device][task.class as usize] += end.since(start);
         match (task.class, task.stream) {
-            (SpanClass::Launch, _) => launch[device].push((start, end)),
-            (_, Stream::Compute) => compute[device].push((start, end)),
-            (_, Stream::Codec) => codec[device].push((start, end)),
+            (SpanClass::Launch, _) => add(&mut launch[device], (start, end)),
+            (_, Stream::Compute) => add(&mut compute[device], (start, end)),
+            (_, Stream::Codec) => add(&mut codec[device], (start, end)),
             (_, Stream::Communication | Stream::Host) => {}
         }
     }
@@ -276,7 +290,9 @@ fn receivers_of(
 pub fn critical_path(graph: &TaskGraph, outcome: &Outcome) -> Vec<TaskId> {
     let latest = |&id: &TaskId| (outcome.end[id.index()], std::cmp::Reverse(id));
     let mut path = Vec::new();
-    let mut next = graph.ids().max_by_key(latest);
+    let last = outcome.end.iter().max();
+    let last = last.and_then(|last| outcome.end.iter().position(|end| end == last));
+    let mut next = last.map(TaskId::new);
     while let Some(id) = next {
         if graph.task(id).work != Work::Join {
             path.push(id);

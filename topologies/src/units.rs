@@ -201,12 +201,14 @@ macro_rules! quantity {
         impl Add for $name {
             type Output = Self;
 
+            #[inline]
             fn add(self, other: Self) -> Self {
                 Self(self.0.checked_add(other.0).expect("a sum of quantities fits in 64 bits"))
             }
         }
 
         impl AddAssign for $name {
+            #[inline]
             fn add_assign(&mut self, other: Self) {
                 *self = *self + other;
             }
@@ -215,6 +217,7 @@ macro_rules! quantity {
         impl Sub for $name {
             type Output = Self;
 
+            #[inline]
             fn sub(self, other: Self) -> Self {
                 Self(self.0.checked_sub(other.0).expect("a difference of quantities is not negative"))
             }
@@ -223,6 +226,7 @@ macro_rules! quantity {
         impl Mul<u64> for $name {
             type Output = Self;
 
+            #[inline]
             fn mul(self, count: u64) -> Self {
                 Self(self.0.checked_mul(count).expect("a product of quantities fits in 64 bits"))
             }
@@ -308,6 +312,7 @@ impl SimTime {
     ///
     /// # Panics
     /// If `earlier` is later: simulated time never runs backwards.
+    #[inline]
     #[must_use]
     pub fn since(self, earlier: Self) -> SimDuration {
         SimDuration(
@@ -321,6 +326,7 @@ impl SimTime {
 impl Add<SimDuration> for SimTime {
     type Output = Self;
 
+    #[inline]
     fn add(self, duration: SimDuration) -> Self {
         Self(
             self.0

@@ -132,7 +132,10 @@ pub(super) fn tasks(setup: &Setup<'_>, steps: &[u32], fold: bool) -> Result<Task
     let mut weaver = Weaver::new(*setup);
     weaver.folded = fold;
     let mut pending = Pending::new();
-    for &step in steps {
+    for (done, &step) in steps.iter().enumerate() {
+        if done == 1 {
+            weaver.builder.reserve(steps.len() - 1);
+        }
         let mode = if step < setup.warmup() {
             Mode::Synchronous
         } else {
@@ -252,6 +255,7 @@ fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], blocks: Blocks<'_>) {
     let shared = weaver.setup.platform.one_gpu.is_some();
     let beside = |block: &BlockTimes| block.beside(block.compute.attention, block.exchange[0].time);
     let lead = blocks.of(group[0]);
+    let mut after = Vec::new();
     for _ in 1..lead.chunks {
         let ready: Vec<TaskId> = group
             .iter()
@@ -276,12 +280,12 @@ fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], blocks: Blocks<'_>) {
                 beside(block)
             };
             let waiting = block.sync + slowed;
-            let mut after = each_once(arrival).to_vec();
+            after.clear();
+            after.extend_from_slice(each_once(arrival));
             after.extend(weaver.computed(rank));
             let class = SpanClass::Communication;
             let synced = weaver.busy(rank, Stream::Communication, class, waiting, &after);
-            let synced: Vec<TaskId> = synced.into_iter().collect();
-            weaver.compute(rank, SpanClass::Decode, block.decode, &synced);
+            weaver.compute(rank, SpanClass::Decode, block.decode, synced.as_slice());
             weaver.compute(rank, SpanClass::Elementwise, block.merge_time, &[]);
         }
     }

@@ -79,10 +79,10 @@ impl<'a> Weaver<'a> {
         if time == SimDuration::ZERO && after.is_empty() {
             return self.builder.last(self.device(rank), stream);
         }
-        let mut after = after.to_vec();
-        if stream == Stream::Compute && time > SimDuration::ZERO {
-            after.extend(self.waits.remove(&rank).unwrap_or_default());
-        }
+        let waits = match stream {
+            Stream::Compute if time > SimDuration::ZERO => self.waits.remove(&rank),
+            _ => None,
+        };
         let task = Task {
             device: self.device(rank),
             stream,
@@ -94,7 +94,10 @@ impl<'a> Weaver<'a> {
                 time => Work::Busy(time),
             },
         };
-        Some(self.builder.push(task, &after))
+        Some(match waits {
+            Some(waits) => self.builder.push(task, &[after, &waits].concat()),
+            None => self.builder.push(task, after),
+        })
     }
 
     pub(super) fn compute(
