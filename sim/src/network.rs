@@ -49,18 +49,24 @@ use scale::Scale;
 /// Picoseconds in a second: amounts are bytes times this, so that amount / rate is in ps.
 const PS_PER_SECOND: f64 = 1e12;
 
-/// The transfers under way on one path.
-#[derive(Debug)]
+/// The transfers under way on one path, on one line of the cache.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
 struct Class {
+    /// What each transfer that was there all the time has been served until `since`.
+    served: u128,
     /// Of each transfer, from `since` on.
     rate: u64,
     since: SimTime,
-    /// What each transfer that was there all the time has been served until `since`.
-    served: u128,
-    /// What will have been served when each ends: the first, and the others.
-    first: Option<(u128, TaskId)>,
-    others: BinaryHeap<Reverse<(u128, TaskId)>>,
+    /// How many there are.
+    count: u32,
+    /// The first to end, if there is one, and what will then have been served.
+    task: TaskId,
+    target: u128,
 }
+
+/// Those on one path that end later, by what will then have been served.
+type Later = BinaryHeap<Reverse<(u128, TaskId)>>;
 
 /// The transfers under way and their shares.
 #[derive(Debug)]
@@ -69,6 +75,7 @@ pub(crate) struct Network {
     filling: Filling,
     /// By path.
     classes: Vec<Class>,
+    later: Vec<Later>,
     finishes: Finishes,
     /// Whether a transfer has entered or left since the last solve.
     changed: bool,
@@ -104,17 +111,19 @@ pub(crate) fn round_up(ps: f64) -> SimDuration {
 impl Network {
     pub(crate) fn new(paths: &[Path], capacities: &[Bandwidth]) -> Self {
         let scale = Scale::new(paths, capacities);
-        let class = |_| Class {
+        let empty = Class {
+            served: 0,
             rate: 0,
             since: SimTime::ZERO,
-            served: 0,
-            first: None,
-            others: BinaryHeap::new(),
+            count: 0,
+            task: TaskId::new(0),
+            target: 0,
         };
         Self {
             scale,
             filling: Filling::new(paths, capacities, scale),
-            classes: (0..paths.len()).map(class).collect(),
+            classes: vec![empty; paths.len()],
+            later: vec![Later::new(); paths.len()],
             finishes: Finishes::new(paths.len()),
             changed: false,
             solves: 0,
@@ -140,11 +149,11 @@ impl Network {
     /// A transfer begins to take its share; its rate is found by the next [`Network::solve`].
     pub(crate) fn enter(&mut self, now: SimTime, task: TaskId, path: PathId, bytes: Bytes) {
         let class = &mut self.classes[path.index()];
-        if class.first.is_none() {
+        if class.count == 0 {
             (class.rate, class.since, class.served) = (0, now, 0);
         }
         let target = class.served_at(now) + self.scale.work(bytes);
-        class.push((target, task));
+        class.push(target, task, &mut self.later[path.index()]);
         if let Some(at) = class.finish() {
             self.finishes.set(path.index() as u32, at);
         }
@@ -165,7 +174,7 @@ impl Network {
             return None;
         }
         let class = &mut self.classes[path as usize];
-        let task = class.pop().expect("what ends is under way");
+        let task = class.pop(&mut self.later[path as usize]);
         let next = class.finish();
         self.filling.leave(path);
         match next {
@@ -209,35 +218,48 @@ impl Network {
     /// zero that it waits for.
     pub(crate) fn stalled(&self) -> Option<(TaskId, LinkId)> {
         let waits = self.filling.closed().flat_map(|(link, paths)| {
-            let tasks = paths.flat_map(|path| self.classes[path as usize].tasks());
+            let tasks = paths.flat_map(|path| self.tasks(path as usize));
             tasks.map(move |task| (task, LinkId::new(link)))
         });
         waits.min()
     }
+
+    /// The transfers under way on a path.
+    fn tasks(&self, path: usize) -> impl Iterator<Item = TaskId> {
+        let class = &self.classes[path];
+        let later = self.later[path].iter().map(|&Reverse((_, task))| task);
+        (class.count > 0)
+            .then_some(class.task)
+            .into_iter()
+            .chain(later)
+    }
 }
 
 impl Class {
-    fn push(&mut self, mut new: (u128, TaskId)) {
-        if let Some(first) = &mut self.first {
-            if new < *first {
-                std::mem::swap(first, &mut new);
-            }
-            self.others.push(Reverse(new));
+    fn push(&mut self, target: u128, task: TaskId, later: &mut Later) {
+        let mut new = (target, task);
+        if self.count == 0 {
+            (self.target, self.task) = new;
         } else {
-            self.first = Some(new);
+            let first = (self.target, self.task);
+            if new < first {
+                (self.target, self.task) = new;
+                new = first;
+            }
+            later.push(Reverse(new));
         }
+        self.count += 1;
     }
 
-    /// Takes the first to end.
-    fn pop(&mut self) -> Option<TaskId> {
-        let next = self.others.pop().map(|Reverse(next)| next);
-        let (_, task) = std::mem::replace(&mut self.first, next)?;
-        Some(task)
-    }
-
-    fn tasks(&self) -> impl Iterator<Item = TaskId> {
-        let others = self.others.iter().map(|&Reverse((_, task))| task);
-        self.first.iter().map(|&(_, task)| task).chain(others)
+    /// Takes the first to end; there is one.
+    fn pop(&mut self, later: &mut Later) -> TaskId {
+        let task = self.task;
+        self.count -= 1;
+        if self.count > 0 {
+            let Reverse(next) = later.pop().expect("as many as are counted");
+            (self.target, self.task) = next;
+        }
+        task
     }
 
     /// What each transfer has been served until `now`, which is not before `since`.
@@ -258,8 +280,10 @@ impl Class {
 
     /// When its first transfer ends, at its rate; `None` if none is under way or none ever ends.
     fn finish(&self) -> Option<SimTime> {
-        let (target, _) = self.first?;
-        let time = Scale::time(target.saturating_sub(self.served), self.rate)?;
+        if self.count == 0 {
+            return None;
+        }
+        let time = Scale::time(self.target.saturating_sub(self.served), self.rate)?;
         let at = self.since.as_ps().checked_add(time.get())?;
         Some(SimTime::from_ps(at))
     }

@@ -13,7 +13,7 @@ const NEARLY: f64 = 1e-9;
 /// The paths with transfers under way, and the rate of each in bytes/s.
 fn active(network: &Network) -> impl Iterator<Item = (usize, f64)> {
     let classes = network.classes.iter().enumerate();
-    let active = classes.filter(|(_, class)| class.first.is_some());
+    let active = classes.filter(|(_, class)| class.count > 0);
     active.map(|(path, class)| (path, network.scale.bytes_per_second(class.rate)))
 }
 
@@ -25,7 +25,7 @@ fn assert_max_min_fair(network: &Network, case: &Case) {
         rates.iter().filter_map(move |&(path, rate)| {
             let shares = &case.graph.paths()[path].shares;
             let share = shares.iter().find(|share| share.0.index() == link)?;
-            let count = network.classes[path].tasks().count() as f64;
+            let count = f64::from(network.classes[path].count);
             Some((rate, share.1 * count))
         })
     };
@@ -91,7 +91,7 @@ fn run_and_check(case: &Case, numbers: &mut Numbers) {
         let next = entry.into_iter().chain(network.next_at()).min();
         let next = next.expect("transfers end");
         for (path, rate) in active(&network) {
-            let flows = network.classes[path].tasks().count() as f64;
+            let flows = f64::from(network.classes[path].count);
             for &(link, weight) in &case.graph.paths()[path].shares {
                 let seconds = next.since(now).as_secs_f64();
                 carried[link.index()] += weight * flows * rate * seconds;

@@ -31,7 +31,6 @@ pub(super) struct Course {
     crossed: Vec<u32>,
     /// While filling: which paths rise.
     rises: Vec<bool>,
-    stopping: Vec<u32>,
     /// While filling: links, and after them the caps of paths.
     queue: Buckets,
 }
@@ -90,6 +89,14 @@ impl Course {
         let stopped = self.stopped.len();
         self.marks.push(Mark { level, stopped });
         self.rooms.extend_from_slice(&self.now);
+    }
+
+    /// Stops a path, if it rises.
+    #[inline]
+    fn stop(&mut self, path: u32) {
+        if std::mem::take(&mut self.rises[path as usize]) {
+            self.stopped.push(path);
+        }
     }
 
     /// Forgets the last mark.
@@ -154,16 +161,17 @@ impl Filling {
                 self.course.mark(level);
                 unmarked = 0;
             }
-            let stopping = &mut self.course.stopping;
+            let before = self.course.stopped.len();
             for entry in self.due.drain(..) {
                 if let Some(room) = self.course.now.get_mut(entry as usize) {
                     room.level = level;
-                    stopping.extend(self.on[entry as usize].iter().map(|on| on.path));
+                    let on = &self.on[entry as usize];
+                    on.iter().for_each(|on| self.course.stop(on.path));
                 } else {
-                    stopping.push(entry - self.links.len() as u32);
+                    self.course.stop(entry - self.links.len() as u32);
                 }
             }
-            unmarked += self.stop_whole(level);
+            unmarked += self.take_shares(before, level);
         }
         for (link, room) in self.links.iter_mut().zip(&self.course.now) {
             (link.room, link.rising, link.level) = (room.left.cast_signed(), 0, room.level);
@@ -235,24 +243,16 @@ impl Filling {
         queue.take(due_at, &mut self.due)
     }
 
-    /// Stops those of the paths `stopping` that rise; how many links they cross.
-    fn stop_whole(&mut self, level: u64) -> usize {
+    /// Takes from the links what the paths need that stopped at `level`; how many links they cross.
+    fn take_shares(&mut self, before: usize, level: u64) -> usize {
         let Course {
             stopped,
-            rises,
-            stopping,
             crossed,
             weight,
             now,
             ..
         } = &mut self.course;
         let mut crossings = 0;
-        let before = stopped.len();
-        for path in stopping.drain(..) {
-            if std::mem::take(&mut rises[path as usize]) {
-                stopped.push(path);
-            }
-        }
         for &path in &stopped[before..] {
             let way = &mut self.ways[path as usize];
             if way.limit != level {
