@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Busy and timed tasks share nothing, so their end is known as soon as their start is: only transfers cost
-//! events. A transfer enters the network when its latency is over, and leaves when its last byte has arrived.
+//! events, and without any, one pass over the graph finds all ends. A transfer enters the network when its latency is over, and leaves when its last byte has arrived.
 //!
 //! Guarantees:
 //! 1. A task starts at the latest end of its predecessors, at time zero where it has none.

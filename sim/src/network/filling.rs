@@ -65,8 +65,6 @@ pub(super) struct OnLink {
     pub(super) path: u32,
     /// Its place in `shares`.
     share: u32,
-    /// The weight of all its transfers.
-    pub(super) weight: u64,
 }
 
 /// What filling does with a link.
@@ -122,6 +120,8 @@ pub(super) struct Filling {
     /// By path.
     ways: Vec<Way>,
     shares: Vec<Share>,
+    /// The weight of all shares, if it is one.
+    weight: Option<u64>,
     /// How many shares the paths have that have transfers under way.
     crossings: usize,
     /// How often this filling has looked at a path on a link.
@@ -176,8 +176,11 @@ impl Filling {
                 cap: scale.cap(path.cap),
             });
         }
+        let weight = shares.first().map(|share| share.weight);
+        let weight = weight.filter(|&weight| shares.iter().all(|share| share.weight == weight));
         Self {
             course: Course::new(links.len(), paths.len(), &shares),
+            weight,
             on: vec![Vec::new(); links.len()],
             links,
             capacities,
@@ -202,6 +205,13 @@ impl Filling {
     fn range(&self, path: u32) -> Range<usize> {
         let way = &self.ways[path as usize];
         way.first as usize..way.end as usize
+    }
+
+    /// The weight of all transfers of a path on a link.
+    fn weight_of(&self, on: &OnLink) -> u64 {
+        let of_one = self.weight;
+        let of_one = of_one.unwrap_or_else(|| self.shares[on.share as usize].weight);
+        of_one * u64::from(self.ways[on.path as usize].count)
     }
 
     /// Whether anything, a link or a cap, limits the rate on `path`.
@@ -249,7 +259,6 @@ impl Filling {
                 on.push(OnLink {
                     path,
                     share: position as u32,
-                    weight: 0,
                 });
             } else if fixed {
                 link.untouched -= 1;
@@ -262,7 +271,6 @@ impl Filling {
             link.weight = link.weight.checked_add(share.weight).expect(
                 "the weights of the bundles at once on a link stay below 2^20 times the greatest",
             );
-            on[share.place as usize].weight += share.weight;
         }
         if !self.course.is_empty() {
             self.enter_course(path, (before > 0 && fixed).then_some(old));
@@ -289,7 +297,6 @@ impl Filling {
             let link = &mut self.links[share.link as usize];
             let on = &mut self.on[share.link as usize];
             link.weight -= share.weight;
-            on[share.place as usize].weight -= share.weight;
             if rising {
                 link.rising -= share.weight;
             } else {
@@ -420,11 +427,12 @@ impl Filling {
         self.scratch.clear();
         for on in &self.on[index] {
             let limit = self.ways[on.path as usize].limit;
+            let weight = self.weight_of(on);
             if limit < level {
-                room -= product(on.weight, limit);
+                room -= product(weight, limit);
             } else {
-                load += on.weight;
-                self.scratch.push((limit, on.weight));
+                load += weight;
+                self.scratch.push((limit, weight));
             }
         }
         // Paths that are slower than the level leave room to the others, which raises it.

@@ -57,10 +57,11 @@ impl Filling {
     /// Whether what is kept between fillings adds up.
     pub(in crate::network) fn assert_sound(&self) {
         for (index, link) in self.links.iter().enumerate() {
-            let taken = |on: &OnLink| product(on.weight, self.ways[on.path as usize].limit);
+            let taken =
+                |on: &OnLink| product(self.weight_of(on), self.ways[on.path as usize].limit);
             let taken: i128 = self.on[index].iter().map(taken).sum();
             assert_eq!(link.room, self.capacities[index] - taken, "link{index}");
-            let weights = self.on[index].iter().map(|on| on.weight);
+            let weights = self.on[index].iter().map(|on| self.weight_of(on));
             assert_eq!(
                 (link.weight, link.rising),
                 (weights.sum(), 0),

@@ -26,8 +26,7 @@ pub(super) struct Course {
     /// The links at each mark, and while filling.
     rooms: Vec<Room>,
     now: Vec<Room>,
-    /// The weight of all shares, if it is one, and their links.
-    weight: Option<u64>,
+    /// The links of all shares.
     crossed: Vec<u32>,
     /// While filling: which paths rise.
     rises: Vec<bool>,
@@ -64,10 +63,7 @@ struct Mark {
 
 impl Course {
     pub(super) fn new(links: usize, paths: usize, shares: &[Share]) -> Self {
-        let first = shares.first().map(|share| share.weight);
-        let weight = first.filter(|&weight| shares.iter().all(|share| share.weight == weight));
         Self {
-            weight,
             crossed: shares.iter().map(|share| share.link).collect(),
             rises: vec![false; paths],
             queue: Buckets::new(links + paths, links / LINKS_PER_LIST),
@@ -248,7 +244,6 @@ impl Filling {
         let Course {
             stopped,
             crossed,
-            weight,
             now,
             ..
         } = &mut self.course;
@@ -268,7 +263,7 @@ impl Filling {
                 room.rising -= weight;
                 room.left -= u128::from(weight) * u128::from(level);
             };
-            match *weight {
+            match self.weight {
                 Some(weight) => crossed[range].iter().for_each(|&link| pass(link, weight)),
                 None => self.shares[range]
                     .iter()
