@@ -56,7 +56,7 @@ impl Random {
 }
 
 /// A sweep of `2 * rates * steps` points killed ten times equals one that was not. Kills come at random moments of a run:
-/// after up to a sixth of the time that the whole takes.
+/// after up to a ninth of the time that the whole takes.
 #[allow(clippy::disallowed_methods, reason = "it says how fast the sweep was")]
 fn killed(rates: usize, steps: usize) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -77,7 +77,7 @@ fn killed(rates: usize, steps: usize) {
     let mut kills = 0;
     for _ in 0..10 {
         let mut child = started(&again);
-        sleep(Duration::from_secs_f64(0.05 + took / 6.0 * random.next()));
+        sleep(Duration::from_secs_f64(0.05 + took / 9.0 * random.next()));
         kills += usize::from(child.try_wait().expect("a child").is_none());
         child.kill().expect("the program ends");
         child.wait().expect("the program ended");

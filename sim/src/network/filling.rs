@@ -37,6 +37,8 @@ use whole::Course;
 const LOOKS_PER_CROSSING: usize = 1;
 /// Whole fillings before another is tried that is not: at first, and at most after many tries.
 const WHOLE_FILLINGS: Range<u32> = 32..1024;
+/// So many entries of a queue are looked through faster than taken out one by one.
+const FEW: usize = 64;
 /// Marks of a whole filling, if links are few.
 const MARKS: usize = 8;
 
@@ -130,6 +132,8 @@ pub(super) struct Filling {
     whole: u32,
     patience: u32,
     course: Course,
+    /// How many paths rise.
+    rising: usize,
     /// Paths and links that this filling has touched.
     touched_paths: Vec<u32>,
     touched_links: Vec<u32>,
@@ -190,6 +194,7 @@ impl Filling {
             looks: 0,
             whole: 0,
             patience: WHOLE_FILLINGS.start,
+            rising: 0,
             touched_paths: Vec::new(),
             touched_links: Vec::new(),
             pending: BinaryHeap::new(),
@@ -246,6 +251,7 @@ impl Filling {
         if before == 0 {
             self.crossings += range.len();
         }
+        self.rising += usize::from(fixed || before == 0);
         for position in range.clone() {
             let share = &mut self.shares[position];
             let link = &mut self.links[share.link as usize];
@@ -286,6 +292,7 @@ impl Filling {
         let rising = way.motion == Motion::Rising;
         let rate = way.limit;
         if last {
+            self.rising -= usize::from(rising);
             way.limit = 0;
             self.crossings -= range.len();
         }
@@ -357,11 +364,29 @@ impl Filling {
                 self.let_go(level);
             }
             self.stop(level);
+            if self.rising == 0 && self.pending.len() <= FEW {
+                self.drop_idle();
+            }
         }
         for link in self.touched_links.drain(..) {
             self.links[link as usize].status = Status::Idle;
         }
         true
+    }
+
+    /// While nothing rises, forgets the links that are not, and will not be, full or overfull.
+    fn drop_idle(&mut self) {
+        let links = &mut self.links;
+        self.pending.retain(|&Reverse((key, entry))| {
+            let link = links.get_mut(entry as usize);
+            let current = link.filter(|link| link.status == Status::Touched && link.key == key);
+            let Some(link) = current else { return false };
+            let matters = link.level < UNLIMITED || link.room < i128::from(link.weight);
+            if !matters {
+                link.key = UNLIMITED;
+            }
+            matters
+        });
     }
 
     /// The paths whose rate or number of transfers may have changed by the last filling.
@@ -483,6 +508,7 @@ impl Filling {
         let way = &mut self.ways[path as usize];
         way.motion = Motion::Rising;
         way.limit = way.cap;
+        self.rising += 1;
         let count = u64::from(way.count);
         self.touched_paths.push(path);
         if way.cap < UNLIMITED {
@@ -543,6 +569,7 @@ impl Filling {
         if !rising {
             self.touched_paths.push(path);
         }
+        self.rising -= usize::from(rising && count > 0);
         way.motion = Motion::Stopped;
         way.limit = level;
         for position in range {

@@ -178,6 +178,7 @@ impl Filling {
     fn rise(&mut self) {
         self.pending.clear();
         self.letting_go.clear();
+        self.rising = 0;
         for index in self.touched_links.drain(..) {
             self.links[index as usize].status = Status::Idle;
         }
