@@ -2,11 +2,12 @@
 //! `dit-digits`, the model that the repository's trace was recorded from.
 
 use super::{
-    Activation, attend, condition, embed, feed_forward, modulated_tail, self_attention, two_layers,
+    Activation, attend, blocks, condition, embed, feed_forward, modulated_tail, self_attention,
+    two_layers,
 };
 use crate::model::Model;
 use crate::workload::{
-    AttentionKind, Block, BlockKind, CONDITION, Layers, Linear, Role, TokenCounts, Tokens,
+    AttentionKind, BlockKind, CONDITION, Layers, Linear, Role, TokenCounts, Tokens,
 };
 
 /// The widths and counts of a class-conditional joint model.
@@ -25,13 +26,7 @@ impl ClassJoint {
     pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
         let d = model.hidden;
         let values = model.latent.values_per_token();
-        let block = |kind, linears, attention| Block {
-            kind,
-            hidden: d,
-            tokens,
-            linears,
-            attention,
-        };
+        let block = blocks(d, tokens);
         let mut linears = vec![condition(Role::Modulation, 6 * d, d)];
         linears.extend(self_attention(Tokens::Joint, d));
         linears.extend(feed_forward(

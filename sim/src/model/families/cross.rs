@@ -2,13 +2,13 @@
 //! Step-Video; and DiT, which has a class instead of a text.
 
 use super::{
-    Activation, PatchEmbedder, attend, condition, cross_attention, embed, feed_forward,
+    Activation, PatchEmbedder, attend, blocks, condition, cross_attention, embed, feed_forward,
     modulated_tail, self_attention, shared_modulation, time_embedder, two_layers,
 };
 use crate::model::Model;
 use crate::workload::{
-    AttentionCall, AttentionKind, Block, BlockKind, CONDITION, Layers, Linear, Role, Split,
-    TokenCounts, Tokens,
+    AttentionCall, AttentionKind, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts,
+    Tokens,
 };
 
 /// The widths and counts of a cross-attention model.
@@ -81,13 +81,7 @@ const HUNYUAN_T5: (u64, u64, u64, u64) = (256, 2048, 8192, 1024);
 impl Cross {
     /// The blocks of one forward pass.
     pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
-        let block = |kind, linears, attention| Block {
-            kind,
-            hidden: model.hidden,
-            tokens,
-            linears,
-            attention,
-        };
+        let block = blocks(model.hidden, tokens);
         let kind = match self.conditioning {
             Conditioning::Class => BlockKind::ClassConditional,
             _ => BlockKind::CrossAttention,

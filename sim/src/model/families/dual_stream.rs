@@ -2,12 +2,12 @@
 //! them: LTX-2.
 
 use super::{
-    Activation, attend, condition, embed, feed_forward, self_attention, time_embedder, two_layers,
+    Activation, attend, blocks, condition, embed, feed_forward, self_attention, time_embedder,
+    two_layers,
 };
 use crate::model::Model;
 use crate::workload::{
-    AttentionCall, AttentionKind, Block, BlockKind, Layers, Linear, Role, Split, TokenCounts,
-    Tokens,
+    AttentionCall, AttentionKind, BlockKind, Layers, Linear, Role, Split, TokenCounts, Tokens,
 };
 
 /// The widths and counts of a dual-stream model.
@@ -39,13 +39,7 @@ impl DualStream {
 
     /// The blocks of one forward pass.
     pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
-        let block = |kind, linears, attention| Block {
-            kind,
-            hidden: model.hidden,
-            tokens,
-            linears,
-            attention,
-        };
+        let block = blocks(model.hidden, tokens);
         let (d, a) = (model.hidden, self.audio_hidden);
         let calls = self.attention(model);
         let values = model.latent.values_per_token();

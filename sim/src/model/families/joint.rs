@@ -6,13 +6,13 @@
 //! ```
 
 use super::{
-    Activation, PatchEmbedder, attend, condition, embed, feed_forward, modulated_tail,
+    Activation, PatchEmbedder, attend, blocks, condition, embed, feed_forward, modulated_tail,
     self_attention, time_embedder, two_layers,
 };
 use crate::model::Model;
 use crate::workload::{
-    AttentionCall, AttentionKind, Block, BlockKind, CONDITION, Layers, Linear, Role, Split,
-    TokenCounts, Tokens,
+    AttentionCall, AttentionKind, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts,
+    Tokens,
 };
 
 /// The widths and counts of a joint model.
@@ -117,13 +117,7 @@ impl Joint {
 
     /// The blocks of one forward pass.
     pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
-        let block = |kind, linears, attention| Block {
-            kind,
-            hidden: model.hidden,
-            tokens,
-            linears,
-            attention,
-        };
+        let block = blocks(model.hidden, tokens);
         let joint = attend(
             AttentionKind::Joint,
             model.head_shape(),

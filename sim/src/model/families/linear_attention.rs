@@ -4,12 +4,10 @@
 //! matrix products.
 
 use super::{
-    PatchEmbedder, attend, cross_attention, self_attention, shared_modulation, two_layers,
+    PatchEmbedder, attend, blocks, cross_attention, self_attention, shared_modulation, two_layers,
 };
 use crate::model::Model;
-use crate::workload::{
-    AttentionKind, Block, BlockKind, Layers, Linear, Role, Split, TokenCounts, Tokens,
-};
+use crate::workload::{AttentionKind, BlockKind, Layers, Linear, Role, Split, TokenCounts, Tokens};
 
 /// The widths and counts of a linear-attention model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +27,7 @@ impl LinearAttention {
     pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
         let (d, values) = (model.hidden, model.latent.values_per_token());
         let on = Tokens::Image;
-        let block = |kind, linears, attention| Block {
-            kind,
-            hidden: d,
-            tokens,
-            linears,
-            attention,
-        };
+        let block = blocks(d, tokens);
         let mut head = vec![PatchEmbedder::Convolution.embed(d, values)];
         head.extend(shared_modulation(d));
         head.extend(two_layers(Tokens::Text, self.text_width, d));

@@ -4,12 +4,12 @@
 //! block's own depth, projected for each block.
 
 use super::{
-    Activation, attend, condition, embed, feed_forward, modulated_tail, self_attention,
+    Activation, attend, blocks, condition, embed, feed_forward, modulated_tail, self_attention,
     time_embedder, two_layers,
 };
 use crate::model::Model;
 use crate::workload::{
-    AttentionKind, Block, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts, Tokens,
+    AttentionKind, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts, Tokens,
 };
 
 /// The widths and counts of a mixture model.
@@ -37,13 +37,7 @@ impl Mixture {
     /// The blocks of one forward pass.
     pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
         let (d, values) = (model.hidden, model.latent.values_per_token());
-        let block = |kind, linears, attention| Block {
-            kind,
-            hidden: d,
-            tokens,
-            linears,
-            attention,
-        };
+        let block = blocks(d, tokens);
         let joint = attend(
             AttentionKind::Joint,
             model.head_shape(),

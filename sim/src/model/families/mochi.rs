@@ -1,12 +1,12 @@
 //! Mochi: joint attention between a wide video stream and a narrow text stream.
 
 use super::{
-    Activation, PatchEmbedder, attend, condition, embed, feed_forward, modulated_tail,
+    Activation, PatchEmbedder, attend, blocks, condition, embed, feed_forward, modulated_tail,
     self_attention, time_embedder,
 };
 use crate::model::Model;
 use crate::workload::{
-    AttentionKind, Block, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts, Tokens,
+    AttentionKind, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts, Tokens,
 };
 
 /// The widths and counts of an asymmetric model.
@@ -28,13 +28,7 @@ impl Asymmetric {
     /// The blocks of one forward pass. The last block does not compute its text output.
     pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
         let (d, values) = (model.hidden, model.latent.values_per_token());
-        let block = |kind, linears, attention| Block {
-            kind,
-            hidden: d,
-            tokens,
-            linears,
-            attention,
-        };
+        let block = blocks(d, tokens);
         let joint = attend(
             AttentionKind::Joint,
             model.head_shape(),

@@ -1,6 +1,9 @@
 //! One file per family: its widths as data, and the blocks that follow from them.
 
-use crate::workload::{AttentionCall, AttentionKind, CONDITION, Linear, Role, Split, Tokens};
+use crate::workload::{
+    AttentionCall, AttentionKind, Block, BlockKind, CONDITION, Linear, Role, Split, TokenCounts,
+    Tokens,
+};
 
 pub(crate) mod class_joint;
 pub(crate) mod cross;
@@ -52,6 +55,20 @@ impl Activation {
             Self::Gelu => 1,
             Self::Gated => 2,
         }
+    }
+}
+
+/// Makes blocks of one width and one count of tokens, from a kind, weight matrices and attention calls.
+fn blocks(
+    hidden: u64,
+    tokens: TokenCounts,
+) -> impl Fn(BlockKind, Vec<Linear>, Vec<AttentionCall>) -> Block {
+    move |kind, linears, attention| Block {
+        kind,
+        hidden,
+        tokens,
+        linears,
+        attention,
     }
 }
 

@@ -1,11 +1,11 @@
 //! One set of weights for image and text with joint attention: CogVideoX.
 
 use super::{
-    Activation, PatchEmbedder, attend, condition, embed, feed_forward, modulated_tail,
+    Activation, PatchEmbedder, attend, blocks, condition, embed, feed_forward, modulated_tail,
     self_attention,
 };
 use crate::model::Model;
-use crate::workload::{AttentionKind, Block, BlockKind, Layers, Role, TokenCounts, Tokens};
+use crate::workload::{AttentionKind, BlockKind, Layers, Role, TokenCounts, Tokens};
 
 /// The widths and counts of a model with shared weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +27,7 @@ impl Shared {
     pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
         let (d, time) = (model.hidden, self.time_width);
         let values = model.latent.values_per_token();
-        let block = |kind, linears, attention| Block {
-            kind,
-            hidden: d,
-            tokens,
-            linears,
-            attention,
-        };
+        let block = blocks(d, tokens);
         let head = vec![
             condition(Role::Embed, time, d),
             condition(Role::Embed, time, time),

@@ -1,9 +1,9 @@
 //! Refiners for image and text apart, then one stream of both: Z-Image.
 
-use super::{Activation, attend, condition, embed, feed_forward, self_attention};
+use super::{Activation, attend, blocks, condition, embed, feed_forward, self_attention};
 use crate::model::Model;
 use crate::workload::{
-    AttentionKind, Block, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts, Tokens,
+    AttentionKind, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts, Tokens,
 };
 
 /// The widths and counts of a single-stream model.
@@ -26,13 +26,7 @@ impl SingleStream {
     pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
         let (d, time) = (model.hidden, self.time_width);
         let values = model.latent.values_per_token();
-        let block = |kind, linears, attention| Block {
-            kind,
-            hidden: d,
-            tokens,
-            linears,
-            attention,
-        };
+        let block = blocks(d, tokens);
         let call = |kind, on| attend(kind, model.head_shape(), on, on);
         let modulated = |on| {
             let mut linears = self.part(on, d);
