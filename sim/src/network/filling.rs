@@ -23,14 +23,13 @@
 //! together, and levels are quotients rounded down, which taking out paths at or below the level never
 //! lowers; so the outcome is a function of the paths under way, in no order.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use topologies::Bandwidth;
 
 use super::scale::{Scale, UNLIMITED, quotient};
 use crate::graph::{Path, PathId};
+use pending::Pending;
 use whole::Course;
 
 /// A filling that looks at more paths than this many times all of them, link by link, is more work than a whole one.
@@ -138,7 +137,7 @@ pub(super) struct Filling {
     touched_paths: Vec<u32>,
     touched_links: Vec<u32>,
     /// Keys of links, and after them caps of paths. A link's entry counts if it has the link's key.
-    pending: BinaryHeap<Reverse<(u64, u32)>>,
+    pending: Pending,
     /// What happens at the level of the sweep.
     letting_go: Vec<u32>,
     full: Vec<u32>,
@@ -197,7 +196,7 @@ impl Filling {
             rising: 0,
             touched_paths: Vec::new(),
             touched_links: Vec::new(),
-            pending: BinaryHeap::new(),
+            pending: Pending::default(),
             letting_go: Vec::new(),
             full: Vec::new(),
             capped: Vec::new(),
@@ -347,16 +346,16 @@ impl Filling {
             .extend(self.touched_links.iter().filter_map(|&index| {
                 let link = &mut links[index as usize];
                 link.key = link.level.min(link.bound());
-                (link.key < UNLIMITED).then_some(Reverse((link.key, index)))
+                (link.key < UNLIMITED).then_some((link.key, index))
             }));
         for &path in &self.touched_paths {
             let cap = self.ways[path as usize].cap;
             if cap < UNLIMITED {
                 let entry = self.links.len() as u32 + path;
-                self.pending.push(Reverse((cap, entry)));
+                self.pending.push((cap, entry));
             }
         }
-        while let Some(&Reverse((level, _))) = self.pending.peek() {
+        while let Some((level, _)) = self.pending.first() {
             if self.looks > LOOKS_PER_CROSSING * self.crossings {
                 return false;
             }
@@ -377,7 +376,7 @@ impl Filling {
     /// While nothing rises, forgets the links that are not, and will not be, full or overfull.
     fn drop_idle(&mut self) {
         let links = &mut self.links;
-        self.pending.retain(|&Reverse((key, entry))| {
+        self.pending.retain(|(key, entry)| {
             let link = links.get_mut(entry as usize);
             let current = link.filter(|link| link.status == Status::Touched && link.key == key);
             let Some(link) = current else { return false };
@@ -403,10 +402,10 @@ impl Filling {
 
     /// Takes what happens at `level` out of the heap; true if links let go of paths.
     fn collect(&mut self, level: u64) -> bool {
-        while let Some(&Reverse((key, entry))) = self.pending.peek()
+        while let Some((key, entry)) = self.pending.first()
             && key == level
         {
-            self.pending.pop();
+            self.pending.take_first();
             let index = entry as usize;
             let Some(link) = self.links.get(index) else {
                 let path = entry - self.links.len() as u32;
@@ -424,7 +423,7 @@ impl Filling {
             if next > level {
                 link.key = next;
                 if next < UNLIMITED {
-                    self.pending.push(Reverse((next, entry)));
+                    self.pending.push((next, entry));
                 }
             } else if full_at == level {
                 link.level = level;
@@ -513,7 +512,7 @@ impl Filling {
         self.touched_paths.push(path);
         if way.cap < UNLIMITED {
             let entry = self.links.len() as u32 + path;
-            self.pending.push(Reverse((way.cap, entry)));
+            self.pending.push((way.cap, entry));
         }
         for position in range {
             let Share {
@@ -537,7 +536,7 @@ impl Filling {
         let key = link.level.min(link.bound()).max(level);
         if key < link.key {
             link.key = key;
-            self.pending.push(Reverse((key, index)));
+            self.pending.push((key, index));
         }
     }
 
@@ -587,7 +586,7 @@ impl Filling {
             if link.status == Status::Idle && link.level < UNLIMITED {
                 link.touch(at, self.on[at as usize].len(), &mut self.touched_links);
                 link.key = link.level;
-                self.pending.push(Reverse((link.key, at)));
+                self.pending.push((link.key, at));
             }
             link.untouched = link.untouched.saturating_sub(1);
         }
@@ -622,6 +621,7 @@ fn product(weight: u64, rate: u64) -> i128 {
 }
 
 mod buckets;
+mod pending;
 mod whole;
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ use crate::units::{Bandwidth, Bytes, SimDuration};
 
 /// Rows of the largest log that is read.
 const MOST_ROWS: usize = 100_000;
+/// Above all links between GPUs, of today and foreseen: 100 TB/s.
+const FASTEST: Bandwidth = Bandwidth::new(100_000_000_000_000);
 
 /// Names of the tests, longest first where one contains another, with the names in our tables.
 const TESTS: [(&str, CollectiveKind, &str); 6] = [
@@ -251,13 +253,18 @@ fn push(
             "repeat the test",
         ));
     }
-    log.rows.push(NcclRow {
+    let row = NcclRow {
         kind,
         ranks: section.ranks,
         element: element.to_owned(),
         size: Bytes::new(size),
         time: SimDuration::from_us_f64(us),
-    });
+    };
+    if row.bus_bandwidth() > FASTEST {
+        let what = format!("{size} bytes in {us} us, which no link carries");
+        return Err(fault(file, line, what, "copy the whole line"));
+    }
+    log.rows.push(row);
     Ok(())
 }
 

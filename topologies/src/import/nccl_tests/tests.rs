@@ -63,6 +63,8 @@ fn faults_name_line_and_remedy() {
     assert!(
         refused(&H200.replace("458.65      0", "458.65      7")).contains("7 results were wrong")
     );
+    let huge = H200.replace(" 1073741824 ", " 9663676416179869184 ");
+    assert!(refused(&huge).contains("which no link carries"));
     assert!(refused(&JSON[..300]).contains("the JSON is broken"));
     assert!(nccl_tests(&H200.replace("all_reduce_perf", "x"), "all_gather_perf.log").is_ok());
 }
