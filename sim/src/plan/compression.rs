@@ -250,7 +250,11 @@ fn read_phase(text: &str) -> Result<Phase, CompressionError> {
                     .filter(|&number: &usize| number < MOST_LAYERS)
                     .ok_or_else(|| wrong(part))
             };
-            for layer in number(first)?..=number(last)? {
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
+                return Err(wrong(part));
+            }
+            for layer in first..=last {
                 if layers.insert(layer, compressor).is_some() {
                     return Err(CompressionError::Twice { layer });
                 }
@@ -302,6 +306,7 @@ mod tests {
             ("mixed(3bit=0)", "3bit"),
             ("mixed(1bit)", "mixed(1bit=0-5,7;2bit=6)"),
             ("mixed(1bit=0-9999999)", "is not a part"),
+            ("mixed(1bit=7-3)", "is not a part"),
             ("mixed(1bit=0;2bit=0)", "two compressors"),
             ("mixed(@5:1bit=0)", "start at step 0"),
             ("mixed(1bit=0|@0:2bit=0)", "later and later"),
