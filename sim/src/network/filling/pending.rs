@@ -18,8 +18,14 @@ impl Pending {
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
-        let place = self.0.partition_point(|&other| other > entry);
-        self.0.insert(place, entry);
+        // What is added is due soon, as a rule.
+        let later = self
+            .0
+            .iter()
+            .rev()
+            .take_while(|&&other| other < entry)
+            .count();
+        self.0.insert(self.0.len() - later, entry);
     }
 
     pub(super) fn extend(&mut self, entries: impl Iterator<Item = Entry>) {
