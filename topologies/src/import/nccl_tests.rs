@@ -207,51 +207,27 @@ fn push(
     file: &str,
     line: usize,
 ) -> Result<(), LogError> {
+    let refused = |what: String, remedy| Err(fault(file, line, what, remedy));
     let Some(kind) = section.kind else {
         let remedy = "keep the command line in the log, or name the file like the test (all_reduce_perf.log)";
-        return Err(fault(
-            file,
-            line,
-            "the log does not say which test it is",
-            remedy,
-        ));
+        return refused("the log does not say which test it is".to_owned(), remedy);
     };
     if !(2..=100_000).contains(&section.ranks) {
-        let what = format!("{} ranks took part", section.ranks);
-        return Err(fault(
-            file,
-            line,
-            what,
-            "keep the lines \"#  Rank ...\", one for each of 2 ranks or more",
-        ));
+        let remedy = "keep the lines \"#  Rank ...\", one for each of 2 ranks or more";
+        return refused(format!("{} ranks took part", section.ranks), remedy);
     }
     if log.rows.len() >= MOST_ROWS {
-        return Err(fault(
-            file,
-            line,
-            format!("the log has more than {MOST_ROWS} rows"),
-            "cut it",
-        ));
+        return refused(format!("the log has more than {MOST_ROWS} rows"), "cut it");
     }
     // Up to 1e-1: old versions print the largest error of a float reduction instead of a count.
     if wrong >= 1.0 {
-        return Err(fault(
-            file,
-            line,
-            format!("{wrong} results were wrong"),
-            "repeat the test",
-        ));
+        return refused(format!("{wrong} results were wrong"), "repeat the test");
     }
     if size == 0 {
         return Ok(());
     }
     if !(us > 0.0 && us < 1e12) {
-        return Err(fault(
-            file,
-            line,
-            format!("a time of {us} us"),
-            "repeat the test",
-        ));
+        return refused(format!("a time of {us} us"), "repeat the test");
     }
     let row = NcclRow {
         kind,
@@ -262,7 +238,7 @@ fn push(
     };
     if row.bus_bandwidth() > FASTEST {
         let what = format!("{size} bytes in {us} us, which no link carries");
-        return Err(fault(file, line, what, "copy the whole line"));
+        return refused(what, "copy the whole line");
     }
     log.rows.push(row);
     Ok(())
