@@ -79,7 +79,7 @@ fn covered(intervals: &mut [Interval]) -> SimDuration {
     total
 }
 
-/// How each device spent the run; one entry per device up to the highest that has a task.
+/// How each device spent the run; one entry for each that has a task.
 #[must_use]
 pub fn device_use(graph: &TaskGraph, outcome: &Outcome) -> Vec<DeviceUse> {
     let end = SimTime::ZERO + outcome.makespan();
@@ -97,16 +97,18 @@ pub fn device_use_within(
     let devices = graph.tasks().iter().map(|task| task.device.index() + 1);
     let devices = devices.max().unwrap_or(0);
     let mut by_class = vec![[SimDuration::ZERO; SpanClass::ALL.len()]; devices];
+    let mut used = vec![false; devices];
     let mut compute = vec![Vec::new(); devices];
     let mut launch = compute.clone();
     let mut codec = compute.clone();
     for (index, task) in graph.tasks().iter().enumerate() {
         let start = outcome.start[index].clamp(from, until);
         let end = outcome.end[index].clamp(from, until);
+        let device = task.device.index();
+        used[device] = true;
         if start == end {
             continue;
         }
-        let device = task.device.index();
         by_class[device][task.class as usize] += end.since(start);
         match (task.class, task.stream) {
             (SpanClass::Launch, _) => add(&mut launch[device], (start, end)),
@@ -132,7 +134,10 @@ pub fn device_use_within(
             by_class: by_class[device],
         }
     };
-    (0..devices).map(one).collect()
+    (0..devices)
+        .filter(|&device| used[device])
+        .map(one)
+        .collect()
 }
 
 /// The bytes that each of the first `links` links carries: `sum weight * bytes`, rounded to nearest.

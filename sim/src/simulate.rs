@@ -65,15 +65,19 @@ pub struct Simulation {
 /// The closed form of `plan`: a lower bound, in microseconds of work.
 ///
 /// # Errors
-/// [`LowerError`] when the plan cannot be lowered.
+/// [`SimulationError`] when the plan cannot be lowered, or takes longer than is simulated.
 pub fn estimate(
     workload: &Workload,
     plan: &Plan,
     platform: &Platform,
     execution: &Execution,
     costs: &dyn CostModel,
-) -> Result<Parts, LowerError> {
-    Setup::new(workload, plan, platform, execution, costs)?.parts()
+) -> Result<Parts, SimulationError> {
+    let parts = Setup::new(workload, plan, platform, execution, costs)?.parts()?;
+    if parts.total > engine::LONGEST {
+        return Err(RunError::TooLong.into());
+    }
+    Ok(parts)
 }
 
 /// Simulates `plan`: lowered to tasks, run by the engine, summed up.
@@ -92,13 +96,12 @@ pub fn simulate(
     let schedule = Schedule::new(&setup, detail);
     let graph = setup.tasks(&schedule.simulated, detail == Detail::Folded)?;
     let outcome = engine::run(&graph, &platform.effective)?;
-    Ok(summary(
-        graph,
-        outcome,
-        setup.phases(),
-        &schedule.repeats,
-        plan.vae,
-    ))
+    let phases = setup.phases();
+    let run = summary(graph, outcome, phases, &schedule.repeats, plan.vae);
+    if run.latency > engine::LONGEST {
+        return Err(RunError::TooLong.into());
+    }
+    Ok(run)
 }
 
 /// Which steps are simulated, and which of them stand for others.

@@ -13,7 +13,9 @@
 //! 2. A moment ([`SimTime`]) and a duration ([`SimDuration`]) are two types.
 //! 3. Durations round **up** to the picosecond, so a lower bound computed from rates never
 //!    exceeds a simulated time built from the same durations.
-//! 4. Sums are checked: overflow is our mistake and panics with a sentence (2^64 ps are 213 days).
+//! 4. Sums, products and quotients that leave 64 bits stay at the largest number (2^64 ps are 213 days), so that an
+//!    order between two is never turned around; the simulator refuses runs that come near it. A negative difference
+//!    is our mistake and panics with a sentence.
 
 use std::fmt;
 use std::iter::Sum;
@@ -175,11 +177,11 @@ macro_rules! quantity {
             /// `self * factor`, rounded up; for shares and scale factors.
             ///
             /// # Panics
-            /// If the factor is negative or not finite, or the product does not fit.
+            /// If the factor is negative or no number.
             #[must_use]
             pub fn scaled(self, factor: f64) -> Self {
                 let product = (self.0 as f64 * factor).ceil();
-                assert!(product >= 0.0 && product < u64::MAX as f64, "a scaled quantity fits and is not negative");
+                assert!(product >= 0.0, "a scaled quantity is not negative");
                 Self(product as u64)
             }
         }
@@ -203,7 +205,7 @@ macro_rules! quantity {
 
             #[inline]
             fn add(self, other: Self) -> Self {
-                Self(self.0.checked_add(other.0).expect("a sum of quantities fits in 64 bits"))
+                Self(self.0.saturating_add(other.0))
             }
         }
 
@@ -228,7 +230,7 @@ macro_rules! quantity {
 
             #[inline]
             fn mul(self, count: u64) -> Self {
-                Self(self.0.checked_mul(count).expect("a product of quantities fits in 64 bits"))
+                Self(self.0.saturating_mul(count))
             }
         }
 
@@ -328,11 +330,7 @@ impl Add<SimDuration> for SimTime {
 
     #[inline]
     fn add(self, duration: SimDuration) -> Self {
-        Self(
-            self.0
-                .checked_add(duration.0)
-                .expect("a simulated run is shorter than 213 days"),
-        )
+        Self(self.0.saturating_add(duration.0))
     }
 }
 
@@ -340,7 +338,7 @@ impl SimDuration {
     /// `us` microseconds, rounded up to the picosecond.
     ///
     /// # Panics
-    /// If `us` is negative or not finite: measured and modelled times never are.
+    /// If `us` is negative or no number: measured and modelled times never are.
     #[must_use]
     pub fn from_us_f64(us: f64) -> Self {
         Self::from_secs_f64(us * 1e-6)
@@ -349,14 +347,11 @@ impl SimDuration {
     /// `seconds`, rounded up to the picosecond.
     ///
     /// # Panics
-    /// If `seconds` is negative or not finite: measured and modelled times never are.
+    /// If `seconds` is negative or no number: measured and modelled times never are.
     #[must_use]
     pub fn from_secs_f64(seconds: f64) -> Self {
         let ps = (seconds * 1e12).ceil();
-        assert!(
-            ps >= 0.0 && ps < u64::MAX as f64,
-            "a duration is finite and not negative, not {seconds} s"
-        );
+        assert!(ps >= 0.0, "a duration is not negative, and not {seconds} s");
         Self(ps as u64)
     }
 
@@ -379,21 +374,20 @@ impl SimDuration {
     }
 }
 
-/// `amount / rate` of two `u64` counts as a duration, rounded up.
-fn time_at_rate(amount: u64, rate: u64, what: &str) -> SimDuration {
-    assert!(
-        rate > 0,
-        "a {what} of zero never finishes; machines are validated to have none"
-    );
+/// `amount / rate` of two `u64` counts as a duration, rounded up; at a rate of zero the longest.
+fn time_at_rate(amount: u64, rate: u64) -> SimDuration {
+    if rate == 0 {
+        return SimDuration(u64::MAX);
+    }
     let ps = (u128::from(amount) * PS_PER_SECOND).div_ceil(u128::from(rate));
-    SimDuration(u64::try_from(ps).expect("a duration is shorter than 213 days"))
+    SimDuration(u64::try_from(ps).unwrap_or(u64::MAX))
 }
 
 impl Div<Bandwidth> for Bytes {
     type Output = SimDuration;
 
     fn div(self, rate: Bandwidth) -> SimDuration {
-        time_at_rate(self.0, rate.0, "bandwidth")
+        time_at_rate(self.0, rate.0)
     }
 }
 
@@ -401,7 +395,7 @@ impl Div<FlopRate> for Flops {
     type Output = SimDuration;
 
     fn div(self, rate: FlopRate) -> SimDuration {
-        time_at_rate(self.0, rate.0, "rate of arithmetic")
+        time_at_rate(self.0, rate.0)
     }
 }
 
@@ -452,5 +446,17 @@ mod tests {
     fn durations_round_up() {
         // 1 byte at 3 B/s takes 333,333,333,333.33 ps.
         assert_eq!((Bytes::new(1) / Bandwidth::new(3)).get(), 333_333_333_334);
+    }
+
+    #[test]
+    fn what_leaves_64_bits_stays_at_the_largest_number() {
+        let longest = SimDuration::new(u64::MAX);
+        assert_eq!(Bytes::new(1 << 60) / Bandwidth::new(1), longest);
+        assert_eq!(Bytes::new(1) / Bandwidth::ZERO, longest);
+        assert_eq!(SimDuration::from_secs_f64(f64::INFINITY), longest);
+        assert_eq!(longest + SimDuration::new(1), longest);
+        assert_eq!(SimDuration::new(1 << 60) * 100, longest);
+        assert_eq!(SimDuration::new(1 << 60).scaled(1e9), longest);
+        assert_eq!(SimTime::from_ps(5) + longest, SimTime::from_ps(u64::MAX));
     }
 }

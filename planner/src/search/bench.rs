@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use sim::engine::RunError;
 use sim::execution::{Execution, Software};
 use sim::legality;
 use sim::lower::Parts;
 use sim::memory::{self, Memory};
 use sim::plan::Plan;
 use sim::platform::Platform;
-use sim::simulate::{Detail, Simulation, estimate, simulate};
+use sim::simulate::{Detail, Simulation, SimulationError, estimate, simulate};
 use sim::workload::Workload;
 use topologies::{Condition, DeviceId};
 
@@ -168,7 +169,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// The plans with their lower bounds, lowest first.
+    /// The plans with their lower bounds, lowest first; without those that take longer than is simulated, if not
+    /// all do.
     pub(super) fn bounded(
         &self,
         plans: Vec<(Plan, Memory)>,
@@ -181,10 +183,20 @@ impl<'a> Bench<'a> {
                 parts,
             })
         };
-        let mut all: Vec<Bounded> = plans
-            .into_par_iter()
-            .map(bound)
-            .collect::<Result<_, PlanningError>>()?;
+        let bounded: Vec<Result<Bounded, PlanningError>> =
+            plans.into_par_iter().map(bound).collect();
+        let too_long = PlanningError::from(SimulationError::from(RunError::TooLong));
+        let mut all = Vec::with_capacity(bounded.len());
+        let mut dropped = false;
+        for one in bounded {
+            match one {
+                Err(error) if error == too_long => dropped = true,
+                one => all.push(one?),
+            }
+        }
+        if all.is_empty() && dropped {
+            return Err(too_long);
+        }
         all.sort_by(|a, b| (a.parts.total, &a.plan).cmp(&(b.parts.total, &b.plan)));
         Ok(all)
     }

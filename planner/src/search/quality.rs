@@ -1,6 +1,7 @@
 //! Output quality of stale and compressed plans: published, and predicted from a trace.
 
 use kernels::Compressor;
+use sim::model::{Request, Resolution};
 use sim::plan::{Exchange, Fidelity, Pipeline, Plan};
 
 use super::bench::Bench;
@@ -19,7 +20,7 @@ const FLUX_PIPELINE: Pipeline = Pipeline {
 impl Bench<'_> {
     /// What is known of the output of `plan`.
     pub(super) fn quality(&self, plan: &Plan) -> Quality {
-        let published = published(self.question.model.name, plan);
+        let published = published(self.question.model.name, &self.question.request, plan);
         let Some(trace) = &self.question.quality else {
             return published;
         };
@@ -45,8 +46,8 @@ impl Bench<'_> {
     }
 }
 
-/// The published quality of `plan`, if there is one.
-pub(super) fn published(model: &str, plan: &Plan) -> Quality {
+/// The published quality of `plan` for a request, if there is one.
+pub(super) fn published(model: &str, request: &Request, plan: &Plan) -> Quality {
     if plan.fidelity() == Fidelity::Exact {
         let source = "exact up to the order of floating-point sums".to_owned();
         return Quality {
@@ -64,6 +65,10 @@ pub(super) fn published(model: &str, plan: &Plan) -> Quality {
     };
     if model != "FLUX.1-dev" {
         return none("no published figure for this model");
+    }
+    let Resolution { width, height } = request.resolution;
+    if (width, height, request.steps, plan.warmup) != (1024, 1024, 28, 1) {
+        return none("published for 1024x1024 in 28 steps with one of warm-up, not for this run");
     }
     let pure = |degree: u32| plan.ranks() == degree;
     let figures = match (plan.exchange, plan.compression.uniform()) {
