@@ -87,8 +87,8 @@ pub(super) struct PlanArguments {
     #[arg(long, value_name = "BUDGET")]
     pub budget: Option<String>,
     /// What a compressor is chosen for under a budget: each layer, or each layer and third of the steps
-    #[arg(long, value_enum, default_value_t = Granularity::Layer)]
-    pub per: Granularity,
+    #[arg(long, value_enum, requires = "budget")]
+    pub per: Option<Granularity>,
     /// Choose the plan whose worst case over a set of faults is the least
     #[arg(long, conflicts_with = "emit")]
     pub robust: bool,
@@ -202,9 +202,9 @@ pub(super) struct QuestionArguments {
     /// How classifier-free guidance runs
     #[arg(long, value_enum, default_value_t = GuidanceArgument::Default)]
     pub guidance: GuidanceArgument,
-    /// Who executes the plan
-    #[arg(long, value_enum, default_value_t = EngineArgument::Xdit)]
-    pub engine: EngineArgument,
+    /// Who executes the plan [default: xdit]
+    #[arg(long, value_enum)]
+    pub engine: Option<EngineArgument>,
     /// The transformer is compiled (torch.compile)
     #[arg(long)]
     pub compile: bool,

@@ -63,10 +63,10 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         faults,
         gpus,
         engine: match typed.engine {
-            EngineArgument::Xdit => Engine::Xdit,
-            EngineArgument::Sglang => Engine::Sglang,
-            EngineArgument::Diffusers => Engine::Diffusers,
-            EngineArgument::CacheDit => Engine::CacheDit,
+            None | Some(EngineArgument::Xdit) => Engine::Xdit,
+            Some(EngineArgument::Sglang) => Engine::Sglang,
+            Some(EngineArgument::Diffusers) => Engine::Diffusers,
+            Some(EngineArgument::CacheDit) => Engine::CacheDit,
         },
         compilation: if typed.compile {
             Compilation::Compiled

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use comfy_table::Table;
 use sim::plan::{Compression, Fidelity, Plan};
 use traces::timeline::SpanClass;
@@ -23,7 +23,12 @@ const SHOWN: usize = 10;
 /// What `plan` prints.
 pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
     if let Some(engine) = typed.emit.and_then(emitted::engine) {
-        return emitted::answer(asked::plan_question(typed)?, engine);
+        let question = asked::plan_question(typed)?;
+        ensure!(
+            typed.question.engine.is_none() || question.engine == engine,
+            "--emit names another engine than --engine: leave --engine out"
+        );
+        return emitted::answer(question, engine);
     }
     if typed.robust {
         return robust::answer(typed);

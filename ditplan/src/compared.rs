@@ -38,6 +38,20 @@ pub(super) fn answer(typed: &CompareArguments) -> Result<String> {
         typed.one,
         typed.other
     );
+    let plans = sides[0].plan.is_some();
+    ensure!(
+        !(plans && typed.exact),
+        "--exact is for machines, whose plans are chosen: leave it out to compare {} and {}",
+        typed.one,
+        typed.other
+    );
+    ensure!(
+        plans || typed.question.machine == topologies::machine::DEFAULT_PRESET,
+        "{} and {} are compared, not --machine {}: leave it out",
+        typed.one,
+        typed.other,
+        typed.question.machine
+    );
     let question = sides[0].question.clone();
     let found = compare(sides)?;
     let names = [&typed.one, &typed.other];

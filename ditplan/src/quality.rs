@@ -38,8 +38,8 @@ pub(super) fn filter(typed: &PlanArguments) -> Result<Filter> {
         budget: budget.context("--budget")?,
         launchable: false,
         granularity: match typed.per {
-            Typed::Layer => Granularity::Layer,
-            Typed::Phase => Granularity::LayerAndPhase,
+            None | Some(Typed::Layer) => Granularity::Layer,
+            Some(Typed::Phase) => Granularity::LayerAndPhase,
         },
     })
 }

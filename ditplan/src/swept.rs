@@ -77,7 +77,7 @@ pub(super) struct SweepArguments {
     #[arg(long, value_name = "FIELD=VALUES", required_unless_present = "tornado")]
     pub vary: Vec<Axis>,
     /// Compare these plans at each point instead of letting the planner choose; may be repeated
-    #[arg(long, value_name = "PLAN")]
+    #[arg(long, value_name = "PLAN", conflicts_with_all = ["exact", "budget"])]
     pub plan: Vec<String>,
     /// Consider only plans whose output equals the one-GPU output
     #[arg(long)]
@@ -186,6 +186,31 @@ fn check(typed: &SweepArguments, sweep: &Sweep) -> Result<()> {
                 "--show speed-up needs several numbers of GPUs: --vary gpus=1,2,4,8, or several --plan of different sizes"
             );
         }
+    }
+    if varies(Field::Psnr) {
+        ensure!(
+            sweep.plans.is_empty(),
+            "--vary psnr asks the planner for plans that keep it: leave out --plan"
+        );
+        ensure!(
+            sweep.question.quality.is_some(),
+            "--vary psnr needs a recorded trace of {}: give --trace DIR (ditplan_capture records one)",
+            sweep.question.model.name
+        );
+    }
+    let fixed = &typed.question;
+    for (field, given) in [
+        (Field::Gpus, fixed.gpus.is_some()),
+        (Field::Size, fixed.size.is_some()),
+        (Field::Frames, fixed.frames.is_some()),
+        (Field::Steps, fixed.steps.is_some()),
+        (Field::TextTokens, fixed.text_tokens.is_some()),
+        (Field::Psnr, typed.budget.is_some()),
+    ] {
+        ensure!(
+            !(given && varies(field)),
+            "--vary {field} varies what another option fixes: give one of them"
+        );
     }
     ensure!(
         typed.parquet.is_none() || cfg!(feature = "parquet"),

@@ -239,7 +239,7 @@ fn one_question(
         trace: None,
         batch: 1,
         guidance: typed.guidance,
-        engine: typed.engine,
+        engine: Some(typed.engine),
         compile: typed.compile,
         profile: typed.profile.clone(),
     };

@@ -73,15 +73,18 @@ fn no_fleet(bench: &Bench<'_>, uniform: &Uniform) -> CapacityError {
             Verdict::Keeps(_) => None,
         });
     let mut reasons: Vec<String> = reasons.take(4).collect();
+    let hopeless = |(_, verdict): &(usize, Verdict)| matches!(verdict, Verdict::Impossible(_));
+    let remedy = if !reasons.is_empty() && uniform.by_offer.iter().all(hopeless) {
+        "loosen it, or take a faster machine"
+    } else {
+        "loosen it, take a faster machine, or raise --max-gpus"
+    };
     if reasons.is_empty() {
         reasons.push("no plan serves all shapes, and no pools for some of them suffice".to_owned());
     }
     CapacityError::NoFleet {
         slo: bench.question.slo.to_string(),
-        reason: format!(
-            "{}: loosen it, take a faster machine, or raise --max-gpus",
-            reasons.join("; ")
-        ),
+        reason: format!("{}: {remedy}", reasons.join("; ")),
     }
 }
 

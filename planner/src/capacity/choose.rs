@@ -82,8 +82,8 @@ fn fewest(bench: &Bench<'_>, offer: usize, shapes: &[usize]) -> Result<Verdict, 
     let low = bench.fewest(offer, shapes);
     if low > most {
         return Ok(Verdict::Fails(format!(
-            "the load alone takes {} GPUs, more than --max-gpus {}",
-            (low + spares) * each,
+            "the load alone takes at least {} GPUs, more than --max-gpus {}",
+            (u64::from(low) + u64::from(spares)) * u64::from(each),
             bench.question.most_gpus
         )));
     }

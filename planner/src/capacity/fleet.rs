@@ -130,7 +130,8 @@ impl Bench<'_> {
             }
         });
         let load = self.load(offer, shapes) / availability;
-        (load * (1.0 + 1e-12)).floor() as u32 + 1
+        // More than any fleet has is enough to know.
+        ((load * (1.0 + 1e-12)).floor() as u32).saturating_add(1)
     }
 
     /// How much of each criterion a pool's shapes use up where nobody waits.

@@ -83,7 +83,7 @@ pub enum PoolError {
     },
     /// Services are lost before they are done.
     #[error(
-        "replicas that fail every {mtbf_s} s cannot finish a service of {service_s} s: at least a third of it must pass between failures"
+        "replicas that fail every {mtbf_s} s cannot finish a service of {service_s:.3} s: at least a third of it must pass between failures"
     )]
     FailsTooOften {
         /// Mean time between failures in seconds.
