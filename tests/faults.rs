@@ -220,6 +220,26 @@ fn a_pipeline_feels_a_slow_stage_by_what_it_holds() {
     assert!(last < first, "{last:?} against {first:?}");
 }
 
+/// A GPU that no rank is placed on waits for nothing.
+#[test]
+fn which_gpu_is_lost_changes_no_time() {
+    let times = |lost: &str| {
+        let machine = ["simulate", "--machine", "8xl20-pcie", "--plan", "ring4"];
+        let answer = json(&[&machine[..], &["--fault", lost]].concat());
+        let of = |plan: &str| {
+            let plan = &answer[plan];
+            (
+                plan["latency_s"].as_f64().expect("a time"),
+                plan["exposed_communication_s"].as_f64().expect("a time"),
+            )
+        };
+        (of("choice"), of("single"))
+    };
+    let last = times("gpu7=lost");
+    assert_eq!(times("gpu0=lost"), last);
+    assert!(last.0.1 < last.0.0 / 2.0 && last.1.1 == 0.0, "{last:?}");
+}
+
 #[test]
 fn a_fault_of_100_percent_changes_nothing_to_the_byte() {
     let none = "gpu3=100%,gpu1-link=100%,throttle=100%,link:gpu0-socket0=100%";

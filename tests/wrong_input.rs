@@ -267,3 +267,52 @@ fn without_the_gpus_compressors_cuda_says_how_to_build_them() {
         says(&complaint(command), &["--features cuda"]);
     }
 }
+
+/// What one option asks and another takes away.
+#[test]
+fn options_that_would_be_ignored_are_refused() {
+    for (arguments, words) in [
+        (
+            "sweep --plan ring4/1bit --vary psnr=20,50",
+            &["--vary psnr", "leave out --plan"][..],
+        ),
+        (
+            "sweep --vary psnr=20,50",
+            &["needs a recorded trace", "--trace"],
+        ),
+        (
+            "sweep --vary steps=10,20 --steps 5",
+            &["--vary steps", "one of them"],
+        ),
+        (
+            "compare ring4/1bit ring4/2bit --exact",
+            &["--exact", "leave it out"],
+        ),
+        (
+            "compare 4xl20-pcie 8xh100-sxm --machine 4xh20-nvlink",
+            &["4xh20-nvlink"],
+        ),
+        (
+            "plan --engine sglang --emit xdit",
+            &["--emit", "leave --engine out"],
+        ),
+        (
+            "plan --robust --faults nofile.txt",
+            &["nofile.txt", "no such file"],
+        ),
+    ] {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        says(&complaint(&arguments), words);
+    }
+}
+
+#[test]
+fn a_run_of_months_is_refused_in_a_sentence() {
+    for arguments in [
+        "simulate --plan ring4 --machine 4xL20@1B/s",
+        "simulate --plan ring4 --model Wan2.1-T2V-14B --size 4096x4000 --frames 257 --steps 10000",
+    ] {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        says(&complaint(&arguments), &["longer than 53 days"]);
+    }
+}

@@ -386,16 +386,21 @@ fn proof(answer: &Answer) -> String {
     lines
 }
 
-/// Where the time goes, largest first.
+/// Where the time goes on the critical path of the steps, largest first, and outside the steps.
 pub(super) fn breakdown(found: &Candidate) -> String {
     let mut parts = found.by_class.clone();
     parts.retain(|(_, time)| time.get() > 0);
     parts.sort_by_key(|(class, time)| (std::cmp::Reverse(*time), *class));
     let words = parts.iter().map(|(class, time)| match class {
-        SpanClass::Communication => format!("exposed communication {}", duration(*time)),
+        SpanClass::Communication => format!("messages {}", duration(*time)),
         class => format!("{class} {}", duration(*time)),
     });
-    let words: Vec<String> = words.collect();
+    let mut words: Vec<String> = words.collect();
+    let steps: topologies::SimDuration = parts.iter().map(|(_, time)| *time).sum();
+    let around = found.latency.saturating_sub(steps);
+    if around.get() > 0 {
+        words.push(format!("text encoders and VAE {}", duration(around)));
+    }
     words.join(", ") + "."
 }
 

@@ -115,6 +115,20 @@ fn report(title: &str, names: [&String; 2], found: &Comparison) -> String {
             .concat(),
         );
     }
+    let around = [0, 1].map(|side| {
+        let steps: f64 = found.classes.iter().map(|(_, times)| times[side]).sum();
+        (found.sides[side].candidate.latency.as_secs_f64() - steps).max(0.0)
+    });
+    table.add_row(
+        [
+            vec!["  text encoders, VAE".to_owned()],
+            row(
+                around.map(|time| format!("{time:.3} s")),
+                format!("{:+.3} s", around[1] - around[0]),
+            ),
+        ]
+        .concat(),
+    );
     let memory = [one, other].map(|side| text::gigabytes(side.candidate.peak_memory));
     table.add_row([vec!["memory".to_owned()], row(memory, String::new())].concat());
     let slower = names[found.slower];

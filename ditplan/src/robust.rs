@@ -41,6 +41,10 @@ fn kinds(typed: &[String], question: &Question) -> Result<Vec<Kind>> {
     }
     let mut kinds = Vec::new();
     for text in typed {
+        anyhow::ensure!(
+            Path::new(text).is_file() || text.contains('='),
+            "--faults {text}: there is no such file, and it is no fault such as gpu3=80%"
+        );
         let lines = match Path::new(text).is_file() {
             true => lines(text)?,
             false => vec![(String::new(), text.clone())],

@@ -350,7 +350,7 @@ fn findings(
         .first()
         .is_some_and(|first| first.latency >= single.latency)
     {
-        found.push("more GPUs do not pay here: one GPU is as fast".to_owned());
+        found.push("more GPUs do not pay here: no plan is faster than one GPU".to_owned());
     }
     if let Some((class, time)) = critical.first() {
         let share =

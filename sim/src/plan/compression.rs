@@ -43,7 +43,7 @@ pub struct Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CompressionError {
     /// An unknown compressor.
-    #[error("{0}")]
+    #[error(transparent)]
     Compressor(#[from] kernels::UnknownCompressor),
     /// A part that is not `compressor=layers`.
     #[error(
