@@ -225,7 +225,7 @@ fn a_pipeline_feels_a_slow_stage_by_what_it_holds() {
 fn which_gpu_is_lost_changes_no_time() {
     let times = |lost: &str| {
         let machine = ["simulate", "--machine", "8xl20-pcie", "--plan", "ring4"];
-        let answer = json(&[&machine[..], &["--fault", lost]].concat());
+        let answer = json(&[&machine[..], &["--fault", lost, "--json"]].concat());
         let of = |plan: &str| {
             let plan = &answer[plan];
             (
