@@ -41,10 +41,13 @@ pub(super) fn short(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A number with three significant digits.
+/// A number with three significant digits, in powers of ten where it is very large or small: `1.21e296`.
 pub(super) fn digits(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return "0".to_owned();
+    }
+    if !(1e-9..1e9).contains(&value.abs()) {
+        return format!("{value:.2e}");
     }
     let places = (2.0 - value.abs().log10().floor()).clamp(0.0, 12.0);
     let text = format!("{value:.*}", places as usize);
