@@ -57,7 +57,17 @@ fn what_cannot_be_reported_is_refused() {
     let blocked = blocked.to_str().expect("a name");
     for (arguments, part) in [
         (vec!["report", "plan", "--model", "FLUX.9"], "FLUX"),
-        (vec!["report", "report", "plan"], "a report is of a command"),
+        (vec!["report", "report", "plan"], "report has no page"),
+        (
+            vec!["report", "serve"],
+            "plan, simulate, sweep, validate, compare,",
+        ),
+        (vec!["report", "man"], "a command that has --json"),
+        (vec!["report", "completions", "bash"], "completions has no"),
+        (
+            vec!["report", "plan", "--emit", "xdit"],
+            "drawn from what --json prints",
+        ),
         (vec!["report", "plan", "--wrong"], "--wrong"),
         (
             vec!["report", "--out", blocked, "models"],
