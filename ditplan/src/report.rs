@@ -10,6 +10,7 @@ mod timeline;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, Parser};
 use serde_json::{Value, json};
 
@@ -40,6 +41,9 @@ pub(super) struct ReportArguments {
 
 /// What `report` prints; it writes the page.
 pub(super) fn answer(typed: &ReportArguments) -> Result<String> {
+    if let Some(help) = help(&typed.command) {
+        return Ok(help);
+    }
     let data = data(&typed.command)?;
     if typed.data {
         return Ok(data.to_string());
@@ -103,10 +107,19 @@ fn data(command: &[String]) -> Result<Value> {
     }))
 }
 
+/// The help of the command, where it was asked for.
+fn help(command: &[String]) -> Option<String> {
+    let words = ["ditplan"].into_iter();
+    let words = words.chain(command.iter().map(String::as_str));
+    let asked = Arguments::try_parse_from(words).err();
+    let asked = asked.filter(|error| error.kind() == ErrorKind::DisplayHelp);
+    asked.map(|help| help.to_string())
+}
+
 /// The first sentence of a mistake in a command line.
 fn mistake(error: &clap::Error) -> anyhow::Error {
     let text = error.to_string();
-    let sentence = text.lines().next().unwrap_or_default();
+    let sentence = text.split("\n\n").next().unwrap_or_default();
     anyhow::anyhow!("{}", sentence.trim_start_matches("error: ").to_owned())
 }
 
