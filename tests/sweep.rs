@@ -117,6 +117,10 @@ fn pictures_are_drawn() {
             ],
         ),
         (
+            "from-zero.svg",
+            vec!["--vary", "link.latency=0us..10us:3", "--plan", "ring4"],
+        ),
+        (
             "phases.png",
             vec![
                 "--vary",

@@ -88,7 +88,7 @@ fn points(table: &Table, lines: &[&Line], columns: &[Column]) -> comfy_table::Ta
     for line in lines.iter().take(SHOWN) {
         let mut cells = line.values.clone();
         if line.plan.is_empty() {
-            cells.push("none".to_owned());
+            cells.push(table::NO_PLAN.to_owned());
         } else {
             cells.push(line.label());
             cells.extend(columns.iter().map(|column| column.1(line)));
@@ -125,7 +125,7 @@ fn grid(table: &Table, lines: &[&Line]) -> String {
                     Some(line) if !line.plan.is_empty() => {
                         format!("{} {:.2} s", line.label(), line.latency_s)
                     }
-                    _ => "none".to_owned(),
+                    _ => table::NO_PLAN.to_owned(),
                 }
             }));
             shown.add_row(cells);
@@ -176,8 +176,8 @@ fn crossovers(table: &Table, lines: &[&Line]) -> Vec<String> {
                 table.axes[last],
                 before.values[last],
                 after.values[last],
-                before.label(),
-                after.label()
+                before.words(),
+                after.words()
             ));
         }
     }
