@@ -57,7 +57,17 @@ fn what_cannot_be_reported_is_refused() {
     let blocked = blocked.to_str().expect("a name");
     for (arguments, part) in [
         (vec!["report", "plan", "--model", "FLUX.9"], "FLUX"),
-        (vec!["report", "report", "plan"], "a report is of a command"),
+        (vec!["report", "report", "plan"], "report has no page"),
+        (
+            vec!["report", "serve", "--port", "0"],
+            "sweep, calibrate, validate, compare, replay",
+        ),
+        (vec!["report", "man"], "a command that has --json"),
+        (vec!["report", "completions", "bash"], "completions has no"),
+        (
+            vec!["report", "plan", "--emit", "xdit"],
+            "drawn from what --json prints",
+        ),
         (vec!["report", "plan", "--wrong"], "--wrong"),
         (
             vec!["report", "--out", blocked, "models"],
@@ -156,7 +166,11 @@ fn every_page_draws_in_a_browser() {
                 "--plan",
                 "ring4",
             ],
-            vec!["u-wrap", "Rows"],
+            vec!["u-wrap", "Rows", "ring wins everywhere"],
+        ),
+        (
+            vec!["sweep", "--machine", "4xL20@25GB/s", "--vary", "gpus=1,2"],
+            vec!["u-wrap", "no kind of plan wins most: one GPU and"],
         ),
         (
             vec![

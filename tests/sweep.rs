@@ -117,6 +117,10 @@ fn pictures_are_drawn() {
             ],
         ),
         (
+            "from-zero.svg",
+            vec!["--vary", "link.latency=0us..10us:3", "--plan", "ring4"],
+        ),
+        (
             "phases.png",
             vec![
                 "--vary",
@@ -336,4 +340,29 @@ fn titles_do_not_name_what_varies() {
         "{title}"
     );
     assert!(title.contains("28 steps on 4 x L20"), "{title}");
+}
+
+#[test]
+fn tables_fit_and_no_cell_is_folded_to_letters() {
+    let rates = "link.bandwidth=1GB/s,30GB/s";
+    for vary in [
+        vec!["--vary", "gpus=2,4,8,16", "--vary", rates],
+        vec![
+            "--vary",
+            "gpu.memory-bandwidth=0.000001,0.5",
+            "--plan",
+            "ring4",
+        ],
+        vec![
+            "--vary",
+            "gpu.price=100000000000000000000/h",
+            "--plan",
+            "ring4",
+        ],
+    ] {
+        let page = printed(&[&["sweep", "--machine", "16xL20@25GB/s"][..], &vary].concat());
+        for line in page.lines() {
+            assert!(line.len() <= 100 && line.trim().len() != 1, "{page}");
+        }
+    }
 }

@@ -20,7 +20,7 @@ function capacityPage(report) {
   ];
   if (choice) {
     const money = choice.dollars_per_hour ? `, ${choice.dollars_per_hour.toFixed(2)} dollars an hour` : "";
-    parts.push(el("div", { class: "answer" }, el("strong", {}, `${choice.gpus} GPUs`), money,
+    parts.push(el("div", { class: "answer" }, el("strong", {}, count(choice.gpus, "GPU")), money,
       el("div", {}, fleetWords(choice)),
       el("div", { class: "soft" }, `At most ${Number((report.saturation_per_s || 0).toPrecision(3))} requests a second keep the objective` +
         (report.overload_per_s ? `; from ${Number(report.overload_per_s.toPrecision(3))} a second on the queue grows without end.` : "."))));
@@ -47,7 +47,7 @@ function capacityPage(report) {
     { name: "replica", of: (row) => row.plan },
     { name: "machine", of: (row) => row.machine },
     { name: "GPUs each", number: true, of: (row) => row.gpus_per_replica },
-    { name: "fleet needs", number: true, of: (row) => row.fleet ? row.fleet.gpus + " GPUs" : "-", key: (row) => row.fleet ? row.fleet.gpus : Infinity },
+    { name: "fleet needs", number: true, of: (row) => row.fleet ? count(row.fleet.gpus, "GPU") : "-", key: (row) => row.fleet ? row.fleet.gpus : Infinity },
     { name: "p95, s", number: true, of: (row) => row.fleet ? within(row.fleet.simulated.latency_s.p95) : "-", key: (row) => row.fleet ? row.fleet.simulated.latency_s.p95.value : Infinity },
     { name: "why not", of: (row) => row.reason || (choice && row.fleet && fleetWords(row.fleet) === fleetWords(choice) ? "the choice" : "") },
   ], report.alternatives)));

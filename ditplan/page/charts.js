@@ -1,24 +1,48 @@
 "use strict";
 // Charts by uPlot, and cells on a canvas.
 
-/** Lines over one number. series: [{name, points: [[x, y]]}]. */
+/** Round numbers from low to high on a logarithmic axis: 1, 2 and 5 of each decade, over few decades more. */
+function logTicks(low, high) {
+  const decades = Math.log10(high / low);
+  const steps = decades < 1 ? [1, 1.5, 2, 3, 4, 5, 7] : decades < 3 ? [1, 2, 5] : [1];
+  const ticks = [];
+  for (let decade = Math.floor(Math.log10(low)); decade <= Math.ceil(Math.log10(high)); decade++) {
+    for (const step of steps) ticks.push(Number((step * 10 ** decade).toPrecision(3)));
+  }
+  return ticks.filter((tick) => low <= tick && tick <= high);
+}
+
+/** Lines over one number. series: [{name, points: [[x, y]], colour, dots: true for points without a line}]. */
 function lines(series, { x, y, logX = false, logY = false, dots = false, diagonal = false }) {
-  const xs = [...new Set(series.flatMap((one) => one.points.map((point) => point[0])))].sort((a, b) => a - b);
+  const points = series.flatMap((one) => one.points);
+  const xs = [...new Set(points.map((point) => point[0]))].sort((a, b) => a - b);
   const columns = series.map((one) => {
     const known = new Map(one.points);
     return xs.map((at) => known.has(at) ? known.get(at) : null);
   });
   const holder = el("div");
-  const scale = (log) => ({ time: false, distr: log ? 3 : 1 });
+  // Zero has no logarithm. An axis ends a little outside its data.
+  const isLog = [logX, logY].map((wanted, index) => wanted && points.every((point) => point[index] > 0));
+  const fitted = (_, low, high) => [low / 1.1, high * 1.1];
+  const scale = (log) => log ? { time: false, distr: 3, range: fitted } : { time: false };
+  const whole = [0, 1].map((index) => points.every((point) => Number.isInteger(point[index])));
+  const ticks = (index, low, high) => logTicks(low, high).filter((tick) => !whole[index] || Number.isInteger(tick));
+  const axis = (log, more) => log ? {
+    ...more, splits: (_, index, low, high) => ticks(index, low, high), filter: (_, ticks) => ticks, values: (_, ticks) => ticks.map(String),
+  } : more;
   const options = {
     width: Math.min(1060, innerWidth - 60), height: 380,
-    scales: { x: scale(logX), y: scale(logY) },
-    axes: [{ label: x }, { label: y, size: 64 }],
-    series: [{ label: x }, ...series.map((one, index) => ({
-      label: one.name, stroke: one.colour || COLOURS[index % COLOURS.length], width: dots ? 0 : 2, spanGaps: true,
-      points: { show: dots || xs.length < 40, size: dots ? 4 : 5 },
-      paths: dots ? () => null : undefined,
-    }))],
+    scales: { x: scale(isLog[0]), y: scale(isLog[1]) },
+    axes: [axis(isLog[0], { label: x }), axis(isLog[1], { label: y, size: 64 })],
+    series: [{ label: x }, ...series.map((one, index) => {
+      const colour = one.colour || COLOURS[index % COLOURS.length];
+      const bare = dots || one.dots;
+      return {
+        label: one.name, stroke: colour, width: bare ? 0 : 2, spanGaps: true,
+        points: { show: bare || xs.length < 40, size: dots ? 4 : one.dots ? 8 : 5, fill: one.dots ? colour : undefined },
+        paths: bare ? () => null : undefined,
+      };
+    })],
   };
   if (diagonal) {
     options.series.push({ label: "equal", stroke: "#999", width: 1, points: { show: false } });

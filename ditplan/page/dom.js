@@ -22,6 +22,9 @@ function seconds(value) {
 
 function gigabytes(bytes) { return (bytes / 1e9).toFixed(1) + " GB"; }
 
+/** How many: "1 GPU", "4 GPUs". */
+function count(number, name) { return `${number} ${name}${number === 1 ? "" : "s"}`; }
+
 function percent(share) { return (100 * share).toFixed(1) + " %"; }
 
 /** A table; columns are {name, of: row => value or node, number: true where it is one}. A click sorts. */

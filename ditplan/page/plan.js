@@ -4,11 +4,11 @@
 function planTitle(question) {
   const request = question.request;
   const frames = request.frames > 1 ? ` x ${request.frames} frames` : "";
-  return `${question.model} ${request.width}x${request.height}${frames}, ${request.steps} steps`;
+  return `${question.model} ${request.width}x${request.height}${frames}, ${count(request.steps, "step")}`;
 }
 
 function planPlace(question) {
-  return `${question.gpus} GPUs of ${question.machine} (${question.interconnect}), ${question.engine}, ${question.compilation}`;
+  return `${count(question.gpus, "GPU")} of ${question.machine} (${question.interconnect}), ${question.engine}, ${question.compilation}`;
 }
 
 function qualityWords(quality) {

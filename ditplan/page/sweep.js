@@ -17,8 +17,9 @@ function sweepUnit(axis) {
   return axis === "size" ? "size, megapixels" : axis;
 }
 
-/** Strategy without degrees, and whether it compresses. */
+/** Strategy without degrees, and whether it compresses; the plan none is one GPU. */
 function planKind(row) {
+  if (row.strategy === "none") return "one GPU";
   const strategy = row.strategy.split("+").map((part) => part.replace(/\d.*$/, "")).join("+");
   return row.compressor === "raw" ? strategy : strategy + ", compressed";
 }
@@ -34,6 +35,19 @@ function sweepBest(rows, axes) {
   return [...best.values()];
 }
 
+/** Which kinds of plan win at most points, of [[kind, points]], most first. */
+function sweepVerdict(kinds, points) {
+  if (!kinds.length) return ["no plan at any point", ""];
+  const most = kinds[0][1];
+  const first = kinds.filter(([, count]) => count === most).map(([kind]) => kind);
+  const share = points === 1 ? " (1 point)" : ` (${most} of ${points} points${first.length > 1 ? " each" : ""})`;
+  if (kinds.length === 1) return [`${first[0]} wins everywhere`, share];
+  if (first.length === 1) return [`${first[0]} wins most`, share];
+  if (first.length > 4) return [`no kind of plan wins most: ${first.length} are level`, share];
+  const last = first.pop();
+  return [`no kind of plan wins most: ${first.join(", ")} and ${last} are level`, share];
+}
+
 function sweepPage(report) {
   const { axes, rows } = report;
   const best = sweepBest(rows, axes);
@@ -42,22 +56,27 @@ function sweepPage(report) {
   const kinds = [...counts.entries()].sort((a, b) => b[1] - a[1]);
   const colour = new Map(kinds.map(([kind], index) => [kind, COLOURS[Math.min(index, COLOURS.length - 1)]]));
   const refused = rows.filter((row) => !row.plan);
+  const several = rows.length > best.length + refused.length;
+  const [verdict, share] = sweepVerdict(kinds, best.length);
   const parts = [
     el("h1", {}, "What-if: " + axes.join(" x ")),
     report.question ? el("div", { class: "soft" }, `${planTitle(report.question)}; ${planPlace(report.question)}, but for what varies`) : null,
-    el("div", { class: "answer" }, el("strong", {}, `${kinds[0] ? kinds[0][0] : "nothing"} wins most`), ` (${kinds[0] ? kinds[0][1] : 0} of ${best.length} points)`,
+    el("div", { class: "answer" }, el("strong", {}, verdict), share,
       refused.length ? el("div", { class: "soft" }, `${refused.length} rows have no plan, the first: ${refused[0].reason}`) : null),
-    legend(kinds.map(([kind, count]) => [`${kind} (${count})`, colour.get(kind)])),
+    // Curves of given plans have names of their own.
+    axes.length === 1 && several ? null : legend(kinds.map(([kind, count]) => [`${kind} (${count})`, colour.get(kind)])),
   ];
   if (axes.length === 1) {
+    const of = (row) => [sweepNumber(row[axes[0]]), row.latency_s];
     const named = new Map();
-    const several = rows.length > best.length + refused.length;
-    for (const row of rows.filter((one) => one.plan)) {
-      const name = several ? row.plan : "best plan";
-      if (!named.has(name)) named.set(name, []);
-      named.get(name).push([sweepNumber(row[axes[0]]), row.latency_s]);
+    for (const row of rows.filter((one) => several && one.plan)) {
+      if (!named.has(row.plan)) named.set(row.plan, []);
+      named.get(row.plan).push(of(row));
     }
-    const series = [...named.entries()].map(([name, points]) => ({ name, points }));
+    const given = [...named.entries()].map(([name, points]) => ({ name, points }));
+    const chosen = [{ name: "best plan", points: best.map(of), colour: "#bbb" },
+      ...kinds.map(([kind]) => ({ name: kind, points: best.filter((row) => planKind(row) === kind).map(of), colour: colour.get(kind), dots: true }))];
+    const series = several ? given : chosen;
     parts.push(lines(series, { x: sweepUnit(axes[0]), y: "latency, s", logX: true, logY: true }));
   } else {
     const [upAxis, acrossAxis] = axes.slice(-2);

@@ -10,7 +10,8 @@ mod timeline;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, Parser};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, CommandFactory, Parser};
 use serde_json::{Value, json};
 
 use super::arguments::{Arguments, Command};
@@ -27,7 +28,8 @@ pub(super) struct ReportArguments {
     /// Print what the page holds instead, as JSON
     #[arg(long)]
     pub data: bool,
-    /// The command whose answer is reported, with its options: plan --machine 8xh100-sxm
+    /// The command whose answer is reported, with its options: plan --machine 8xh100-sxm; any command that
+    /// has --json
     #[arg(
         value_name = "COMMAND",
         required = true,
@@ -39,6 +41,9 @@ pub(super) struct ReportArguments {
 
 /// What `report` prints; it writes the page.
 pub(super) fn answer(typed: &ReportArguments) -> Result<String> {
+    if let Some(help) = help(&typed.command) {
+        return Ok(help);
+    }
     let data = data(&typed.command)?;
     if typed.data {
         return Ok(data.to_string());
@@ -53,19 +58,20 @@ pub(super) fn answer(typed: &ReportArguments) -> Result<String> {
 fn data(command: &[String]) -> Result<Value> {
     let mut words = vec!["ditplan".to_owned()];
     words.extend(command.iter().cloned());
-    if !command.iter().any(|word| word == "--json") {
+    let kind = command.first().cloned().unwrap_or_default();
+    let matches = Arguments::command().try_get_matches_from(&words);
+    ensure!(
+        has_json(&matches.map_err(|error| mistake(&error))?),
+        "{kind} has no page: a report is of a command that has --json: {}",
+        reported().join(", ")
+    );
+    if !words.iter().any(|word| word == "--json") {
         words.push("--json".to_owned());
     }
     let arguments = Arguments::try_parse_from(&words).map_err(|error| {
-        let text = error.to_string();
-        let sentence = text.lines().next().unwrap_or_default();
-        anyhow::anyhow!("{}", sentence.trim_start_matches("error: ").to_owned())
+        let mistake = mistake(&error);
+        anyhow::anyhow!("a page is drawn from what --json prints: {mistake}")
     })?;
-    let kind = command.first().cloned().unwrap_or_default();
-    ensure!(
-        !matches!(arguments.command, Command::Report(_) | Command::Serve(_)),
-        "a report is of a command: plan, simulate, sweep, validate, capacity, replay"
-    );
     if let Command::Plan(typed) = &arguments.command {
         ensure!(
             !typed.robust,
@@ -99,6 +105,41 @@ fn data(command: &[String]) -> Result<Value> {
         "report": report,
         "timeline": timeline,
     }))
+}
+
+/// The help of the command, where it was asked for.
+fn help(command: &[String]) -> Option<String> {
+    let words = ["ditplan"].into_iter();
+    let words = words.chain(command.iter().map(String::as_str));
+    let asked = Arguments::try_parse_from(words).err();
+    let asked = asked.filter(|error| error.kind() == ErrorKind::DisplayHelp);
+    asked.map(|help| help.to_string())
+}
+
+/// The first sentence of a mistake in a command line.
+fn mistake(error: &clap::Error) -> anyhow::Error {
+    let text = error.to_string();
+    let sentence = text.split("\n\n").next().unwrap_or_default();
+    anyhow::anyhow!("{}", sentence.trim_start_matches("error: ").to_owned())
+}
+
+/// Whether the command that was typed, or the one below it, prints JSON when asked.
+fn has_json(typed: &ArgMatches) -> bool {
+    match typed.subcommand() {
+        Some((_, below)) => has_json(below),
+        None => typed.ids().any(|id| id == "json"),
+    }
+}
+
+/// The commands that have a page.
+fn reported() -> Vec<String> {
+    fn prints(command: &clap::Command) -> bool {
+        let own = command.get_arguments().any(|one| one.get_id() == "json");
+        own || command.get_subcommands().any(prints)
+    }
+    let all = Arguments::command();
+    let with = all.get_subcommands().filter(|command| prints(command));
+    with.map(|command| command.get_name().to_owned()).collect()
 }
 
 /// A command line that a shell reads back.

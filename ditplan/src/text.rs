@@ -10,6 +10,9 @@ pub(super) const WIDTH: u16 = 100;
 /// Columns that one cell of a table may take.
 const NAME: u16 = 30;
 
+/// Columns that the last column of a table has at least, if it needs them.
+const LEAST: u16 = 24;
+
 /// A table with its header; the columns `numbers` are aligned right.
 pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
     let mut table = Table::new();
@@ -123,20 +126,45 @@ pub(super) fn named(sentences: &[(String, &str)]) -> String {
 }
 
 /// A table as text, without blanks at the ends of lines. The last column is wrapped where a line
-/// would be too long; names of more than [`NAME`] columns are, behind a `+`.
+/// would be too long; names of more than [`NAME`] columns are, behind a `+`. Where little is left for
+/// the last column, lines are longer than [`WIDTH`] instead.
 pub(super) fn rendered(table: &mut Table) -> String {
+    let widths = constrained(table);
+    let last = widths.last().copied().unwrap_or_default();
+    let others = longest_line(table).saturating_sub(usize::from(last));
+    let least = others + usize::from(last.min(LEAST));
+    table.set_width(WIDTH.max(u16::try_from(least).unwrap_or(u16::MAX)));
+    let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
+    lines.collect()
+}
+
+/// Whether no line of the table is longer than [`WIDTH`] when its last column is not wrapped.
+pub(super) fn fits(table: &mut Table) -> bool {
+    constrained(table);
+    longest_line(table) <= usize::from(WIDTH)
+}
+
+/// Holds all columns but the last to their content, or to [`NAME`]; the widths of the content.
+fn constrained(table: &mut Table) -> Vec<u16> {
     let widths = table.column_max_content_widths();
     let last = widths.len().saturating_sub(1);
-    for (column, longest) in table.column_iter_mut().zip(widths).take(last) {
-        column.set_constraint(if longest <= NAME {
+    for (column, longest) in table.column_iter_mut().zip(&widths).take(last) {
+        column.set_constraint(if *longest <= NAME {
             ColumnConstraint::ContentWidth
         } else {
             ColumnConstraint::Absolute(Width::Fixed(NAME))
         });
         column.set_delimiter('+');
     }
-    let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
-    lines.collect()
+    widths
+}
+
+/// Columns that the table takes when its last column is not wrapped.
+fn longest_line(table: &Table) -> usize {
+    let mut free = table.clone();
+    free.set_content_arrangement(ContentArrangement::Disabled);
+    let lines = free.lines().map(|line| line.trim_end().chars().count());
+    lines.max().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -164,5 +192,19 @@ mod tests {
             assert!(line.len() <= usize::from(WIDTH), "{line}");
             assert!(line.starts_with(if place == 0 { "  - word" } else { "    word" }));
         }
+    }
+
+    #[test]
+    fn a_full_table_grows_rather_than_fold_its_last_column_to_letters() {
+        let name = "a-plan-of-27-letters-in-all";
+        let mut wide = table(&["a", "b", "c", "d"], &[]);
+        wide.add_row([name, name, name, "allgather-kv16/1bit 9.41 s"]);
+        assert!(!fits(&mut wide));
+        let text = rendered(&mut wide);
+        assert_eq!(text.lines().count(), 3, "{text}");
+        let mut narrow = table(&["a", "b"], &[]);
+        narrow.add_row([name, &"word ".repeat(40)]);
+        let text = rendered(&mut narrow);
+        assert!(text.lines().all(|line| line.len() <= usize::from(WIDTH)));
     }
 }

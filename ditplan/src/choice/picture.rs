@@ -161,7 +161,7 @@ impl Choice {
             .caption("latency and output error: best per layer (line), one compressor everywhere (points)", ("sans-serif", 16))
             .margin(10)
             .x_label_area_size(40)
-            .y_label_area_size(60)
+            .y_label_area_size(84)
             .build_cartesian_2d(left - wide..right + 2.0 * wide, (low * 0.6..high * 1.6).log_scale())?;
         chart
             .configure_mesh()
@@ -173,24 +173,70 @@ impl Choice {
             .draw()?;
         let line = self.frontier.iter().copied().filter(|point| point.1 > 0.0);
         chart.draw_series(LineSeries::new(line, BLUE.stroke_width(2)))?;
-        for (name, point) in self.uniform.iter().filter(|one| one.1.1 > 0.0) {
+        let named: Vec<&(String, Point)> =
+            self.uniform.iter().filter(|one| one.1.1 > 0.0).collect();
+        let corner = chart.plotting_area().strip_coord_spec();
+        let corner = corner.get_base_pixel();
+        let limit = self
+            .limit
+            .filter(|limit| (low * 0.6..high * 1.6).contains(limit));
+        let line = limit.map(|limit| chart.backend_coord(&(left, limit)).1 - corner.1);
+        let mut words = Vec::new();
+        for (name, point) in &named {
             chart.draw_series([Circle::new(*point, 4, RED.filled())])?;
+            let (x, y) = chart.backend_coord(point);
+            let (width, _) =
+                area.estimate_text_size(name, &("sans-serif", 13).into_text_style(area))?;
+            words.push(((x - corner.0, y - corner.1), width as i32));
+        }
+        for ((name, point), shift) in named.into_iter().zip(beside(&words, line)) {
             chart.draw_series([
-                EmptyElement::at(*point) + Text::new(name.clone(), (7, -6), ("sans-serif", 13))
+                EmptyElement::at(*point) + Text::new(name.clone(), shift, ("sans-serif", 13))
             ])?;
         }
-        if let Some(limit) = self
-            .limit
-            .filter(|limit| (low * 0.6..high * 1.6).contains(limit))
-        {
+        if let Some(limit) = limit {
             let ends = [(left - wide, limit), (right + 2.0 * wide, limit)];
             chart.draw_series(LineSeries::new(ends, BLACK.mix(0.5)))?;
+            // Right, where compressors so lossy are not so slow.
             chart.draw_series([
-                EmptyElement::at(ends[0]) + Text::new("budget", (4, -16), ("sans-serif", 13))
+                EmptyElement::at(ends[1]) + Text::new("budget", (-50, -16), ("sans-serif", 13))
             ])?;
         }
         Ok(())
     }
+}
+
+/// How far from each point the upper left corner of its words is, so that no words lie over others, over
+/// another point or over a line across: to the right if there is room, else to the left, a little higher or lower. Points and widths
+/// are in pixels, from the left end of the axis.
+fn beside(words: &[((i32, i32), i32)], line: Option<i32>) -> Vec<(i32, i32)> {
+    const HEIGHT: i32 = 13;
+    const HIGHER: [i32; 13] = [-6, -2, -10, 2, -14, 6, -18, 10, -22, 14, -26, 18, -30];
+    let mut taken: Vec<(i32, i32, i32)> = Vec::new();
+    let dots = words.iter().map(|((x, y), _)| (x - 4, y - 4, 8));
+    let dots: Vec<(i32, i32, i32)> = dots.collect();
+    let mut shifts = Vec::new();
+    for (index, &((x, y), width)) in words.iter().enumerate() {
+        let both = |dy: &i32| [(8, *dy), (-8 - width, *dy)];
+        let places: Vec<(i32, i32)> = HIGHER.iter().flat_map(both).collect();
+        let over = |place: &(i32, i32), height: i32, other: &(i32, i32, i32)| {
+            let (left, top) = (x + place.0, y + place.1);
+            let across = left < other.0 + other.2 && other.0 < left + width;
+            across && top < other.1 + height && other.1 < top + HEIGHT
+        };
+        let free = |place: &&(i32, i32)| {
+            let mut others = dots.iter().enumerate().filter(|(at, _)| *at != index);
+            let top = y + place.1;
+            x + place.0 >= 0
+                && !line.is_some_and(|line| (top..top + HEIGHT).contains(&line))
+                && !taken.iter().any(|other| over(place, HEIGHT, other))
+                && !others.any(|(_, other)| over(place, 8, other))
+        };
+        let shift = places.iter().find(free).copied().unwrap_or(places[0]);
+        taken.push((x + shift.0, y + shift.1, width));
+        shifts.push(shift);
+    }
+    shifts
 }
 
 impl Figure for Choice {
@@ -205,5 +251,36 @@ impl Figure for Choice {
         let (upper, lower) = area.split_vertically((45).percent_height());
         self.assignment(&upper)?;
         self.trade(&lower)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_words_lie_over_others() {
+        let words = [
+            ((70, 30), 80),
+            ((84, 40), 25),
+            ((86, 47), 85),
+            ((86, 53), 60),
+        ];
+        let shifts = beside(&words, Some(51));
+        let boxes: Vec<(i32, i32, i32)> = words
+            .iter()
+            .zip(&shifts)
+            .map(|(((x, y), width), (dx, dy))| (x + dx, y + dy, *width))
+            .collect();
+        for (index, one) in boxes.iter().enumerate() {
+            assert!(
+                one.0 >= 0 && !(one.1..one.1 + 13).contains(&51),
+                "{boxes:?}"
+            );
+            for other in &boxes[..index] {
+                let across = one.0 < other.0 + other.2 && other.0 < one.0 + one.2;
+                assert!(!across || (one.1 - other.1).abs() >= 13, "{boxes:?}");
+            }
+        }
     }
 }

@@ -10,7 +10,10 @@ use traces::trace::Tensor;
 use crate::figure::{Failure, Figure};
 
 /// A compressor's relative error by step.
-type Line = (String, Vec<(f64, f64)>);
+type Line = (String, Vec<(i32, f64)>);
+
+/// Pixels across that the names of the lines take.
+const LEGEND: u32 = 150;
 
 /// The picture.
 pub(super) struct Errors {
@@ -33,7 +36,7 @@ impl Errors {
                     }
                 }
                 let rms = |(step, (sum, count)): (u32, (f64, u32))| {
-                    (f64::from(step), (sum / f64::from(count)).sqrt())
+                    (step as i32, (sum / f64::from(count)).sqrt())
                 };
                 lines.push((method.to_string(), sums.into_iter().map(rms).collect()));
             }
@@ -53,16 +56,18 @@ impl Figure for Errors {
     {
         let area = area.titled(&self.title, ("sans-serif", 22))?;
         let values = || self.panels.iter().flatten().flat_map(|line| &line.1);
-        let last = values().map(|at| at.0).fold(1.0, f64::max);
+        let last = values().map(|at| at.0).fold(1, i32::max);
         let low = values().map(|at| at.1).fold(f64::INFINITY, f64::min);
         let high = values().map(|at| at.1).fold(0.0, f64::max);
         let (low, high) = if low < high {
-            // Room for the legend above the lines.
-            (low * 0.7, high * 12.0)
+            (low * 0.7, high * 1.4)
         } else {
             (1e-4, 1.0)
         };
-        for (panel, (lines, name)) in area
+        let longest = (-low.log10().floor()).clamp(2.0, 12.0) as u32;
+        let (width, _) = area.dim_in_pixel();
+        let (panels, legend) = area.split_horizontally(width.saturating_sub(LEGEND));
+        for (panel, (lines, name)) in panels
             .split_evenly((1, 2))
             .iter()
             .zip(self.panels.iter().zip(["K", "V"]))
@@ -71,32 +76,37 @@ impl Figure for Errors {
                 .caption(name, ("sans-serif", 18))
                 .margin(10)
                 .x_label_area_size(40)
-                .y_label_area_size(60)
-                .build_cartesian_2d(0.0..last, (low..high).log_scale())?;
+                .y_label_area_size(44 + 8 * longest)
+                .build_cartesian_2d(0..last, (low..high).log_scale())?;
             chart
                 .configure_mesh()
                 .x_desc("step")
                 .y_desc("||e|| / ||x||")
-                .x_label_formatter(&|step| format!("{step:.0}"))
-                .y_label_formatter(&|value| format!("{:.2} %", 100.0 * value))
+                .x_label_formatter(&|step| step.to_string())
+                .y_label_formatter(&|value| {
+                    // No more digits than the decade needs.
+                    let decade = (100.0 * value).log10() + 1e-9;
+                    let decimals = (-decade.floor()).max(0.0) as usize;
+                    format!("{:.decimals$} %", 100.0 * value)
+                })
                 .label_style(("sans-serif", 13))
                 .light_line_style(WHITE)
                 .draw()?;
-            for (index, (label, points)) in lines.iter().enumerate() {
+            for (index, (_, points)) in lines.iter().enumerate() {
                 let style = Palette99::pick(index).stroke_width(2);
-                chart
-                    .draw_series(LineSeries::new(points.iter().copied(), style))?
-                    .label(label)
-                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
+                chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
             }
-            if name == "V" {
-                chart
-                    .configure_series_labels()
-                    .position(SeriesLabelPosition::UpperRight)
-                    .label_font(("sans-serif", 12))
-                    .background_style(WHITE.mix(0.8))
-                    .draw()?;
+            if lines.iter().all(|line| line.1.is_empty()) {
+                let middle = (0, (low * high).sqrt());
+                let words = Text::new("every error is 0", (12, 0), ("sans-serif", 14));
+                chart.draw_series([EmptyElement::at(middle) + words])?;
             }
+        }
+        for (index, (label, _)) in self.panels[0].iter().enumerate() {
+            let y = 40 + 20 * index as i32;
+            let style = Palette99::pick(index).stroke_width(2);
+            legend.draw(&PathElement::new([(4, y + 7), (22, y + 7)], style))?;
+            legend.draw(&Text::new(label.clone(), (28, y), ("sans-serif", 13)))?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::report::{SHOWN, cents};
-use super::scale::{COLOURS, REST, digits, short};
+use super::scale::{COLOURS, REST, Span, digits, short};
 use super::table::{self, Line, Table};
 use crate::figure::{self, Failure, Figure};
 use crate::text::{self, bulleted, heading};
@@ -220,21 +220,18 @@ impl Frontiers<'_> {
             let all = given.lines.iter().map(|line| of(line));
             all.filter(|figure| figure.is_finite()).fold(0.0, f64::max)
         };
+        let across = Span::even(most(&|line| at(line).0) * 1.25);
+        let up = Span::even(most(&|line| at(line).1) * 1.1);
         let mut chart = ChartBuilder::on(area)
             .caption(&given.place, ("sans-serif", 14))
             .margin(8)
             .x_label_area_size(38)
-            .y_label_area_size(58)
-            .build_cartesian_2d(
-                0.0..most(&|line| at(line).0) * 1.25,
-                0.0..most(&|line| at(line).1) * 1.1,
-            )?;
+            .y_label_area_size(up.room())
+            .build_cartesian_2d(across, up)?;
         chart
             .configure_mesh()
             .x_desc("latency, s")
             .y_desc("cost of one image or video, US cents")
-            .x_labels(8)
-            .y_labels(8)
             .x_label_formatter(&|value| digits(*value))
             .y_label_formatter(&|value| digits(*value))
             .light_line_style(WHITE)
@@ -264,7 +261,7 @@ impl Frontiers<'_> {
                 continue;
             };
             taken.push((x, y + shift));
-            let words = format!("{}: {}", line.label(), self.measure.shown(line));
+            let words = format!("{}: {}", line.words(), self.measure.shown(line));
             let text = Text::new(words, (8, *shift), ("sans-serif", 11));
             chart.draw_series([EmptyElement::at(at(line)) + text])?;
         }

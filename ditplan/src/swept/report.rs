@@ -45,35 +45,13 @@ pub(super) fn cents(usd: f64) -> String {
     scale::digits(100.0 * usd)
 }
 
-/// One line a point; fewer columns where many numbers vary.
+/// One line a point; fewer columns where many numbers vary, or where figures are long.
 fn listed(table: &Table, lines: &[&Line]) -> String {
-    type Column = (&'static str, fn(&Line) -> String);
-    const COLUMNS: [Column; 6] = [
-        ("latency, s", |line| format!("{:.3}", line.latency_s)),
-        ("speed-up", |line| format!("{:.2}", line.speed_up)),
-        ("cost, cents", |line| cents(line.cost_each_usd)),
-        ("90 %, s", |line| {
-            format!("{:.3} to {:.3}", line.lo_s, line.hi_s)
-        }),
-        ("exposed, s", |line| format!("{:.3}", line.exposed_s)),
-        ("memory, GB", |line| format!("{:.1}", line.memory_gb)),
-    ];
-    let columns = &COLUMNS[..COLUMNS.len().min(8 - table.axes.len().clamp(2, 5))];
-    let mut header: Vec<&str> = table.axes.iter().map(String::as_str).collect();
-    header.push("plan");
-    let numbers: Vec<usize> = (header.len()..header.len() + columns.len()).collect();
-    header.extend(columns.iter().map(|column| column.0));
-    let mut shown = text::table(&header, &numbers);
-    for line in lines.iter().take(SHOWN) {
-        let mut cells = line.values.clone();
-        if line.plan.is_empty() {
-            cells.push("none".to_owned());
-        } else {
-            cells.push(line.label());
-            cells.extend(columns.iter().map(|column| column.1(line)));
-        }
-        shown.add_row(cells);
-    }
+    let most = COLUMNS.len().min(8 - table.axes.len().clamp(2, 5));
+    let sizes = (1..=most).rev();
+    let mut tables = sizes.map(|size| points(table, lines, &COLUMNS[..size]));
+    let narrow = tables.find_map(|mut shown| text::fits(&mut shown).then_some(shown));
+    let mut shown = narrow.unwrap_or_else(|| points(table, lines, &COLUMNS[..1]));
     let mut page = text::rendered(&mut shown);
     if lines.len() > SHOWN {
         let more = lines.len() - SHOWN;
@@ -85,41 +63,84 @@ fn listed(table: &Table, lines: &[&Line]) -> String {
     page
 }
 
-/// Who wins where over two numbers: the one with more values down, the other across.
+/// A figure of a line, with its name.
+type Column = (&'static str, fn(&Line) -> String);
+
+/// Figures of a line, the most wanted first.
+const COLUMNS: [Column; 6] = [
+    ("latency, s", |line| format!("{:.3}", line.latency_s)),
+    ("speed-up", |line| format!("{:.2}", line.speed_up)),
+    ("cost, cents", |line| cents(line.cost_each_usd)),
+    ("90 %, s", |line| {
+        format!("{:.3} to {:.3}", line.lo_s, line.hi_s)
+    }),
+    ("exposed, s", |line| format!("{:.3}", line.exposed_s)),
+    ("memory, GB", |line| format!("{:.1}", line.memory_gb)),
+];
+
+/// The first points with some of their figures.
+fn points(table: &Table, lines: &[&Line], columns: &[Column]) -> comfy_table::Table {
+    let mut header: Vec<&str> = table.axes.iter().map(String::as_str).collect();
+    header.push("plan");
+    let numbers: Vec<usize> = (header.len()..header.len() + columns.len()).collect();
+    header.extend(columns.iter().map(|column| column.0));
+    let mut shown = text::table(&header, &numbers);
+    for line in lines.iter().take(SHOWN) {
+        let mut cells = line.values.clone();
+        if line.plan.is_empty() {
+            cells.push(table::NO_PLAN.to_owned());
+        } else {
+            cells.push(line.label());
+            cells.extend(columns.iter().map(|column| column.1(line)));
+        }
+        shown.add_row(cells);
+    }
+    shown
+}
+
+/// Who wins where over two numbers: the one with more values down, the other across; in as few parts, one
+/// below the other, as have room.
 fn grid(table: &Table, lines: &[&Line]) -> String {
     const MOST: usize = 4;
     let (one, other) = (table.distinct(0), table.distinct(1));
-    let (down, across) = if one.len() < other.len() {
-        (1, 0)
+    let (down, rows, across, columns) = if one.len() < other.len() {
+        (1, other, 0, one)
     } else {
-        (0, 1)
-    };
-    let (rows, columns) = if down == 0 {
-        (one, other)
-    } else {
-        (other, one)
+        (0, one, 1, other)
     };
     if columns.len() > MOST {
         return winners(lines);
     }
-    let mut header = vec![format!("{}, {}", table.axes[down], table.axes[across])];
-    header.extend(columns.iter().cloned());
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    let mut shown = text::table(&header, &[]);
-    for row in rows {
-        let mut cells = vec![row.clone()];
-        cells.extend(columns.iter().map(|column| {
-            let at = |line: &&&Line| line.values[down] == row && line.values[across] == *column;
-            match lines.iter().find(at) {
-                Some(line) if !line.plan.is_empty() => {
-                    format!("{} {:.2} s", line.label(), line.latency_s)
+    let part = |columns: &[String]| {
+        let mut header = vec![format!("{}, {}", table.axes[down], table.axes[across])];
+        header.extend(columns.iter().cloned());
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
+        let mut shown = text::table(&header, &[]);
+        for row in &rows {
+            let mut cells = vec![row.clone()];
+            cells.extend(columns.iter().map(|column| {
+                let at =
+                    |line: &&&Line| line.values[down] == *row && line.values[across] == *column;
+                match lines.iter().find(at) {
+                    Some(line) if !line.plan.is_empty() => {
+                        format!("{} {:.2} s", line.label(), line.latency_s)
+                    }
+                    _ => table::NO_PLAN.to_owned(),
                 }
-                _ => "none".to_owned(),
-            }
-        }));
-        shown.add_row(cells);
-    }
-    text::rendered(&mut shown)
+            }));
+            shown.add_row(cells);
+        }
+        shown
+    };
+    let parts = |count: usize| -> Vec<comfy_table::Table> {
+        let size = columns.len().div_ceil(count);
+        columns.chunks(size).map(part).collect()
+    };
+    let mut counts = 1..columns.len();
+    let fitting = counts.find(|&count| parts(count).iter_mut().all(text::fits));
+    let mut parts = parts(fitting.unwrap_or(columns.len()));
+    let parts: Vec<String> = parts.iter_mut().map(text::rendered).collect();
+    parts.join("\n")
 }
 
 /// How often each kind of plan wins.
@@ -155,8 +176,8 @@ fn crossovers(table: &Table, lines: &[&Line]) -> Vec<String> {
                 table.axes[last],
                 before.values[last],
                 after.values[last],
-                before.label(),
-                after.label()
+                before.words(),
+                after.words()
             ));
         }
     }

@@ -9,6 +9,11 @@ use sim::plan::Plan;
 
 use super::rows::{self, Kind};
 
+/// What stands where no plan was found.
+pub(super) const NO_PLAN: &str = "no plan";
+/// The plan `none`, in words.
+const ONE_GPU: &str = "one GPU";
+
 /// One row, read back; what is not known is NaN.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
@@ -165,11 +170,22 @@ impl Line {
         }
     }
 
+    /// The plan in a sentence, where `none` would say that there is no plan.
+    pub(super) fn words(&self) -> String {
+        match self.strategy.as_str() {
+            "none" => ONE_GPU.to_owned(),
+            _ => self.label(),
+        }
+    }
+
     /// What kind of plan it is: its strategy without degrees, and whether it compresses.
     pub(super) fn kind(&self) -> String {
         let Ok(plan) = self.plan.parse::<Plan>() else {
-            return "none".to_owned();
+            return NO_PLAN.to_owned();
         };
+        if self.strategy == "none" {
+            return ONE_GPU.to_owned();
+        }
         let word =
             |part: &str| -> String { part.chars().take_while(|c| !c.is_ascii_digit()).collect() };
         let strategy: Vec<String> = self.strategy.split('+').map(word).collect();
