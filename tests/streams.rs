@@ -28,3 +28,25 @@ fn no_colour_reaches_a_pipe() {
         assert!(!printed(arguments).contains('\u{1b}'));
     }
 }
+
+#[test]
+fn an_answer_that_cannot_be_written_is_exit_code_1() {
+    for arguments in [
+        &["--version"][..],
+        &["--help"],
+        &["plan", "--help"],
+        &["gpus"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let Ok(full) = full else {
+            println!("SKIPPED: no /dev/full here");
+            return;
+        };
+        let output = Command::new(env!("CARGO_BIN_EXE_ditplan"))
+            .args(arguments)
+            .stdout(full)
+            .output()
+            .expect("the program runs");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    }
+}

@@ -44,7 +44,7 @@ pub(super) enum Command {
     Validate(ValidateArguments),
     /// Put two plans or two machines side by side, and say what would turn the tables
     Compare(CompareArguments),
-    /// Write the answer of any command as one page that opens from disk
+    /// Write the answer of any command that has --json as one page that opens from disk
     Report(ReportArguments),
     /// Show reports and ask questions in a browser on this machine
     Serve(ServeArguments),

@@ -130,7 +130,7 @@ pub(super) fn asked(question: &Question) -> String {
     if request.frames > 1 {
         ask.push_str(&format!(" x {} frames", request.frames));
     }
-    ask.push_str(&format!(", {} steps", request.steps));
+    ask.push_str(&format!(", {}", text::counted(request.steps, "step")));
     if request.batch > 1 {
         ask.push_str(&format!(", batch {}", request.batch));
     }
@@ -148,7 +148,11 @@ pub(super) fn title(question: &Question) -> String {
     let gpus = if question.gpus as usize == has {
         machine.summary().gpus
     } else {
-        format!("{} GPUs of {}", question.gpus, machine.summary().gpus)
+        format!(
+            "{} of {}",
+            text::counted(question.gpus, "GPU"),
+            machine.summary().gpus
+        )
     };
     let place = format!(
         "{gpus} ({}: {}), {}, {}",

@@ -59,6 +59,10 @@ pub fn sweep() -> Result<Option<Sweep>> {
 pub fn run(workers: &dyn Workers) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
+        // Help and version are answers too.
+        Err(text) if !text.use_stderr() => {
+            return ending::print(&text.render().ansi().to_string()).into();
+        }
         Err(error) => {
             let _ = error.print();
             return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);

@@ -105,9 +105,10 @@ pub(super) fn answer(typed: &ReplayArguments) -> Result<String> {
     }
     if let Some(path) = &typed.plot {
         let title = format!(
-            "{}, {steps} steps, {} ranks",
+            "{}, {}, {}",
             trace.manifest().model.name,
-            typed.ranks
+            text::counted(steps, "step"),
+            text::counted(typed.ranks, "rank")
         );
         let drawn = figure::write(&picture::Errors::new(title, &replayed), path);
         drawn.map_err(|error| figure::undrawn(path, error))?;
@@ -268,11 +269,11 @@ fn page(trace: &Trace, replayed: &Replayed, by_layer: bool) -> String {
     let manifest = trace.manifest();
     let setting = &replayed.setting;
     let mut page = format!(
-        "{}, {} steps, {} ranks, {} samples ({})\n\n",
+        "{}, {}, {}, {} ({})\n\n",
         manifest.model.name,
-        manifest.sampler.steps,
-        setting.ranks,
-        manifest.recorded_samples().len(),
+        text::counted(manifest.sampler.steps, "step"),
+        text::counted(setting.ranks, "rank"),
+        text::counted(manifest.recorded_samples().len() as u64, "sample"),
         manifest.device.name
     );
     let mut header = HEADER.to_vec();

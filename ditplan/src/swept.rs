@@ -30,7 +30,7 @@ pub use self::file::digest;
 pub use self::rows::lines;
 use self::table::Table;
 use super::arguments::{Format, QuestionArguments};
-use super::text::{heading, wrapped};
+use super::text::{counted, heading, wrapped};
 use super::{asked, capacity, figure, listing};
 
 /// Who works out the points of a sweep.
@@ -325,7 +325,7 @@ fn title(sweep: &Sweep) -> String {
         words.push_str(&format!(" x {} frames", request.frames));
     }
     if !varies(Field::Steps) {
-        words.push_str(&format!(", {} steps", request.steps));
+        words.push_str(&format!(", {}", counted(request.steps, "step")));
     }
     if !varies(Field::Batch) && request.batch > 1 {
         words.push_str(&format!(", batch {}", request.batch));

@@ -48,6 +48,13 @@ pub(super) fn heading(text: &str) -> String {
     format!("{bold}{text}{bold:#}\n")
 }
 
+/// A number of things, in the plural where it is not one: `1 step`, `28 steps`.
+pub(super) fn counted(count: impl Into<u64>, what: &str) -> String {
+    let count = count.into();
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 /// Seconds as a number with three or four digits, for a column whose unit is said once: `7.46`.
 pub(super) fn seconds(time: SimDuration) -> String {
     let seconds = time.as_secs_f64();

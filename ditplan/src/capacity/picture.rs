@@ -6,6 +6,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::figure::{Failure, Figure};
+use crate::text::counted;
 
 /// The percentiles, slowest first, and their colours.
 const LINES: [(&str, usize, RGBColor); 3] = [
@@ -32,9 +33,9 @@ impl Load {
         let criteria = asked.slo.criteria.iter().filter(|one| one.shape.is_none());
         Self {
             title: format!(
-                "{}, {} GPUs ({})",
+                "{}, {} ({})",
                 asked.markets[0].model().name,
-                answer.choice.gpus,
+                counted(answer.choice.gpus, "GPU"),
                 asked.slo
             ),
             curve: answer.curve.clone(),

@@ -6,7 +6,7 @@ use sim::serving::{Pattern, Routing};
 
 use crate::choice::section;
 
-use crate::text::{self, bulleted, heading, wrapped};
+use crate::text::{self, bulleted, counted, heading, wrapped};
 
 mod launch;
 
@@ -69,7 +69,7 @@ fn title(answer: &Answer) -> String {
         .shapes
         .iter()
         .map(|shape| match asked.shapes.len() {
-            1 => format!("{}, {} steps", shape.name, shape.request.steps),
+            1 => format!("{}, {}", shape.name, counted(shape.request.steps, "step")),
             _ => format!("{} {:.0} %", shape.name, 100.0 * shape.share),
         })
         .collect();

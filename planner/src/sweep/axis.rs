@@ -48,10 +48,14 @@ impl FromStr for Axis {
         let (name, values) = text.split_once('=').ok_or_else(|| form("has no ="))?;
         let field: Field = name.trim().parse()?;
         let values: Vec<Value> = match values.split_once("..") {
-            None => values
-                .split(',')
-                .map(|value| field.value(value))
-                .collect::<Result<_, _>>()?,
+            None => {
+                let values = values.split(',').map(|value| field.value(value));
+                let values: Vec<Value> = values.collect::<Result<_, _>>()?;
+                if (1..values.len()).any(|at| values[..at].contains(&values[at])) {
+                    return Err(form("has a value twice"));
+                }
+                values
+            }
             Some((from, rest)) => {
                 let mut parts = rest.split(':');
                 let to = parts.next().unwrap_or_default();
@@ -66,7 +70,11 @@ impl FromStr for Axis {
                     Some("log") => true,
                     Some(_) => return Err(form("may end in :log only")),
                 };
-                range(field, field.value(from)?, field.value(to)?, count, log)?
+                let (from, to) = (field.value(from)?, field.value(to)?);
+                if log && (from.number() == 0.0 || to.number() == 0.0) {
+                    return Err(form("has no ratio to 0: begin above it, or leave out :log"));
+                }
+                range(field, from, to, count, log)?
             }
         };
         Ok(Self { field, values })
@@ -139,7 +147,11 @@ mod tests {
             ("gpus=2..8:3:exp", ":log only"),
             ("link.bandwidth=5", "5"),
             ("size=512x512..1024x1024:3", "list them"),
-            ("gpu.compute=-1", "above 0"),
+            ("gpu.compute=-1", "1e-9 to 1e9"),
+            ("gpu.price=1e300/h", "write 2.5/h"),
+            ("gpus=1,1,2", "a value twice"),
+            ("link.bandwidth=0GB/s..10GB/s:3:log", "begin above it"),
+            ("link.bandwidth=1..10:3", "bandwidth: \"1\" has no unit"),
             ("gpu.price=2.5", "write 2.5/h"),
             ("gpu.price=0/h", "write 2.5/h"),
         ] {

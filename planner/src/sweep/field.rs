@@ -77,13 +77,11 @@ pub enum FieldError {
         known: String,
     },
     /// The value is none of this field's.
-    #[error("{field}: \"{text}\" {fault}")]
+    #[error("{field}: {fault}")]
     Value {
         /// The field.
         field: Field,
-        /// What was typed.
-        text: String,
-        /// What is wrong, and what to do.
+        /// What was typed, what is wrong with it, and what to do.
         fault: String,
     },
 }
@@ -186,18 +184,15 @@ impl Field {
     /// [`FieldError::Value`].
     pub fn value(self, text: &str) -> Result<Value, FieldError> {
         let text = text.trim();
-        let fault = |fault: String| FieldError::Value {
-            field: self,
-            text: text.to_owned(),
-            fault,
-        };
+        let fault = |fault: String| FieldError::Value { field: self, fault };
+        let is_not = |what: &str| fault(format!("\"{text}\" is not {what}"));
         match self {
             Self::Gpus | Self::Frames | Self::Steps | Self::Batch | Self::TextTokens => text
                 .parse()
                 .ok()
                 .filter(|count| *count > 0)
                 .map(Value::Count)
-                .ok_or_else(|| fault("is not a count: give a whole number above 0".into())),
+                .ok_or_else(|| is_not("a count: give a whole number above 0")),
             Self::Size => text
                 .parse()
                 .map(Value::Size)
@@ -210,14 +205,14 @@ impl Field {
                 .parse()
                 .map(Value::Time)
                 .map_err(|error: topologies::UnitError| fault(error.to_string())),
-            Self::Compute | Self::Memory | Self::Psnr => above_zero(text)
+            Self::Compute | Self::Memory | Self::Psnr => moderate(text)
                 .map(Value::Number)
-                .ok_or_else(|| fault("is not a number above 0".into())),
+                .ok_or_else(|| is_not("a number from 1e-9 to 1e9")),
             Self::Price => text
                 .strip_suffix("/h")
-                .and_then(above_zero)
+                .and_then(moderate)
                 .map(Value::Price)
-                .ok_or_else(|| fault("is not dollars an hour: write 2.5/h".into())),
+                .ok_or_else(|| is_not("dollars an hour: write 2.5/h")),
         }
     }
 
@@ -256,8 +251,9 @@ impl Field {
             _ => {
                 return Err(FieldError::Value {
                     field: self,
-                    text: format!("{from}..{to}"),
-                    fault: "is a range of sizes: list them, as in 1024x1024,2048x2048".into(),
+                    fault: format!(
+                        "{from}..{to} is a range of sizes: list them, as in 1024x1024,2048x2048"
+                    ),
                 });
             }
         })
@@ -328,9 +324,10 @@ impl Field {
     }
 }
 
-fn above_zero(text: &str) -> Option<f64> {
+/// A number above zero that is neither tiny nor huge.
+fn moderate(text: &str) -> Option<f64> {
     let number: f64 = text.trim().parse().ok()?;
-    (number.is_finite() && number > 0.0).then_some(number)
+    (1e-9..=1e9).contains(&number).then_some(number)
 }
 
 /// Three significant digits, so that ranges have values one can type.
