@@ -159,7 +159,10 @@ fn commands_with_json(before: &[String], found: &mut BTreeSet<String>) {
     let mut words: Vec<&str> = before.iter().map(String::as_str).collect();
     words.push("--help");
     let help = printed(&words);
-    if help.split_whitespace().any(|word| word == "--json") {
+    if help
+        .lines()
+        .any(|line| line.trim_start().starts_with("--json"))
+    {
         found.insert(before.join("-"));
     }
     let list = help.split_once("Commands:\n").map_or("", |(_, rest)| rest);

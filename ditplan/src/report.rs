@@ -1,4 +1,4 @@
-//! `report`: the answer of any command as one page that opens from disk.
+//! `report`: the answer of a command as one page that opens from disk.
 //!
 //! ```text
 //! command ─▶ its --json (+ the timeline of a plan) ─▶ page/*.js draws it, in one HTML file
