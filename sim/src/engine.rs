@@ -99,64 +99,37 @@ pub(crate) const LONGEST: SimDuration = SimDuration::new(1 << 62);
 /// # Errors
 /// If a path crosses a link without a capacity, or a transfer waits for a link of capacity zero.
 pub fn run(graph: &TaskGraph, capacities: &[Bandwidth]) -> Result<Outcome, RunError> {
-    check_links(graph, capacities)?;
-    let network = Network::new(graph.paths(), capacities);
-    if let Some(outcome) = foresee(graph, &network) {
-        return Ok(outcome);
+    if !graph.has_transfers() {
+        check_links(graph, capacities)?;
+        return Ok(foreseen(graph));
     }
-    let mut run = Run::over(graph, network);
+    let mut run = Run::new(graph, capacities)?;
     run.advance(u64::MAX);
     run.finish()
 }
 
-/// A run in which no transfer shares a link: each end follows from ends before it, in the order of the graph.
-fn foresee(graph: &TaskGraph, network: &Network) -> Option<Outcome> {
+/// A run without transfers: each end follows from ends before it, in the order of the graph.
+fn foreseen(graph: &TaskGraph) -> Outcome {
     let mut start = Vec::with_capacity(graph.len());
     let mut end: Vec<SimTime> = Vec::with_capacity(graph.len());
-    for id in graph.ids() {
+    for (id, task) in graph.ids().zip(graph.tasks()) {
         let began = latest_end(graph, &end, id);
-        let Next::Ends(at) = next(graph, network, id, began) else {
-            return None;
-        };
+        let time = task.work.time().expect("only transfers have none");
         start.push(began);
-        end.push(at);
+        end.push(began + time);
     }
-    let (events, solves) = (0, 0);
-    Some(Outcome {
+    Outcome {
         start,
         end,
-        events,
-        solves,
-    })
+        events: 0,
+        solves: 0,
+    }
 }
 
 /// When a task starts, its predecessors having ended.
 fn latest_end(graph: &TaskGraph, end: &[SimTime], id: TaskId) -> SimTime {
     let ends = graph.predecessors(id).iter().map(|p| end[p.index()]);
     ends.max().unwrap_or(SimTime::ZERO)
-}
-
-/// What is known of a task as soon as it starts.
-enum Next {
-    /// When it ends.
-    Ends(SimTime),
-    /// When it enters the network.
-    Enters(SimTime),
-}
-
-fn next(graph: &TaskGraph, network: &Network, id: TaskId, start: SimTime) -> Next {
-    match graph.task(id).work {
-        Work::Busy(time) | Work::Timed { time, .. } => Next::Ends(start + time),
-        Work::Join => Next::Ends(start),
-        Work::Transfer { path, bytes } => {
-            let arrival = start + graph.path(path).latency;
-            if bytes > Bytes::ZERO && network.limits(path) {
-                Next::Enters(arrival)
-            } else {
-                Next::Ends(arrival)
-            }
-        }
-    }
 }
 
 /// Refuses paths over links that have no capacity.
@@ -195,10 +168,6 @@ impl<'g> Run<'g> {
     /// A run in which the tasks without predecessors have begun.
     pub(crate) fn new(graph: &'g TaskGraph, capacities: &[Bandwidth]) -> Result<Self, RunError> {
         check_links(graph, capacities)?;
-        Ok(Self::over(graph, Network::new(graph.paths(), capacities)))
-    }
-
-    fn over(graph: &'g TaskGraph, network: Network) -> Self {
         let count =
             |id| u32::try_from(graph.predecessors(id).len()).expect("a graph has under 2^32 edges");
         let mut run = Self {
@@ -208,7 +177,7 @@ impl<'g> Run<'g> {
             end: vec![SimTime::ZERO; graph.len()],
             unfinished: graph.len(),
             queue: Queue::new(),
-            network,
+            network: Network::new(graph.paths(), capacities),
             ended: Vec::new(),
         };
         for id in graph.ids() {
@@ -217,7 +186,7 @@ impl<'g> Run<'g> {
                 run.tell_successors();
             }
         }
-        run
+        Ok(run)
     }
 
     /// Goes on until `transfers` more have left the network, and what else happens at that instant.
@@ -251,13 +220,19 @@ impl<'g> Run<'g> {
     /// A task's predecessors have all ended: foresees its end, or its way into the network.
     fn begin(&mut self, id: TaskId) {
         let start = latest_end(self.graph, &self.end, id);
-        match next(self.graph, &self.network, id, start) {
-            Next::Enters(at) => self.queue.push(at, id),
-            Next::Ends(at) => {
-                self.end[id.index()] = at;
-                self.ended.push(id);
+        let end = match self.graph.task(id).work {
+            Work::Transfer { path, bytes } => {
+                let arrival = start + self.graph.path(path).latency;
+                if bytes > Bytes::ZERO && self.network.limits(path) {
+                    self.queue.push(arrival, id);
+                    return;
+                }
+                arrival
             }
-        }
+            work => start + work.time().expect("only transfers have none"),
+        };
+        self.end[id.index()] = end;
+        self.ended.push(id);
     }
 
     /// Passes on the ends in `ended`, and those that become known by that.

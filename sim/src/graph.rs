@@ -59,6 +59,16 @@ pub enum Work {
 }
 
 impl Work {
+    /// How long it takes, where that is known before the run: not of a transfer.
+    #[must_use]
+    pub const fn time(self) -> Option<SimDuration> {
+        match self {
+            Self::Busy(time) | Self::Timed { time, .. } => Some(time),
+            Self::Join => Some(SimDuration::ZERO),
+            Self::Transfer { .. } => None,
+        }
+    }
+
     /// The bundle that a message moves, and the bytes of one of its flows.
     #[must_use]
     pub const fn carries(self) -> Option<(PathId, Bytes)> {
@@ -185,6 +195,7 @@ pub struct TaskGraph {
     exchanges: Vec<Exchange>,
     /// Ascending by task.
     parts: Vec<Part>,
+    has_transfers: bool,
 }
 
 impl Default for TaskGraph {
@@ -213,6 +224,7 @@ impl TaskGraph {
             path_ids: BTreeMap::new(),
             exchanges: Vec::new(),
             parts: Vec::new(),
+            has_transfers: false,
         }
     }
 
@@ -251,6 +263,7 @@ impl TaskGraph {
         self.predecessors.extend_from_slice(after);
         let end = u32::try_from(self.predecessors.len()).expect("a graph has under 2^32 edges");
         self.first_predecessor.push(end);
+        self.has_transfers |= task.work.time().is_none();
         self.tasks.push(task);
         id
     }
@@ -264,6 +277,12 @@ impl TaskGraph {
             .ok()?;
         let part = self.parts[at];
         Some((&self.exchanges[part.exchange as usize], part.lead))
+    }
+
+    /// Whether a task is a [`Work::Transfer`].
+    #[must_use]
+    pub const fn has_transfers(&self) -> bool {
+        self.has_transfers
     }
 
     /// How many tasks there are.
