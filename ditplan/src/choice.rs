@@ -33,7 +33,8 @@ pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
     if typed.robust {
         return robust::answer(typed);
     }
-    let answer = search::plan(&asked::plan_question(typed)?)?;
+    let question = asked::plan_question(typed)?;
+    let answer = text::busy("planning", || search::plan(&question))?;
     if let Some(path) = &typed.plot {
         let picture = picture::Choice::new(&answer);
         let drawn = figure::write(&picture, path);

@@ -22,7 +22,7 @@ const SHOWN: usize = 8;
 pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
     let question = asked::plan_question(typed)?;
     let kinds = kinds(&typed.faults, &question)?;
-    let found = search::robust(&question, kinds)?;
+    let found = text::busy("planning", || search::robust(&question, kinds))?;
     if let Some(path) = &typed.plot {
         let drawn = figure::write(&picture::Weather::new(&found), path);
         drawn.map_err(|error| figure::undrawn(path, error))?;

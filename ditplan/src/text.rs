@@ -1,7 +1,10 @@
 //! Figures and tables as people read them.
 
+use std::time::Duration;
+
 use anstyle::Style;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use topologies::{Bytes, SimDuration};
 
 /// Columns that the output may take.
@@ -46,6 +49,19 @@ pub(super) fn tighten(table: &mut Table, column: usize) {
 pub(super) fn heading(text: &str) -> String {
     let bold = Style::new().bold();
     format!("{bold}{text}{bold:#}\n")
+}
+
+/// Works something out, with a sign of life on standard error if that is a terminal.
+pub(super) fn busy<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
+    let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = ProgressBar::new_spinner()
+        .with_style(style)
+        .with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let done = work();
+    bar.finish_and_clear();
+    done
 }
 
 /// A number of things, in the plural where it is not one: `1 step`, `28 steps`.
