@@ -11,9 +11,9 @@ use super::arguments::{Emit, PlanArguments};
 use super::text::{self, bulleted, duration, gigabytes, heading, percent, seconds, wrapped};
 use super::{asked, contract, listing, robust};
 use crate::figure;
-use planner::assign::{Coupled, End};
-use planner::search::{self, Answer, Candidate, Quality, Question, Spent};
+use planner::search::{self, Answer, Candidate, Quality, Question};
 
+mod budget;
 mod emitted;
 mod picture;
 
@@ -72,7 +72,11 @@ pub(super) fn report(answer: &Answer, shown: usize) -> String {
     section(
         &mut page,
         "Budget",
-        &answer.spent.as_ref().map(budget).unwrap_or_default(),
+        &answer
+            .spent
+            .as_ref()
+            .map(budget::report)
+            .unwrap_or_default(),
     );
     section(&mut page, "Findings", &bulleted(&answer.findings));
     page.push('\n');
@@ -274,64 +278,6 @@ fn output(found: &Candidate) -> String {
 /// A relative deviation in percent.
 fn share(deviation: f64) -> String {
     format!("{:.2} %", 100.0 * deviation)
-}
-
-/// How the budget was spent on the chosen layout: one compressor everywhere beside one per layer.
-fn budget(spent: &Spent) -> String {
-    let header = ["compressor", "latency, s", "deviation", "budget"];
-    let mut table = text::table(&header, &[1, 2]);
-    for one in &spent.uniform {
-        table.add_row([
-            one.compressor
-                .map_or_else(|| "raw".to_owned(), |compressor| compressor.to_string()),
-            format!("{:.4}", one.latency_s),
-            share(one.deviation),
-            if one.keeps { "kept" } else { "exceeded" }.to_owned(),
-        ]);
-    }
-    let mut page = wrapped(
-        &format!(
-            "  {}, kept by 19 of 20 runs: predicted deviation at most {} (confidence factor {:.2}).",
-            spent.budget,
-            share(spent.limit),
-            spent.factor
-        ),
-        2,
-    );
-    if let Some(assigned) = &spent.assigned {
-        let certificate = &assigned.certificate;
-        page.push_str(&wrapped(
-            &format!(
-                "  Per layer: {}; no assignment of this layout is faster by more than {:.4} % of the blocks' time.",
-                assigned.plan,
-                100.0 * certificate.gap
-            ),
-            2,
-        ));
-        if let Some(rounds) = &assigned.coupled {
-            page.push_str(&wrapped(&format!("  {}", coupling(rounds)), 2));
-        }
-        page.push_str(&text::rendered(&mut table));
-    }
-    page
-}
-
-/// What came of the assignment with simulated costs.
-fn coupling(rounds: &Coupled) -> String {
-    let gain = rounds.history[0].latency - rounds.best().latency;
-    match rounds.end {
-        End::Stable if gain == 0.0 => {
-            "With each option's cost asked of the simulation instead of the closed form: the same assignment."
-                .to_owned()
-        }
-        _ if gain == 0.0 => {
-            "With each option's cost asked of the simulation instead of the closed form: none that is faster."
-                .to_owned()
-        }
-        _ => format!(
-            "Each option's cost asked of the simulation instead of the closed form made it {gain:.2e} s faster."
-        ),
-    }
 }
 
 /// How far the simulated schedule is from the least time of its plan.
