@@ -3,14 +3,10 @@
 use std::collections::BTreeMap;
 
 use kernels::Tables;
-use planner::calibrate::calibrate;
-use sim::execution::{Execution, Software};
+use planner::search::{Question, setting};
 use sim::model;
 use sim::plan::Plan;
-use sim::platform::Platform;
 use sim::simulate::{Detail, simulate};
-use sim::workload::Workload;
-use topologies::host::Compilation;
 use topologies::{Machine, SimDuration};
 use traces::timeline::SpanClass;
 
@@ -26,17 +22,10 @@ type Said = (
 fn said(model: &str, machine: &str, line: &str) -> [Said; 2] {
     let machine = Machine::preset(machine).unwrap();
     let model = model::find(model).unwrap();
-    let mut request = model.default;
-    request.batch = if line.starts_with("dp2") { 2 } else { 1 };
-    let workload = Workload::new(model, &request).unwrap();
-    let platform = Platform::of_machine(&machine).unwrap();
-    let (tables, compilation) = (Tables::built_in(), Compilation::Eager);
-    let calibrated = calibrate(&machine, &platform, &workload, compilation, tables, None);
-    let execution = Execution {
-        compilation,
-        software: Software::Other,
-        calibration: calibrated.calibration,
-    };
+    let mut question = Question::new(model, machine.clone()).unwrap();
+    question.request.batch = if line.starts_with("dp2") { 2 } else { 1 };
+    let (workload, platform, execution) = setting(&question).unwrap();
+    let tables = Tables::built_in();
     let plan: Plan = line.parse().unwrap();
     [Detail::Folded, Detail::Full].map(|detail| {
         let run = simulate(&workload, &plan, &platform, &execution, tables, detail).unwrap();

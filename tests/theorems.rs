@@ -160,8 +160,8 @@ fn preset(name: &str) -> Machine {
 fn links_only(name: &str) -> Machine {
     let mut machine = preset(name);
     machine.host.nccl_system = None;
-    machine.host.runs.clear();
-    machine.host.rates.clear();
+    machine.host.published.clear();
+    machine.host.collectives = topologies::host::Collectives::Links;
     machine
 }
 

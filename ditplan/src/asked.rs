@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
+use sim::execution::Software;
 use sim::model::{self, Guidance, Model, Request, config};
 use sim::plan::Plan;
 use topologies::host::Compilation;
 use topologies::import::{self, Hints};
-use topologies::{Faults, LinkKind, Machine, MeasuredRun};
+use topologies::{Faults, LinkKind, Machine};
 
 use super::arguments::{EngineArgument, GuidanceArgument, PlanArguments, QuestionArguments};
 use super::{imported, quality};
 use planner::launch::Engine;
 use planner::profile::{Accept, Profile};
+use planner::runs::Known;
 use planner::search::{ALL_KINDS, Filter, Question};
 
 /// How many plans are shown to people.
@@ -50,7 +52,8 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         );
         machine = machine.with_bandwidth(LinkKind::Network, rate)?;
     }
-    let request = request(typed, model, &machine)?;
+    let known = Arc::new(Known::of_machine(&measured)?);
+    let request = request(typed, model, &known)?;
     let quality = quality::of(typed.trace.as_deref(), filter.budget, model, &request)?;
     let profile = typed.profile.as_deref();
     let profile = profile
@@ -71,8 +74,10 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         request,
         machine,
         measured,
+        known,
         faults,
         gpus,
+        software: Software::Other,
         engine: match typed.engine {
             None | Some(EngineArgument::Xdit) => Engine::Xdit,
             Some(EngineArgument::Sglang) => Engine::Sglang,
@@ -113,12 +118,10 @@ pub(super) fn plan(line: &str, question: &Question) -> Result<Plan> {
 }
 
 /// What is asked of the model; a size or a count that it cannot serve is refused here.
-fn request(typed: &QuestionArguments, model: &Model, machine: &Machine) -> Result<Request> {
+fn request(typed: &QuestionArguments, model: &Model, known: &Known) -> Result<Request> {
     let usual = model.default;
-    let runs = machine.host.runs.iter();
-    let of_model =
-        |run: &&MeasuredRun| model::find(&run.model).is_ok_and(|known| known.name == model.name);
-    let measured = runs.filter(of_model).find_map(|run| run.text_tokens);
+    let mut of_model = known.own.iter().filter(|run| run.model == model);
+    let measured = of_model.next().map(|run| run.request.text_tokens);
     let text_tokens = typed.text_tokens.or(measured).unwrap_or(usual.text_tokens);
     ensure!(
         text_tokens > 0 || usual.text_tokens == 0,

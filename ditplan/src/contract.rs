@@ -62,6 +62,8 @@ pub(super) fn question(asked: &Question) -> Value {
         profile,
         measured: _,
         shown: _,
+        known: _,
+        software: _,
         faults,
     } = asked;
     json!({

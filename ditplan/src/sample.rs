@@ -2,31 +2,17 @@
 //! intervals, bounds and memory that are made up.
 
 use sim::model;
-use topologies::host::Compilation;
 use topologies::{Bytes, Machine, SimDuration};
 use traces::timeline::SpanClass;
 
-use planner::launch::{Engine, Launch, Run};
-use planner::search::{Answer, Candidate, Filter, Quality, Question, StopReason};
+use planner::launch::{Launch, Run};
+use planner::search::{Answer, Candidate, Quality, Question, StopReason};
 
 /// The default question.
 fn question() -> Question {
     let model = model::find("FLUX.1-dev").expect("a built-in model");
     let machine = Machine::preset("4xl20-pcie").expect("a preset");
-    Question {
-        model,
-        request: model.default,
-        gpus: 4,
-        measured: machine.clone(),
-        faults: topologies::Faults::default(),
-        machine,
-        engine: Engine::Xdit,
-        compilation: Compilation::Eager,
-        filter: Filter::default(),
-        quality: None,
-        profile: None,
-        shown: planner::search::ALL_KINDS,
-    }
+    Question::new(model, machine).expect("readable runs")
 }
 
 /// A plan with its published latency, exposed communication, FID and LPIPS.
@@ -57,6 +43,7 @@ fn candidate(
         stop_reason: StopReason::Exhausted,
         peak_memory: Bytes::new(34_200_000_000),
         fits: true,
+        phases: (SimDuration::ZERO, SimDuration::ZERO),
         residency: sim::memory::Residency::default(),
         exposed: seconds(exposed),
         by_class: vec![

@@ -52,7 +52,8 @@ fn progress() -> ProgressBar {
 }
 
 /// The tiers in the order they are reported.
-const TIERS: [(&str, &str); 5] = [
+const TIERS: [(&str, &str); 6] = [
+    ("one_gpu", "one GPU, nothing known"),
     ("gemm", "matrix products"),
     ("attention", "attention"),
     ("collectives", "collectives"),
@@ -109,7 +110,7 @@ fn name(part: &Value) -> String {
 }
 
 /// The columns of an error table and their fields in the JSON contract.
-const COLUMNS: [(&str, &str); 7] = [
+const COLUMNS: [(&str, &str); 9] = [
     ("rows", "n"),
     ("mapped", "mapped"),
     ("median", "median_pct"),
@@ -117,11 +118,27 @@ const COLUMNS: [(&str, &str); 7] = [
     ("mean", "mape_pct"),
     ("max", "max_pct"),
     ("bias", "bias_pct"),
+    ("inside 90 %", "coverage_pct"),
+    ("width", "width"),
 ];
 
 /// One tier's errors.
 fn tier_table(tier: &Value) -> String {
-    let mut rows = vec![("ditplan".to_owned(), tier)];
+    let mut rows = Vec::new();
+    for (key, title) in [
+        ("nothing_known", "nothing known"),
+        ("project_left_out", "project left out"),
+    ] {
+        if tier[key].is_object() {
+            rows.push((title.to_owned(), &tier[key]));
+        }
+    }
+    let own = if rows.is_empty() {
+        "ditplan"
+    } else {
+        "in sample"
+    };
+    rows.push((own.to_owned(), tier));
     for (name, errors) in tier["baselines"].as_object().into_iter().flatten() {
         rows.push((format!("baseline {name}"), errors));
     }
@@ -139,9 +156,15 @@ fn error_table<'a>(rows: impl Iterator<Item = (String, &'a Value)>) -> String {
         .map(|(title, _)| *title)
         .chain([""])
         .collect();
-    let mut table = text::table(&header, &[0, 1, 2, 3, 4, 5, 6]);
+    let figures: Vec<usize> = (0..COLUMNS.len()).collect();
+    let mut table = text::table(&header, &figures);
     for (name, errors) in rows {
-        let figures = COLUMNS.iter().map(|(_, field)| figure(&errors[field]));
+        let figures = COLUMNS
+            .iter()
+            .map(|(_, field)| match (*field, errors[field].as_f64()) {
+                ("width", Some(factor)) => format!("x/÷ {factor:.2}"),
+                _ => figure(&errors[field]),
+            });
         table.add_row(figures.chain([name]));
     }
     text::rendered(&mut table)
@@ -151,7 +174,7 @@ fn error_table<'a>(rows: impl Iterator<Item = (String, &'a Value)>) -> String {
 fn figure(value: &Value) -> String {
     match (value.as_u64(), value.as_f64()) {
         (Some(count), _) => count.to_string(),
-        (None, Some(percent)) => format!("{percent:.1}"),
+        (None, Some(number)) => format!("{number:.1}"),
         (None, None) => "-".to_owned(),
     }
 }

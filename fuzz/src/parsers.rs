@@ -16,11 +16,12 @@ use std::str::FromStr;
 use kernels::wire::Shape;
 use kernels::{Compressor, store};
 use planner::capacity::{Criterion, Slo};
+use planner::csv_input::Table;
 use planner::profile::{Accept, Profile};
+use planner::runs;
 use planner::search::Budget;
 use planner::sweep::{Axis, Field};
-use planner::validate::csv_input::Table;
-use planner::validate::{live, published};
+use planner::validate::live;
 use sim::collective::{NcclTable, Row};
 use sim::model::{Resolution, config};
 use sim::plan::{Compression, Plan};
@@ -226,13 +227,14 @@ pub fn nccl_csv(bytes: &[u8]) {
     }
 }
 
-/// Published runs: every row as a case, with its model, machine and plan.
+/// Published runs: every row with its model, machine and plan.
 pub fn published_csv(bytes: &[u8]) {
     let Ok(table) = Table::from_bytes(bytes, FILE) else {
         return;
     };
-    for row in published::row::read(&table, 0).unwrap_or_default() {
-        let _ = published::case::Case::of(&row);
+    let mut machines = runs::host::Machines::new();
+    for row in runs::row::read(&table, 0).unwrap_or_default() {
+        let _ = runs::Run::of_row(&row, &mut machines);
     }
 }
 

@@ -14,13 +14,11 @@ use std::collections::BinaryHeap;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use kernels::Tables;
-use planner::launch::Engine;
-use planner::search::{Filter, Question, plan};
+use planner::search::{Question, plan};
 use sim::model;
 use sim::simulate::{Detail, estimate};
 use sim::testing::Numbers;
 use topologies::Machine;
-use topologies::host::Compilation;
 
 mod stand;
 
@@ -57,8 +55,8 @@ fn machine(name: &str) -> Machine {
         return Machine::preset(name).expect("a preset");
     }
     let mut machine = machine("8xl40-pcie");
-    machine.host.runs.clear();
-    machine.host.rates.clear();
+    machine.host.published.clear();
+    machine.host.collectives = topologies::host::Collectives::Links;
     machine
 }
 
@@ -102,18 +100,9 @@ fn whole_plan(bencher: Bencher, case: &str) {
     let model = model::find(model).expect("a preset");
     bencher
         .with_inputs(|| Question {
-            model,
-            request: model.default,
-            machine: machine(name),
-            measured: machine(name),
-            faults: topologies::Faults::default(),
             gpus: 8,
-            engine: Engine::Xdit,
-            compilation: Compilation::Eager,
-            filter: Filter::default(),
-            quality: None,
-            profile: None,
             shown: 10,
+            ..Question::new(model, machine(name)).expect("readable runs")
         })
         .bench_values(|question| plan(&question).map(|answer| answer.simulated));
 }

@@ -22,7 +22,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kernels::{Miss, Provenance};
-use topologies::topology::LinkKind;
+use topologies::host::Collectives;
+use topologies::topology::{LinkKind, VertexKind};
 use topologies::{
     Bandwidth, Bytes, CollectiveKind, Condition, DeviceId, Gpu, Machine, SimDuration,
 };
@@ -179,15 +180,14 @@ impl Platform {
         }
     }
 
-    /// The GPUs and links of a machine; its fabric is what its host's figures say, else its links.
+    /// The GPUs and links of a machine; its fabric is what its host's file says, else how its GPUs are wired.
     ///
     /// # Errors
     /// [`Miss`] when the host names an NCCL system that is not known.
     pub fn of_machine(machine: &Machine) -> Result<Self, Miss> {
         let fabric = match &machine.host.nccl_system {
             Some(system) => Fabric::NvLink(System::named(system)?),
-            None if machine.host.runs.is_empty() || has_network_only(machine) => Fabric::Links,
-            None => Fabric::Pcie(pcie_wiring(&machine.gpus[0], machine_wiring(machine))),
+            None => fabric(machine),
         };
         let effective: Vec<Bandwidth> = machine
             .links
@@ -195,7 +195,6 @@ impl Platform {
             .map(topologies::topology::Link::effective)
             .collect();
         let timed = machine.host.rates.iter();
-        let timed = timed.filter(|rate| rate.origin == topologies::host::RateOrigin::Measured);
         Ok(Self {
             gpus: machine.gpus.clone(),
             fabric,
@@ -444,6 +443,43 @@ fn hop(machine: &Machine, from: DeviceId, to: DeviceId) -> Hop {
 
 fn has(machine: &Machine, kind: LinkKind) -> bool {
     machine.links.iter().any(|link| link.kind == kind)
+}
+
+/// Boxes with PCIe roots are wired as published ones: their usual rates, for plans chosen by rates of links alone are
+/// slower (two sockets' all-to-all collapses, and no link says so). Links decide where nobody measured a wiring alike:
+/// GPUs around one switch, behind a network each, or with NVLink between some of them.
+fn fabric(machine: &Machine) -> Fabric {
+    let rooted = machine
+        .vertices
+        .iter()
+        .any(|vertex| vertex.kind == VertexKind::HostBridge);
+    let gpu = &machine.gpus[0];
+    let links = machine.host.collectives == Collectives::Links;
+    if links || !rooted || has_network_only(machine) {
+        return Fabric::Links;
+    }
+    if !has(machine, LinkKind::Nvlink) {
+        return Fabric::Pcie(pcie_wiring(gpu, machine_wiring(machine)));
+    }
+    let system = System::of(gpu);
+    if joined_by_nvlink(machine) && system.has_table() {
+        Fabric::NvLink(system)
+    } else {
+        Fabric::Links
+    }
+}
+
+/// Whether NVLink alone joins the GPUs of the first GPU's host, at the rate of its datasheet.
+fn joined_by_nvlink(machine: &Machine) -> bool {
+    let first = DeviceId::new(0);
+    let usual = machine.gpus[0].nvlink;
+    let others = machine.devices().filter(|device| *device != first);
+    others
+        .map(|device| machine.route(first, device))
+        .all(|route| {
+            let mut links = route.links.iter().map(|link| machine.link(*link));
+            links.all(|link| link.kind == LinkKind::Nvlink && Some(link.capacity) == usual)
+        })
 }
 
 /// Whether every pair of GPUs is joined by a network: one GPU per host.

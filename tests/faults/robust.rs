@@ -3,7 +3,6 @@
 use planner::search::{self, Kind, Question, Robust, robust, usual};
 use sim::model::{self, Request};
 use topologies::fault::Fault;
-use topologies::host::Compilation;
 use topologies::{DeviceId, Faults, Machine, SimDuration};
 
 use crate::{json, printed, refused};
@@ -13,21 +12,12 @@ fn question(machine: &str, gpus: u32) -> Question {
     let model = model::find("FLUX.1-dev").expect("a known model");
     let machine = Machine::preset(machine).expect("a machine");
     Question {
-        model,
         request: Request {
             steps: 6,
             ..model.default
         },
-        measured: machine.clone(),
-        machine,
-        faults: Faults::default(),
         gpus,
-        engine: planner::launch::Engine::Xdit,
-        compilation: Compilation::Eager,
-        filter: search::Filter::default(),
-        quality: None,
-        profile: None,
-        shown: planner::search::ALL_KINDS,
+        ..Question::new(model, machine).expect("readable runs")
     }
 }
 

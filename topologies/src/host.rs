@@ -90,17 +90,17 @@ impl CollectiveKind {
     }
 }
 
-/// How a collective's rate was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RateOrigin {
-    /// The collective was timed by itself, as nccl-tests does.
-    Measured,
-    /// What explains end-to-end runs if communication is taken as serial. Hidden time counts as speed,
-    /// so it may exceed the link; and runs that it was inferred from cannot validate a prediction.
-    Inferred,
+/// Where the times of collectives that nobody timed on a host come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Collectives {
+    /// What hosts of this wiring usually do: measured tables on NVLink, rates of published PCIe hosts.
+    #[default]
+    Usual,
+    /// The links of its file, shared max-min fairly.
+    Links,
 }
 
-words!(RateOrigin, [(Measured, "measured"), (Inferred, "inferred")]);
+words!(Collectives, [(Usual, "usual"), (Links, "links")]);
 
 /// A collective's rate on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,9 +111,7 @@ pub struct CollectiveRate {
     pub ranks: u32,
     /// Bus bandwidth as nccl-tests defines it; a single rank's one-way rate for a ring pass.
     pub bus_bandwidth: Bandwidth,
-    /// How it was found.
-    pub origin: RateOrigin,
-    /// Where it was measured, or from what it was inferred.
+    /// Where it was measured.
     pub source: String,
 }
 
@@ -180,8 +178,10 @@ words!(
 /// An end-to-end run that was measured on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeasuredRun {
-    /// What it may calibrate.
-    pub calibrates: Calibrates,
+    /// Where it is written: file and line.
+    pub place: String,
+    /// What alone it may calibrate; none: whatever it says.
+    pub calibrates: Option<Calibrates>,
     /// Model, as in the published tables.
     pub model: String,
     /// Pixels across.
@@ -212,6 +212,23 @@ pub struct MeasuredRun {
     pub source: String,
 }
 
+/// A host as published tables name it: what its rows have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublishedHost {
+    /// Who published.
+    pub owner: String,
+    /// The GPU cell.
+    pub gpu: String,
+    /// The interconnect cell, up to the first `+`.
+    pub interconnect: String,
+}
+
+impl fmt::Display for PublishedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} | {} | {}", self.owner, self.gpu, self.interconnect)
+    }
+}
+
 /// One particular machine in one project's hands.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Host {
@@ -225,10 +242,14 @@ pub struct Host {
     pub launch_factor: Option<f64>,
     /// The system of the built-in NCCL tables that applies, for example `h100_sxm`.
     pub nccl_system: Option<String>,
+    /// Where the times of other collectives come from.
+    pub collectives: Collectives,
     /// Measured collective rates.
     pub rates: Vec<CollectiveRate>,
     /// Measured end-to-end runs.
     pub runs: Vec<MeasuredRun>,
+    /// Hosts of the built-in published runs that this one is.
+    pub published: Vec<PublishedHost>,
 }
 
 impl Host {

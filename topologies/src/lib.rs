@@ -15,7 +15,7 @@ pub mod units;
 
 pub use fault::{Condition, Fault, FaultError, Faults, Pace};
 pub use gpu::{Architecture, DType, Gpu};
-pub use host::{CollectiveKind, CollectiveRate, Host, MeasuredRun, RateOrigin};
+pub use host::{CollectiveKind, CollectiveRate, Host, MeasuredRun, PublishedHost};
 pub use ids::{DeviceId, LinkId};
 pub use machine::{Machine, MachineError, hypothetical};
 pub use topology::{Link, LinkKind, PeerToPeer, Route, VertexId};

@@ -258,7 +258,7 @@ fn unmapped(page: &mut String, rows: &[Unmapped]) {
 mod tests {
     use super::*;
     use indicatif::ProgressBar;
-    use planner::validate::csv_input::Table;
+    use planner::csv_input::Table;
 
     #[test]
     fn a_report_has_its_page_and_its_plots() {

@@ -2,8 +2,7 @@
 
 use kernels::Compressor;
 use kernels::wire::Protocol;
-use planner::launch::Engine;
-use planner::search::{Filter, Question, Shared, plan};
+use planner::search::{Question, Shared, plan};
 use planner::sweep::Sweep;
 use rayon::prelude::*;
 use sim::engine::run;
@@ -13,8 +12,7 @@ use sim::replay::{Replay, Setting};
 use sim::serving::{Pattern, Pool, Rate, Routing, Source};
 use sim::simulate::Detail;
 use sim::testing::{ps, transfer};
-use topologies::host::Compilation;
-use topologies::{Bandwidth, Faults, LinkId, Machine, SimDuration};
+use topologies::{Bandwidth, LinkId, Machine, SimDuration};
 
 use crate::stand::Stand;
 
@@ -145,18 +143,9 @@ fn serving(requests: u64) -> Work {
 fn question(machine: Machine, gpus: u32) -> Question {
     let model = model::find("FLUX.1-dev").expect("a preset");
     Question {
-        model,
-        request: model.default,
-        machine: machine.clone(),
-        measured: machine,
-        faults: Faults::default(),
         gpus,
-        engine: Engine::Xdit,
-        compilation: Compilation::Eager,
-        filter: Filter::default(),
-        quality: None,
-        profile: None,
         shown: 10,
+        ..Question::new(model, machine).expect("readable runs")
     }
 }
 

@@ -1,15 +1,14 @@
 //! A plan on a machine, ready to be simulated.
 
 use kernels::Tables;
-use planner::calibrate::calibrate;
-use sim::execution::{Execution, Software};
+use planner::search::{Question, setting};
+use sim::execution::Execution;
 use sim::model;
 use sim::plan::Plan;
 use sim::platform::Platform;
 use sim::simulate::{Detail, Simulation, simulate};
 use sim::workload::Workload;
 use topologies::Machine;
-use topologies::host::Compilation;
 
 /// Everything that `simulate` needs.
 pub struct Stand {
@@ -23,22 +22,14 @@ impl Stand {
     /// A plan for a model's default request, or that with another number of steps.
     pub fn new(model: &str, plan: &str, machine: &Machine, steps: Option<u32>) -> Self {
         let model = model::find(model).expect("a preset");
-        let mut request = model.default;
-        request.steps = steps.unwrap_or(request.steps);
-        let workload = Workload::new(model, &request).expect("the default request");
-        let platform = Platform::of_machine(machine).expect("a known system");
-        let tables = Tables::built_in();
-        let eager = Compilation::Eager;
-        let calibrated = calibrate(machine, &platform, &workload, eager, tables, None);
+        let mut question = Question::new(model, machine.clone()).expect("readable runs");
+        question.request.steps = steps.unwrap_or(question.request.steps);
+        let (workload, platform, execution) = setting(&question).expect("the usual request");
         Self {
             workload,
             plan: plan.parse().expect("a plan"),
             platform,
-            execution: Execution {
-                compilation: eager,
-                software: Software::Other,
-                calibration: calibrated.calibration,
-            },
+            execution,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::validate::csv_input::InputError;
+use crate::csv_input::InputError;
 
 /// Why a profile cannot be used; the text says what to do.
 #[derive(Clone, Debug, PartialEq, Error)]

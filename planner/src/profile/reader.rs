@@ -11,7 +11,7 @@ use traces::bounded::{self, LARGEST_TABLE};
 
 use super::points::{BlockPoint, Part, Point, What};
 use super::{About, Device, ProfileError};
-use crate::validate::csv_input::{Column, InputError, Record, Table};
+use crate::csv_input::{Column, InputError, Record, Table};
 
 /// The points of one part of a profile.
 ///

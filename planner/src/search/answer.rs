@@ -173,6 +173,7 @@ impl Evaluator<'_> {
             peak_memory: memory.total,
             fits: memory.fits.is_fit(),
             residency: *residency,
+            phases: (totals.phases.encode, totals.phases.shared_decode(plan.vae)),
             exposed: totals.exposed,
             by_class: totals.critical.clone(),
             fidelity: plan.fidelity(),
@@ -220,7 +221,7 @@ impl Evaluator<'_> {
         if !sim::model::known().contains(model) {
             notes.push(format!("model: {}, {}", model.name, model.source));
         }
-        notes.extend(self.calibrated.notes.iter().cloned());
+        notes.extend(self.calibrated.notes.iter().map(ToString::to_string));
         let gpu = self.platform.gpu(topologies::DeviceId::new(0));
         notes.push(format!(
             "kernel costs of {}: {}",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sim::execution::{Execution, Software};
+use sim::execution::Execution;
 use sim::legality;
 use sim::lower::Parts;
 use sim::plan::Plan;
@@ -13,7 +13,7 @@ use topologies::{Condition, DeviceId};
 
 use super::shared::Shared;
 use super::{PlanningError, Question};
-use crate::calibrate::{self, Calibrated};
+use crate::calibrate::{self, Basis, Calibrated, Target};
 
 /// The question's workload, platform, calibration and costs.
 #[derive(Clone)]
@@ -48,12 +48,17 @@ impl<'a> Evaluator<'a> {
         let workload = Workload::new(question.model, &question.request)?;
         let condition = question.faults.on(&question.machine)?;
         let platform = Platform::what_if(&question.machine, &question.measured)?;
+        let steps = sim::model::Request {
+            steps: 0,
+            ..question.request
+        };
+        let key = (question.model.name, steps, question.compilation);
         let calibrated = shared
             .calibrated
-            .get(workload.tokens, || calibrated(question, &workload))?;
+            .get(key, || calibrated(question, &workload, shared))?;
         let execution = Execution {
             compilation: question.compilation,
-            software: Software::Other,
+            software: question.software,
             calibration: calibrated.calibration.clone(),
         };
         let evaluator = Self {
@@ -147,15 +152,30 @@ impl<'a> Evaluator<'a> {
 }
 
 /// What the host's runs (or a profile) say of a workload.
-fn calibrated(question: &Question, workload: &Workload) -> Result<Arc<Calibrated>, PlanningError> {
+fn calibrated(
+    question: &Question,
+    workload: &Workload,
+    shared: &Shared,
+) -> Result<Arc<Calibrated>, PlanningError> {
     let profile = question.profile.as_ref();
     let profile = profile.map(|profile| profile.host(question.model, question.compilation));
-    Ok(Arc::new(calibrate::calibrate(
-        &question.measured,
-        &Platform::of_machine(&question.measured)?,
+    let target = Target {
+        model: question.model,
+        request: &question.request,
         workload,
-        question.compilation,
-        question.costs(),
-        profile.as_ref(),
+        compiler: calibrate::compiler(question.compilation),
+    };
+    let platform = Platform::of_machine(&question.measured)?;
+    let basis = Basis {
+        known: &question.known,
+        platform: &platform,
+        launch_factor: question.measured.host.launch_factor,
+        costs: question.costs(),
+    };
+    let profile = profile.as_ref();
+    let factors = || Ok::<_, PlanningError>(Arc::new(calibrate::host_factors(&basis, profile)));
+    let host = shared.host.get((), factors)?;
+    Ok(Arc::new(calibrate::calibrate(
+        &basis, &host, &target, profile,
     )))
 }

@@ -17,12 +17,15 @@ mod space;
 use std::sync::Arc;
 
 use kernels::Tables;
+use sim::execution::{Execution, Software};
 use sim::legality::Illegal;
 use sim::lower::LowerError;
 use sim::memory::Residency;
 use sim::model::{Model, Request, RequestError};
 use sim::plan::{Fidelity, Plan};
+use sim::platform::Platform;
 use sim::simulate::{Simulation, SimulationError};
+use sim::workload::Workload;
 use thiserror::Error;
 use topologies::host::Compilation;
 use topologies::{Bytes, FaultError, Faults, Machine, SimDuration};
@@ -41,6 +44,7 @@ use self::simulated::Simulated;
 use self::space::Space;
 use crate::launch::{Engine, Launch};
 use crate::profile::Profile;
+use crate::runs::{Known, RunError};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -54,12 +58,16 @@ pub struct Question {
     /// The machine as its host's runs were measured; differs from `machine` where the question asks
     /// what another interconnect would change.
     pub measured: Machine,
+    /// The measured runs that predictions rest on.
+    pub known: Arc<Known>,
     /// What is wrong with the machine.
     pub faults: Faults,
     /// How many of the machine's GPUs may be used, from the first on.
     pub gpus: u32,
     /// Who executes the plan.
     pub engine: Engine,
+    /// Whose pipeline, where it is not the engine's.
+    pub software: Software,
     /// Eager or compiled.
     pub compilation: Compilation,
     /// Which plans may be chosen.
@@ -76,6 +84,29 @@ pub struct Question {
 pub const ALL_KINDS: usize = usize::MAX;
 
 impl Question {
+    /// What xDiT does with the model's usual request on all of a machine, eagerly: a question to change.
+    ///
+    /// # Errors
+    /// [`RunError`] for a run of the machine's file that cannot be read.
+    pub fn new(model: &'static Model, machine: Machine) -> Result<Self, RunError> {
+        Ok(Self {
+            model,
+            request: model.default,
+            measured: machine.clone(),
+            known: Arc::new(Known::of_machine(&machine)?),
+            faults: Faults::default(),
+            gpus: u32::try_from(machine.gpus.len()).expect("a machine has fewer than 2^32 GPUs"),
+            machine,
+            engine: Engine::Xdit,
+            software: Software::Other,
+            compilation: Compilation::Eager,
+            filter: Filter::default(),
+            quality: None,
+            profile: None,
+            shown: ALL_KINDS,
+        })
+    }
+
     /// What operations cost.
     #[must_use]
     pub fn costs(&self) -> &Tables {
@@ -218,6 +249,8 @@ pub struct Candidate {
     pub peak_memory: Bytes,
     /// Whether that fits.
     pub fits: bool,
+    /// The phases before and after the denoising loop, in the latency.
+    pub phases: (SimDuration, SimDuration),
     /// Where the weights are, so that it fits. Moving and gathering them is not in the latency.
     pub residency: Residency,
     /// Time that a GPU waits for messages with nothing to compute.
@@ -353,6 +386,20 @@ pub fn judge(
     answer::judgement(&evaluator, shared, &plan)
 }
 
+/// What `sim` needs to simulate a plan of a question: one forward pass, the GPUs with their links, and how they execute.
+///
+/// # Errors
+/// A [`PlanningError`] when the question cannot be served at all.
+pub fn setting(question: &Question) -> Result<(Workload, Platform, Execution), PlanningError> {
+    let Evaluator {
+        workload,
+        platform,
+        execution,
+        ..
+    } = Evaluator::new(question)?;
+    Ok((workload, platform, execution))
+}
+
 /// One given plan, simulated in full.
 ///
 /// # Errors
@@ -362,13 +409,30 @@ pub fn evaluate(question: &Question, plan: &Plan) -> Result<Evaluation, Planning
     answer::evaluation(&evaluator, &plan)
 }
 
-/// One given plan without its timeline, and without one GPU beside it.
+/// Given plans without their timelines, and without one GPU beside them.
+///
+/// # Errors
+/// A [`PlanningError`] when a plan is not legal for the question.
+pub fn candidates(
+    question: &Question,
+    plans: &[Plan],
+    shared: &Shared,
+) -> Result<Vec<Candidate>, PlanningError> {
+    let evaluator = Evaluator::sharing(question, shared)?;
+    let one = |plan: &Plan| {
+        evaluator.check(plan)?;
+        answer::candidate(&evaluator, &evaluator.placed(plan))
+    };
+    plans.iter().map(one).collect()
+}
+
+/// One given plan, as [`candidates`] are found.
 ///
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn candidate(question: &Question, plan: &Plan) -> Result<Candidate, PlanningError> {
-    let (evaluator, plan) = legal(question, plan)?;
-    answer::candidate(&evaluator, &plan)
+    let mut found = candidates(question, std::slice::from_ref(plan), &Shared::default())?;
+    Ok(found.remove(0))
 }
 
 /// The evaluator of a question that a plan is legal for, and the plan on GPUs that are left.

@@ -2,7 +2,8 @@
 //!
 //! | figure | depends on |
 //! |---|---|
-//! | calibration | the tokens of a row: the host's runs are of the machine as it was measured, whatever links are asked about |
+//! | launch factor and rates | the machine as it was measured, whatever links are asked about |
+//! | calibration | those, and the model, the request but for its steps, the compilation |
 //! | latency of one GPU | the request and the GPU, not the links |
 //!
 //! Guarantee: an answer with shared figures is the answer without (`tests/sweep.rs` compares them). Two threads may
@@ -12,20 +13,23 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sim::model::Request;
-use sim::workload::TokenCounts;
 use topologies::SimDuration;
+use topologies::host::Compilation;
 
-use crate::calibrate::Calibrated;
+use crate::calibrate::{Calibrated, HostFactors};
 
 /// Figures kept of each kind; more make room by being forgotten all at once.
 const MOST: usize = 4096;
 
-/// Figures that several questions share. All questions given to one must be changes, by [`Field::set`], of one question.
+/// Figures that several questions share. All questions given to one must have the measured machine, the known runs and the
+/// profile of the first: changes of it by [`Field::set`], or other models and requests.
 ///
 /// [`Field::set`]: crate::sweep::Field::set
 #[derive(Debug, Default)]
 pub struct Shared {
-    pub(super) calibrated: Memo<TokenCounts, Arc<Calibrated>>,
+    pub(super) host: Memo<(), Arc<HostFactors>>,
+    /// By model, request without its steps, and compilation.
+    pub(super) calibrated: Memo<(&'static str, Request, Compilation), Arc<Calibrated>>,
     /// By request and by the GPU's name, which says how it was changed.
     pub(super) single: Memo<(Request, String), SimDuration>,
 }

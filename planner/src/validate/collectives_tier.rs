@@ -9,9 +9,9 @@ use sim::collective::evaluate::Baseline;
 use sim::collective::{CollectiveCost, Element, Exclude, NcclTable, Row};
 use topologies::{Bytes, CollectiveKind, SimDuration};
 
-use super::csv_input::{InputError, Record, Table};
 use super::statistics::Outcome;
 use super::tier::{Scored, Tier, Unmapped};
+use crate::csv_input::{InputError, Record, Table};
 
 struct Ask {
     name: String,
@@ -88,7 +88,7 @@ fn read(table: &Table) -> Result<Vec<Ask>, InputError> {
     table.records().map(one).collect()
 }
 
-fn ranks_column(table: &Table) -> super::csv_input::Column {
+fn ranks_column(table: &Table) -> crate::csv_input::Column {
     table
         .optional("num_gpus")
         .expect("the column was found before its cells were read")

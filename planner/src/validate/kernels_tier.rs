@@ -8,9 +8,9 @@ use kernels::{AttentionRow, Baselines, Exclude, GemmRow, Mask, Miss, Prediction,
 use rayon::prelude::*;
 use topologies::DType;
 
-use super::csv_input::{InputError, Table};
 use super::statistics::Outcome;
 use super::tier::{Scored, Tier, Unmapped};
+use crate::csv_input::{InputError, Table};
 
 /// A row to predict, or why it cannot be.
 struct Ask<Q> {

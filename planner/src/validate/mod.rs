@@ -3,13 +3,12 @@
 //! ```text
 //! files (or the built-in tables) ─▶ rows ─▶ predictions, the row left out ─▶ errors, baselines, strata
 //! runs of virtual ranks on one GPU ─▶ the same plans simulated ─▶ errors by strategy and span class
-//! published runs ─▶ cases ─▶ calibration by rule ─▶ hygiene ─▶ calibration ─▶ predictions ─▶ the same
+//! published runs ─▶ runs ─▶ hygiene ─▶ the road of users: calibration, `search` ─▶ the same; project left out; nothing known
 //! ```
 //! Guarantees: same files, same report, at any number of threads; a row that is not predicted is
 //! listed with the reason. Not here: live runs on a network.
 
 pub mod collectives_tier;
-pub mod csv_input;
 pub mod kernels_tier;
 pub mod live;
 pub mod published;
@@ -22,11 +21,11 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use thiserror::Error;
 
-use csv_input::{InputError, Table};
 use live::{Live, LiveError};
-use published::Published;
+use published::{OneGpu, Published};
 use tier::Tier;
 
+use crate::csv_input::{InputError, Table};
 use crate::profile::{Accept, Profile, ProfileError};
 
 /// What to validate on; nothing at all means the built-in data of every tier.
@@ -92,6 +91,9 @@ pub struct Tiers {
     /// Tier 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
+    /// One GPU, nothing known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_gpu: Option<OneGpu>,
     /// Tier 4.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
@@ -108,13 +110,21 @@ const PUBLISHED: [(&str, &[u8]); 2] = [
     ),
 ];
 
+/// The built-in tables of published runs.
+///
+/// # Errors
+/// Never: a test reads them.
+pub fn built_in_published() -> Result<Vec<Table>, InputError> {
+    let built_in = PUBLISHED.iter();
+    built_in
+        .map(|(name, bytes)| Table::from_bytes(bytes, name))
+        .collect()
+}
+
 /// The files of published runs, or the built-in ones.
 fn published_tables(inputs: &Inputs, everything: bool) -> Result<Vec<Table>, InputError> {
     if everything {
-        let built_in = PUBLISHED.iter();
-        return built_in
-            .map(|(name, bytes)| Table::from_bytes(bytes, name))
-            .collect();
+        return built_in_published();
     }
     inputs
         .published
@@ -148,7 +158,9 @@ pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, Valid
     }
     let published = published_tables(inputs, everything)?;
     if !published.is_empty() {
-        tiers.published = Some(published::published(&published)?);
+        let published = published::published(&published)?;
+        tiers.one_gpu = Some(published.together.one_gpu);
+        tiers.published = Some(published);
     }
     if !inputs.timelines.is_empty() {
         let profile = inputs.profile.as_deref();

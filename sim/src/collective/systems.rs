@@ -130,6 +130,12 @@ impl System {
         }
     }
 
+    /// Whether a measured table says what its collectives take.
+    #[must_use]
+    pub fn has_table(&self) -> bool {
+        !self.sources().is_empty()
+    }
+
     /// Names of testbeds to take times from, best first; without this system's own.
     pub(super) fn sources(&self) -> &'static [&'static str] {
         match (self.fabric, self.architecture) {

@@ -3,7 +3,7 @@
 use super::section::Section;
 use crate::host::{
     Calibrates, CollectiveKind, CollectiveRate, Compilation, Guidance, Host, MeasuredRun,
-    RateOrigin,
+    PublishedHost,
 };
 use crate::machine::MachineError;
 use crate::units::{Bandwidth, SimDuration};
@@ -17,6 +17,7 @@ pub(super) fn host(section: &Section<'_>) -> Result<Host, MachineError> {
     let source = section.required_text("source")?;
     let rates = section.tables("rate")?;
     let runs = section.tables("run")?;
+    let published = section.tables("published")?;
     let host = Host {
         rates: rates
             .iter()
@@ -26,7 +27,12 @@ pub(super) fn host(section: &Section<'_>) -> Result<Host, MachineError> {
             .iter()
             .map(|run| self::run(run, software.as_deref(), &source))
             .collect::<Result<_, _>>()?,
+        published: published
+            .iter()
+            .map(self::published)
+            .collect::<Result<_, _>>()?,
         launch_factor: section.ratio("launch_factor", MOST_LAUNCH_FACTOR)?,
+        collectives: section.word("collectives")?.unwrap_or_default(),
         nccl_system: section.text("nccl_system")?,
         name,
         software,
@@ -44,7 +50,6 @@ fn rate(section: &Section<'_>, source: &str) -> Result<CollectiveRate, MachineEr
         kind: kind
             .ok_or_else(|| section.missing("kind", "add kind = \"all-to-all\" or another"))?,
         ranks: section.required_count("ranks")?,
-        origin: section.word("origin")?.unwrap_or(RateOrigin::Measured),
         bus_bandwidth: bandwidth
             .ok_or_else(|| section.missing("bus_bandwidth", "add bus_bandwidth = \"14 GB/s\""))?,
         source: section.text("source")?.unwrap_or_else(|| source.to_owned()),
@@ -54,6 +59,17 @@ fn rate(section: &Section<'_>, source: &str) -> Result<CollectiveRate, MachineEr
     }
     section.finish()?;
     Ok(rate)
+}
+
+/// A host as published tables name it.
+fn published(section: &Section<'_>) -> Result<PublishedHost, MachineError> {
+    let host = PublishedHost {
+        owner: section.required_text("owner")?,
+        gpu: section.required_text("gpu")?,
+        interconnect: section.text("interconnect")?.unwrap_or_default(),
+    };
+    section.finish()?;
+    Ok(host)
 }
 
 /// A run; its software and source are the host's where it gives none.
@@ -69,9 +85,8 @@ fn run(
     let gpus = section.count("gpus")?.unwrap_or(1);
     let calibrates: Option<Calibrates> = section.word("calibrates")?;
     let run = MeasuredRun {
-        calibrates: calibrates.ok_or_else(|| {
-            section.missing("calibrates", "add calibrates = \"one-gpu\" or another")
-        })?,
+        place: section.place(),
+        calibrates,
         model: section.required_text("model")?,
         width: section.required_count("width")?,
         height: section.required_count("height")?,
@@ -91,8 +106,11 @@ fn run(
         latency: latency.ok_or_else(|| section.missing("latency", "add latency = \"10.9 s\""))?,
         source: section.text("source")?.unwrap_or_else(|| source.to_owned()),
     };
-    if (run.calibrates == Calibrates::OneGpu) != (gpus == 1) {
-        let remedy = "one-gpu runs, and only they, have gpus = 1";
+    if run
+        .calibrates
+        .is_some_and(|what| (what == Calibrates::OneGpu) != (gpus == 1))
+    {
+        let remedy = "runs on one GPU, and only they, calibrate one-gpu";
         return Err(section.fault("gpus", format!("is {gpus}"), remedy));
     }
     section.finish()?;

@@ -103,6 +103,12 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// File and line where the section starts.
+    pub(super) fn place(&self) -> String {
+        let line = line_of(self.document.text, self.start);
+        format!("{}, line {line}", self.document.file)
+    }
+
     pub(super) fn missing(&self, key: &'static str, remedy: impl Display) -> MachineError {
         self.fault(key, "is missing", remedy)
     }

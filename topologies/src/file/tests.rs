@@ -73,7 +73,7 @@ fn the_valid_file_reads() {
     assert_eq!(rate.bus_bandwidth, Bandwidth::new(14_000_000_000));
     assert_eq!(rate.source, "our own nccl-tests");
     let run = &machine.host.runs[0];
-    assert_eq!(run.calibrates, Calibrates::AllToAll);
+    assert_eq!(run.calibrates, Some(Calibrates::AllToAll));
     assert_eq!(
         (run.frames, run.batch, run.guidance),
         (1, 1, Guidance::None)

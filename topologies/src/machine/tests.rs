@@ -1,7 +1,6 @@
 //! What holds for every preset machine.
 
 use super::*;
-use crate::host::{Calibrates, RateOrigin};
 
 fn all() -> Vec<Machine> {
     presets()
@@ -20,8 +19,6 @@ fn every_preset_loads_under_its_own_name_with_sources() {
         assert!(!machine.host.source.is_empty(), "{name}");
         for rate in &machine.host.rates {
             assert!(!rate.source.is_empty() && rate.ranks >= 2, "{name}");
-            // Nobody published an nccl-tests run of these hosts.
-            assert_eq!(rate.origin, RateOrigin::Inferred, "{name}");
         }
     }
     assert!(presets().any(|name| name == DEFAULT_PRESET));
@@ -81,52 +78,6 @@ fn islands_are_the_sockets_of_a_pcie_box_and_all_gpus_behind_a_switch() {
     assert_eq!(sizes("gb200-nvl72"), [72]);
     assert_eq!(sizes("4x-emulated-ethernet"), [4]);
     assert_eq!(sizes("4xrtx4090"), [4]);
-}
-
-#[test]
-fn the_default_machine_carries_its_four_published_runs() {
-    let machine = Machine::preset(DEFAULT_PRESET).unwrap();
-    let runs: Vec<_> = machine
-        .host
-        .runs
-        .iter()
-        .map(|run| {
-            (
-                run.calibrates,
-                run.strategy.as_str(),
-                run.latency.as_secs_f64(),
-            )
-        })
-        .collect();
-    assert_eq!(
-        runs,
-        [
-            (Calibrates::OneGpu, "none", 23.16),
-            (Calibrates::RingPass, "ring4", 10.89),
-            (Calibrates::AllGather, "allgather-kv4", 10.90),
-            (Calibrates::AllToAll, "ulysses4", 9.13),
-        ]
-    );
-}
-
-#[test]
-fn at_most_one_run_calibrates_each_collective_of_a_host() {
-    for machine in all() {
-        for what in Calibrates::ALL
-            .iter()
-            .filter(|what| **what != Calibrates::OneGpu)
-        {
-            let runs = machine
-                .host
-                .runs
-                .iter()
-                .filter(|run| run.calibrates == *what);
-            assert!(runs.count() <= 1, "{}: {what}", machine.name);
-        }
-        for run in &machine.host.runs {
-            assert!(run.gpus as usize <= machine.gpus.len(), "{}", machine.name);
-        }
-    }
 }
 
 #[test]

@@ -3,32 +3,20 @@
 use sim::model::{self, Request};
 use sim::plan::Plan;
 use topologies::Machine;
-use topologies::host::Compilation;
 
 use super::super::fault_set::usual;
-use super::super::{Filter, Shared, winner};
+use super::super::{Shared, winner};
 use super::*;
-use crate::launch::Engine;
 
 fn question(machine: &str) -> Question {
     let model = model::find("FLUX.1-dev").expect("a known model");
     let machine = Machine::preset(machine).expect("a machine");
     Question {
-        model,
         request: Request {
             steps: 5,
             ..model.default
         },
-        measured: machine.clone(),
-        gpus: u32::try_from(machine.gpus.len()).expect("few GPUs"),
-        machine,
-        faults: Faults::default(),
-        engine: Engine::Xdit,
-        compilation: Compilation::Eager,
-        filter: Filter::default(),
-        quality: None,
-        profile: None,
-        shown: usize::MAX,
+        ..Question::new(model, machine).expect("readable runs")
     }
 }
 

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use sim::model;
-use topologies::host::Compilation;
-use topologies::{Faults, Machine};
+use topologies::Machine;
 
 use super::*;
 use crate::launch::Engine;
+use crate::search::Question;
 use crate::search::space::Space;
-use crate::search::{Filter, Question};
 
 fn question(machine: &str, model: &str, engine: Engine) -> Question {
     let model = model::find(model).expect("a known model");
@@ -17,18 +16,10 @@ fn question(machine: &str, model: &str, engine: Engine) -> Question {
     let mut request = model.default;
     request.steps = 4;
     Question {
-        model,
         request,
-        measured: machine.clone(),
-        gpus: u32::try_from(machine.gpus.len()).expect("few GPUs"),
-        machine,
-        faults: Faults::default(),
         engine,
-        compilation: Compilation::Eager,
-        filter: Filter::default(),
-        quality: None,
-        profile: None,
         shown: 6,
+        ..Question::new(model, machine).expect("readable runs")
     }
 }
 

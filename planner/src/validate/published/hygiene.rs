@@ -13,13 +13,17 @@
 
 use std::collections::BTreeMap;
 
+use kernels::Tables;
+use sim::model::Resolution;
 use sim::platform::Reach;
 use topologies::CollectiveKind;
+use topologies::host::PublishedHost;
 
-use super::calibrate::{Hosts, fit, kinds_of, with_rate};
-use super::case::Case;
-use super::hosts::{Host, Span};
+use super::tiers::Hosts;
+use crate::calibrate::{fit, kinds_of, with_rate};
 use crate::interval::ComputeEvidence;
+use crate::runs::host::Span;
+use crate::runs::{Key, Run};
 use crate::validate::statistics::median;
 
 /// GPU time below this share of the cost model's is not believed.
@@ -30,13 +34,13 @@ pub type Flags = Vec<Option<String>>;
 
 /// What the sources themselves doubt.
 #[must_use]
-pub fn doubts(cases: &[Case]) -> Flags {
+pub fn doubts(cases: &[Run]) -> Flags {
     cases.iter().map(|case| case.doubt.clone()).collect()
 }
 
 /// Flags by the rules, `hosts` calibrated on what the sources do not doubt.
 #[must_use]
-pub fn flag(cases: &[Case], hosts: &Hosts<'_>) -> Flags {
+pub fn flag(cases: &[Run], hosts: &Hosts) -> Flags {
     let mut flags = doubts(cases);
     too_fast(cases, hosts, &mut flags);
     super_linear(cases, &mut flags);
@@ -47,24 +51,24 @@ pub fn flag(cases: &[Case], hosts: &Hosts<'_>) -> Flags {
 }
 
 /// Unflagged latency cases.
-fn clean<'a>(cases: &'a [Case], flags: &Flags) -> Vec<(usize, &'a Case, f64)> {
+fn clean<'a>(cases: &'a [Run], flags: &Flags) -> Vec<(usize, &'a Run, f64)> {
     let indexed = cases.iter().enumerate();
     indexed
-        .filter(|(index, case)| flags[*index].is_none() && case.row.metric.is_latency())
+        .filter(|(index, case)| flags[*index].is_none() && case.covers.is_latency())
         .filter_map(|(index, case)| Some((index, case, case.measured()?)))
         .collect()
 }
 
-fn too_fast(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
-    let mut tables: BTreeMap<(&Host, &str, &str), f64> = BTreeMap::new();
+fn too_fast(cases: &[Run], hosts: &Hosts, flags: &mut Flags) {
+    let mut tables: BTreeMap<(&PublishedHost, &str, &str), f64> = BTreeMap::new();
     for (_, case, _) in clean(cases, flags) {
         let (factor, grade) = hosts.compute_of(case);
         if case.is_one_gpu() && grade == ComputeEvidence::SameShape && factor < FASTEST {
-            tables.insert((&case.host, case.model.name, &case.row.table), factor);
+            tables.insert((&case.host, case.model.name, &case.table), factor);
         }
     }
     for (index, case, _) in clean(cases, flags) {
-        let key = (&case.host, case.model.name, case.row.table.as_str());
+        let key = (&case.host, case.model.name, case.table.as_str());
         if let Some(factor) = tables.get(&key) {
             flags[index] = Some(format!(
                 "a one-GPU row of the table is {:.2} x as fast as the GPU sustains",
@@ -74,14 +78,14 @@ fn too_fast(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
     }
 }
 
-fn super_linear(cases: &[Case], flags: &mut Flags) {
+fn super_linear(cases: &[Run], flags: &mut Flags) {
     let clean = clean(cases, flags);
     let single = one_gpu_times(&clean);
     for &(index, case, measured) in &clean {
         let Some(&one) = single.get(&case.key()).filter(|_| !case.is_one_gpu()) else {
             continue;
         };
-        let over = one / f64::from(case.row.gpus) / measured;
+        let over = one / f64::from(case.gpus) / measured;
         if over > 1.15 {
             flags[index] = Some(format!("super-linear: {over:.2} x as fast as T1/N"));
         }
@@ -90,7 +94,7 @@ fn super_linear(cases: &[Case], flags: &mut Flags) {
 
 /// The first one-GPU time of every request.
 #[must_use]
-pub fn one_gpu_times<'a>(clean: &[(usize, &'a Case, f64)]) -> BTreeMap<super::case::Key<'a>, f64> {
+pub fn one_gpu_times<'a>(clean: &[(usize, &'a Run, f64)]) -> BTreeMap<Key<'a>, f64> {
     let mut times = BTreeMap::new();
     for (_, case, measured) in clean.iter().filter(|(_, case, _)| case.is_one_gpu()) {
         times.entry(case.key()).or_insert(*measured);
@@ -99,8 +103,8 @@ pub fn one_gpu_times<'a>(clean: &[(usize, &'a Case, f64)]) -> BTreeMap<super::ca
 }
 
 /// The one kind of collective of a row, if it has one and nothing else shapes its time.
-fn only_kind(case: &Case) -> Option<CollectiveKind> {
-    let alone = !case.is_one_gpu() && case.is_printed_split() && !case.is_pipelined();
+fn only_kind(case: &Run) -> Option<CollectiveKind> {
+    let alone = !case.is_one_gpu() && case.is_printed_split() && !case.plan().pipeline.stages > 1;
     match (alone, kinds_of(case).as_slice()) {
         (true, [kind]) => Some(*kind),
         _ => None,
@@ -110,19 +114,19 @@ fn only_kind(case: &Case) -> Option<CollectiveKind> {
 /// What a PCIe row implies of a rate.
 struct Implied<'a> {
     index: usize,
-    case: &'a Case,
+    case: &'a Run,
     ln_factor: f64,
 }
 
-fn implied_links(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
-    let mut implied: BTreeMap<(&Host, CollectiveKind), Vec<Implied<'_>>> = BTreeMap::new();
+fn implied_links(cases: &[Run], hosts: &Hosts, flags: &mut Flags) {
+    let mut implied: BTreeMap<(&PublishedHost, CollectiveKind), Vec<Implied<'_>>> = BTreeMap::new();
     for (index, case, measured) in clean(cases, flags) {
-        let (Some(kind), Some(terms)) = (only_kind(case), hosts.estimate(case)) else {
+        let (Some(kind), Some(terms)) = (only_kind(case), hosts.terms(case)) else {
             continue;
         };
         let key = (kind, Reach::Host);
         let known = hosts.compute_of(case).1 <= ComputeEvidence::OtherCompilation;
-        if !known || case.span != Span::OneHost {
+        if !known || case.span != Span::OneBox {
             continue;
         }
         if case.platform.is_nvlink() {
@@ -134,8 +138,10 @@ fn implied_links(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
                 flags[index] = Some(format!("implies a link at {share:.0} % of NVLink's figure"));
             }
         } else if terms.share(key) >= 0.3 {
-            let calibration = hosts.calibration(case);
-            let factor = fit(case, (0.02, 50.0), |x| with_rate(&calibration, key, x));
+            let calibration = hosts.calibrated(case).calibration;
+            let factor = fit(case, (0.02, 50.0), Tables::built_in(), |x| {
+                with_rate(&calibration, key, x)
+            });
             if let Some(factor) = factor.filter(|factor| (0.03..30.0).contains(factor)) {
                 let ln_factor = factor.ln();
                 implied
@@ -156,12 +162,12 @@ fn implied_links(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
 
 /// Of the tables of one host, the one nearest to the label's default is believed.
 fn flag_far_tables(kind: CollectiveKind, rows: &[Implied<'_>], flags: &mut Flags) {
-    let mut tables: BTreeMap<(&str, &str, &str), Vec<f64>> = BTreeMap::new();
+    let mut tables: BTreeMap<(&str, Resolution, &str), Vec<f64>> = BTreeMap::new();
     for row in rows {
         let key = (
             row.case.model.name,
-            row.case.row.resolution.as_str(),
-            row.case.row.table.as_str(),
+            row.case.request.resolution,
+            row.case.table.as_str(),
         );
         tables.entry(key).or_default().push(row.ln_factor);
     }
@@ -180,8 +186,8 @@ fn flag_far_tables(kind: CollectiveKind, rows: &[Implied<'_>], flags: &mut Flags
     }
 }
 
-fn contradictions(cases: &[Case], flags: &mut Flags) {
-    let key = |case: &'_ Case| (case.host.clone(), case.model.name, case.row.table.clone());
+fn contradictions(cases: &[Run], flags: &mut Flags) {
+    let key = |case: &'_ Run| (case.host.clone(), case.model.name, case.table.clone());
     let mut counts = BTreeMap::new();
     for (case, flag) in cases.iter().zip(flags.iter()) {
         let implied = flag.as_ref().is_some_and(|why| why.starts_with("implies"));
@@ -191,7 +197,7 @@ fn contradictions(cases: &[Case], flags: &mut Flags) {
     }
     for (case, flag) in cases.iter().zip(flags.iter_mut()) {
         if flag.is_none()
-            && case.row.metric.is_latency()
+            && case.covers.is_latency()
             && counts.get(&key(case)).is_some_and(|count| *count >= 2)
         {
             *flag = Some(
@@ -201,8 +207,8 @@ fn contradictions(cases: &[Case], flags: &mut Flags) {
     }
 }
 
-fn no_gain(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
-    let mut groups: BTreeMap<_, Vec<(usize, &Case, f64, f64)>> = BTreeMap::new();
+fn no_gain(cases: &[Run], hosts: &Hosts, flags: &mut Flags) {
+    let mut groups: BTreeMap<_, Vec<(usize, &Run, f64, f64)>> = BTreeMap::new();
     for (index, case, measured) in clean(cases, flags) {
         if case.is_one_gpu() {
             continue;
@@ -216,10 +222,10 @@ fn no_gain(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
         let group = (
             case.key(),
             case.strategy.family.as_str(),
-            case.row.table.as_str(),
+            case.table.as_str(),
             patches,
         );
-        if let Some(terms) = hosts.estimate(case) {
+        if let Some(terms) = hosts.terms(case) {
             groups
                 .entry(group)
                 .or_default()
@@ -227,11 +233,11 @@ fn no_gain(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
         }
     }
     for mut rows in groups.into_values() {
-        rows.sort_by_key(|row| row.1.row.gpus);
+        rows.sort_by_key(|row| row.1.gpus);
         for few in &rows {
             for many in &rows {
                 let (more, slower) = (
-                    f64::from(many.1.row.gpus) / f64::from(few.1.row.gpus),
+                    f64::from(many.1.gpus) / f64::from(few.1.gpus),
                     many.2 / few.2,
                 );
                 let predicted = many.3 / few.3;
@@ -239,7 +245,7 @@ fn no_gain(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
                 if flags[many.0].is_none() && more >= 1.9 && slower > 0.87 && gains {
                     flags[many.0] = Some(format!(
                         "no gain from {} to {} GPUs ({slower:.2}), predicted {predicted:.2}",
-                        few.1.row.gpus, many.1.row.gpus
+                        few.1.gpus, many.1.gpus
                     ));
                 }
             }

@@ -1,27 +1,19 @@
 //! Published peaks of memory against the memory model, and whether what ran out is said to.
 //!
-//! | project | what stands in memory | counter |
-//! |---|---|---|
-//! | PipeFusion | fp16, all together, latent output | PyTorch's, GiB |
-//! | xDiT | fp16 (FLUX bf16), all together, latent output; Step-Video: encoders and VAE elsewhere | PyTorch's, GB |
-//! | Wan-Video | fp32 weights; `fsdp`: weights and encoders sharded | device, GB |
-//! | cache-dit, sglang | bf16, encoders split over all ranks | PyTorch's |
-//! | others | bf16, all together; `fsdp`, `hsdp`: sharded | PyTorch's |
-//!
-//! One choice for all rows of a project, from its code or documents where they say; see the tests of
-//! `sim::memory` for what was inferred. Not modelled: fragmentation, offloading.
+//! What stands in memory and who counts is a fact of the row's source (`data/sources.toml`); by default bf16, all
+//! components on every GPU, PyTorch's counter. Not modelled: fragmentation, offloading.
 
 use serde::Serialize;
 use sim::legality;
 use sim::memory::{
-    Components, Decoding, EncoderCopies, Memory, Precision, Residency, WeightSharding, peak,
-    peak_of,
+    Components, Decoding, EncoderCopies, Precision, Residency, WeightSharding, peak, peak_of,
 };
 
 use sim::plan::{Exchange, Plan};
 
-use super::case::Case;
-use super::row::{Metric, Value};
+use crate::runs::Run;
+use crate::runs::row::{Metric, Value};
+use crate::runs::source::{self, Alone, Branches, Counter, Encoders, Rank};
 use crate::validate::statistics::{Outcome, Score};
 use crate::validate::tier::Unmapped;
 
@@ -64,46 +56,52 @@ pub struct MemoryRow {
 ///
 /// # Errors
 /// Why the plan has no memory.
-pub fn row(case: &Case) -> Result<MemoryRow, String> {
-    if !case.is_printed_split() && case.strategy.family != "sp" {
+pub fn row(run: &Run) -> Result<MemoryRow, String> {
+    if !run.is_printed_split() && run.strategy.family != "sp" {
         return Err("the split of ranks is not stated".to_owned());
     }
-    let plan = &resident(case);
-    let gpus = case.platform.gpus.len();
-    legality::check(case.model, &case.workload, plan, gpus).map_err(|why| why.to_string())?;
-    let residency = residency(case);
-    let memory = if case.host.project == "xDiT" {
-        // xDiT prints the peak of the last rank.
-        peak_of(&case.workload, plan, case.gpu, &residency, plan.ranks() - 1)
-    } else {
-        peak(&case.workload, plan, case.gpu, &residency)
+    let plan = &resident(run);
+    let (gpu, workload, facts) = (run.gpu(), &run.workload, &run.facts.memory);
+    legality::check(run.model, workload, plan, run.gpus as usize).map_err(|why| why.to_string())?;
+    let residency = residency(run);
+    let whole = peak(workload, plan, gpu, &residency);
+    let memory = match facts.rank {
+        Some(Rank::Last) => peak_of(workload, plan, gpu, &residency, plan.ranks() - 1),
+        Some(Rank::Fullest) | None => whole,
     };
-    let whole = peak(&case.workload, plan, case.gpu, &residency);
+    let counted = match facts.counter {
+        Some(Counter::Device) => memory.total,
+        Some(Counter::Allocator) | None => memory.allocated(),
+    };
+    let unit = if facts.gibibytes == Some(true) {
+        (1_u64 << 30) as f64
+    } else {
+        1e9
+    };
     Ok(MemoryRow {
-        row: case.row.name.clone(),
-        measured_gb: case
+        row: run.name.clone(),
+        measured_gb: run
             .measured()
-            .filter(|_| case.row.metric == Metric::Memory)
+            .filter(|_| run.covers == Metric::Memory)
             .map(|bytes| bytes / 1e9),
-        predicted_gb: counted(case, &memory) / 1e9,
+        predicted_gb: counted.as_f64() / unit,
         fits: whole.fits.is_fit(),
         plan: plan.to_string(),
-        metric: case.row.metric,
+        metric: run.covers,
     })
 }
 
-/// The plan as it stands in memory: PipeFusion's DistriFusion of PixArt asserts `split_batch == False`,
-/// so both guidance branches are on every rank.
-fn resident(case: &Case) -> Plan {
+/// The plan as it stands in memory.
+fn resident(run: &Run) -> Plan {
     // Sequence parallelism without a stated split: as much Ulysses as the heads allow.
-    let plan = case
+    let plan = run
         .strategy
         .plans
         .last()
         .expect("a strategy has plans")
         .clone();
-    match plan.exchange {
-        Exchange::Displaced(degree) if case.host.project == "PipeFusion" => Plan {
+    match (plan.exchange, run.facts.memory.displaced_guidance) {
+        (Exchange::Displaced(degree), Some(Branches::Whole)) => Plan {
             exchange: Exchange::Displaced(degree * plan.cfg),
             cfg: 1,
             ..plan
@@ -112,60 +110,46 @@ fn resident(case: &Case) -> Plan {
     }
 }
 
-/// Bytes as the row's project counts and names them.
-fn counted(case: &Case, memory: &Memory) -> f64 {
-    let device =
-        case.host.project.starts_with("Wan-Video") || case.model.name.starts_with("Step-Video");
-    let bytes = if device {
-        memory.total
-    } else {
-        memory.allocated()
-    };
-    // PipeFusion's chart says GB and divides by 2^30.
-    let unit = if case.host.project == "PipeFusion" {
-        1e9 / (1_u64 << 30) as f64
-    } else {
-        1.0
-    };
-    bytes.as_f64() * unit
+const fn precision(known: Option<source::Precision>) -> Precision {
+    match known {
+        Some(source::Precision::Fp16) => Precision::Fp16,
+        Some(source::Precision::Fp32) => Precision::Fp32,
+        Some(source::Precision::Bf16) | None => Precision::Bf16,
+    }
 }
 
-fn residency(case: &Case) -> Residency {
-    let strategy = case.row.strategy.to_lowercase();
-    let sharded = strategy.contains("fsdp") || strategy.contains("hsdp");
-    let mut residency = Residency::default();
-    if sharded {
-        residency.weights = WeightSharding::Sharded;
-        residency.encoders = EncoderCopies::Sharded;
+fn residency(run: &Run) -> Residency {
+    let facts = &run.facts.memory;
+    let cell = run.strategy_cell.to_lowercase();
+    let sharded = cell.contains("fsdp") || cell.contains("hsdp");
+    let in_turn =
+        facts.alone == Some(Alone::InTurn) && (run.is_one_gpu() || cell.contains("offload"));
+    Residency {
+        components: if in_turn {
+            Components::InTurn
+        } else {
+            Components::Together
+        },
+        encoders: match facts.encoders {
+            _ if in_turn => EncoderCopies::Elsewhere,
+            Some(Encoders::Elsewhere) => EncoderCopies::Elsewhere,
+            Some(Encoders::Sharded) => EncoderCopies::Sharded,
+            Some(Encoders::Whole) | None if sharded => EncoderCopies::Sharded,
+            Some(Encoders::Whole) | None => EncoderCopies::Whole,
+        },
+        encoder_precision: precision(facts.encoder_weights),
+        weights: if sharded {
+            WeightSharding::Sharded
+        } else {
+            WeightSharding::Whole
+        },
+        weight_precision: precision(facts.weights),
+        decoding: match facts.decoding {
+            Some(source::Decoding::Skipped) => Decoding::Skipped,
+            Some(source::Decoding::Elsewhere) => Decoding::Elsewhere,
+            Some(source::Decoding::Here) | None => Decoding::Here,
+        },
     }
-    let project = case.host.project.as_str();
-    match project {
-        "PipeFusion" | "xDiT" => {
-            residency.decoding = Decoding::Skipped;
-            let bf16 = case.model.name.starts_with("FLUX");
-            residency.encoder_precision = if bf16 {
-                Precision::Bf16
-            } else {
-                Precision::Fp16
-            };
-        }
-        _ if project.starts_with("Wan-Video") => {
-            residency.weight_precision = Precision::Fp32;
-            if case.is_one_gpu() || case.row.strategy.contains("offload") {
-                residency.components = Components::InTurn;
-                residency.encoders = EncoderCopies::Elsewhere;
-            }
-        }
-        _ if project.contains("cache-dit") || project.contains("sgl") => {
-            residency.encoders = EncoderCopies::Sharded;
-        }
-        _ => {}
-    }
-    if case.model.name.starts_with("Step-Video") {
-        residency.encoders = EncoderCopies::Elsewhere;
-        residency.decoding = Decoding::Elsewhere;
-    }
-    residency
 }
 
 /// The report of memory rows.

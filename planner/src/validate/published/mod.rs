@@ -1,40 +1,38 @@
-//! Tier 3: published end-to-end runs, calibrated by rule and predicted.
+//! Tier 3: published end-to-end runs, calibrated by rule and predicted on the road that users walk.
 //!
 //! ```text
-//! files ─▶ rows ─▶ cases (or unmapped, with the reason)
+//! files ─▶ rows ─▶ runs (or unmapped, with the reason)
 //!   doubts of the sources ─▶ calibration ─▶ hygiene ─▶ calibration without flagged rows ─▶ scores
 //! ```
-//! Guarantees: rows of all files calibrate each other; a row that calibrates is listed and not
-//! scored; one that is flagged says why and is scored apart, as are digitised ones.
+//! Each row is scored with all that is known of its host, with its project left out, and with nothing known: a new box.
+//!
+//! Guarantees: a row that calibrates is listed and not scored; one that is flagged says why and is scored apart, as are
+//! digitised ones.
 
-pub mod calibrate;
-pub mod case;
-mod compressor;
-pub mod hosts;
 pub mod hygiene;
 pub mod memory;
-pub mod predict;
-pub mod row;
 pub mod score;
-pub mod strategy;
 #[cfg(test)]
 mod tests;
+pub mod tiers;
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
+use kernels::Tables;
 use serde::Serialize;
+use sim::execution::Calibration;
 
-use super::csv_input::{InputError, Table};
+use super::statistics::Outcome;
 use super::tier::Unmapped;
-use calibrate::Hosts;
-use case::Case;
-use hosts::Host;
+use crate::calibrate::terms;
+use crate::csv_input::{InputError, Table};
+use crate::runs::Run;
+use crate::runs::host::{self, Machines};
+use crate::runs::row::{self, Row, Value};
 use hygiene::Flags;
 use memory::{MemoryReport, MemoryRow};
-use row::{Row, Value};
-use score::{Part, Prediction};
-use sim::execution::Calibration;
+use score::{Errors, Part, Prediction, Unknown};
+use tiers::{Hosts, Source, Tier};
 
 /// The report of all files.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -67,8 +65,12 @@ pub struct Summary {
     pub part: Part,
     /// Rows that these errors are over.
     pub scored: usize,
+    /// The same rows, predicted without any run of their project.
+    pub project_left_out: Unknown,
+    /// The same rows, predicted without any run.
+    pub nothing_known: Unknown,
     /// One-GPU latency rows.
-    pub one_gpu: Counted,
+    pub one_gpu: OneGpu,
     /// Rows of other metrics, by metric.
     pub not_latency: BTreeMap<String, usize>,
     /// Unflagged rows read off a chart.
@@ -97,6 +99,30 @@ pub struct Counted {
     pub mapped: usize,
 }
 
+/// One-GPU latency rows: those that are printed and unflagged, predicted without any run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct OneGpu {
+    /// Rows, and those that can be predicted.
+    #[serde(flatten)]
+    pub counted: Counted,
+    /// Rows that the errors are over.
+    pub scored: usize,
+    /// Their errors.
+    #[serde(flatten)]
+    pub errors: Errors,
+}
+
+impl OneGpu {
+    const fn new(counted: Counted, unknown: Unknown) -> Self {
+        let Unknown { n: scored, errors } = unknown;
+        Self {
+            counted,
+            scored,
+            errors,
+        }
+    }
+}
+
 /// A row that calibrated.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CalibrationRow {
@@ -116,10 +142,14 @@ pub struct CalibrationRow {
 /// Everything known about the rows once they are predicted.
 struct Judged<'a> {
     rows: &'a [Row],
-    cases: &'a [Case],
+    runs: &'a [Run],
     unmapped: &'a [(usize, Unmapped)],
-    hosts: &'a Hosts<'a>,
+    flags: &'a Flags,
+    hosts: &'a Hosts,
     predictions: &'a [Prediction],
+    left_out: &'a [(usize, Outcome)],
+    nothing: &'a [(usize, Outcome)],
+    one_gpu: &'a [(usize, Outcome)],
     memory: &'a [(usize, Result<MemoryRow, Unmapped>)],
 }
 
@@ -128,21 +158,32 @@ struct Judged<'a> {
 /// # Errors
 /// [`InputError`] naming file, line and column of what cannot be read.
 pub fn published(tables: &[Table]) -> Result<Published, InputError> {
-    let mut rows = Vec::new();
-    for (file, table) in tables.iter().enumerate() {
-        rows.extend(row::read(table, file)?);
-    }
-    let (cases, unmapped) = cases(&rows);
-    let doubts = hygiene::doubts(&cases);
-    let flags: Flags = hygiene::flag(&cases, &calibrate::calibrate(&cases, &doubts));
-    let hosts = calibrate::calibrate(&cases, &flags);
+    let read = Read::of(tables)?;
+    let (flags, hosts) = read.hosts(Source::Shipped);
+    let predictions = score::predictions(&read.runs, &hosts, &flags);
+    let printed = |row: &&Prediction| row.flag.is_none() && row.quality != "digitised";
+    let scored: Vec<usize> = predictions
+        .iter()
+        .filter(printed)
+        .map(|row| row.run)
+        .collect();
+    let alone = |index: &usize| {
+        let run = &read.runs[*index];
+        run.is_one_gpu() && flags[*index].is_none() && !run.is_digitised()
+    };
+    let alone: Vec<usize> = (0..read.runs.len()).filter(alone).collect();
+    let without = |which: &[usize], tier| score::outcomes(&read.runs, which, &hosts, tier);
     let judged = Judged {
-        rows: &rows,
-        cases: &cases,
-        unmapped: &unmapped,
+        rows: &read.rows,
+        runs: &read.runs,
+        unmapped: &read.unmapped,
+        flags: &flags,
         hosts: &hosts,
-        predictions: &score::predictions(&cases, &hosts, &flags),
-        memory: &memory_rows(&rows),
+        predictions: &predictions,
+        left_out: &without(&scored, Tier::ProjectLeftOut),
+        nothing: &without(&scored, Tier::NothingKnown),
+        one_gpu: &without(&alone, Tier::NothingKnown),
+        memory: &memory_rows(&read.rows),
     };
     let files = tables.iter().enumerate().map(|(file, table)| FileSummary {
         file: table.file.clone(),
@@ -154,95 +195,105 @@ pub fn published(tables: &[Table]) -> Result<Published, InputError> {
     })
 }
 
-/// Latency rows as cases, or the reason why not.
-fn cases(rows: &[Row]) -> (Vec<Case>, Vec<(usize, Unmapped)>) {
-    let latencies: Vec<&Row> = rows.iter().filter(|row| row.metric.is_latency()).collect();
-    let read = latencies.par_iter().map(|row| case_of(row));
-    let mut cases = Vec::new();
-    let mut unmapped = Vec::new();
-    for (row, case) in latencies.iter().zip(read.collect::<Vec<_>>()) {
-        match case {
-            Ok(case) => cases.push(case),
-            Err(reason) => {
-                let row_name = row.name.clone();
-                unmapped.push((
+/// The rows of some files, those of latencies as runs.
+struct Read {
+    rows: Vec<Row>,
+    runs: Vec<Run>,
+    unmapped: Vec<(usize, Unmapped)>,
+}
+
+impl Read {
+    fn of(tables: &[Table]) -> Result<Self, InputError> {
+        let mut rows = Vec::new();
+        for (file, table) in tables.iter().enumerate() {
+            rows.extend(row::read(table, file)?);
+        }
+        host::join(&mut rows);
+        let mut machines = Machines::new();
+        let (mut runs, mut unmapped) = (Vec::new(), Vec::new());
+        for row in rows.iter().filter(|row| row.metric.is_latency()) {
+            match predictable(row, &mut machines) {
+                Ok(run) => runs.push(run),
+                Err(reason) => unmapped.push((
                     row.file,
                     Unmapped {
-                        row: row_name,
+                        row: row.name.clone(),
                         reason,
                     },
-                ));
+                )),
             }
         }
+        Ok(Self {
+            rows,
+            runs,
+            unmapped,
+        })
     }
-    join_hosts(&mut cases);
-    (cases, unmapped)
-}
 
-/// A one-GPU row without an interconnect ran on the host of its project and GPU, if there is one.
-fn join_hosts(cases: &mut [Case]) {
-    let mut known: BTreeMap<(String, String), Vec<Host>> = BTreeMap::new();
-    for host in cases.iter().map(|case| &case.host) {
-        let hosts = known
-            .entry((host.project.clone(), host.gpu.clone()))
-            .or_default();
-        if !host.interconnect.is_empty() && !hosts.contains(host) {
-            hosts.push(host.clone());
-        }
-    }
-    let alone = cases
-        .iter_mut()
-        .filter(|case| case.is_one_gpu() && case.host.interconnect.is_empty());
-    for case in alone {
-        let key = (case.host.project.clone(), case.host.gpu.clone());
-        if let Some([host]) = known.get(&key).map(Vec::as_slice) {
-            case.host = host.clone();
-        }
+    /// Why runs are not scored, and what is known of their hosts.
+    fn hosts(&self, source: Source) -> (Flags, Hosts) {
+        let doubts = hygiene::doubts(&self.runs);
+        // Whether rows contradict each other is asked of the files.
+        let first = Hosts::new(&self.runs, &doubts, Source::Files);
+        let flags = hygiene::flag(&self.runs, &first);
+        let hosts = Hosts::new(&self.runs, &flags, source);
+        (flags, hosts)
     }
 }
 
-/// A case that the simulator has costs for.
-fn case_of(row: &Row) -> Result<Case, String> {
-    if row.value == Value::OutOfMemory {
-        return Err("it ran out of memory: scored by the memory model".to_owned());
+/// A run that the simulator has costs for.
+fn predictable(row: &Row, machines: &mut Machines) -> Result<Run, String> {
+    match row.value {
+        Value::OutOfMemory => {
+            return Err("it ran out of memory: scored by the memory model".to_owned());
+        }
+        Value::Missing => return Err("there is no value".to_owned()),
+        Value::Number(_) => {}
     }
-    if row.value == Value::Missing {
-        return Err("there is no value".to_owned());
+    let run = Run::of_row(row, machines)?;
+    run.check()?;
+    let assumed = Calibration::assumed(run.platform.is_nvlink());
+    match terms(&run, &assumed, Tables::built_in()) {
+        Some(_) => Ok(run),
+        None => Err("no measured or assumed cost covers its operations or messages".to_owned()),
     }
-    if row.gpus == 0 {
-        return Err("the number of GPUs is not stated".to_owned());
-    }
-    let case = Case::of(row)?;
-    let assumed = Calibration::assumed(case.platform.is_nvlink());
-    predict::predict(&case, &assumed, predict::Effort::Estimate)?;
-    Ok(case)
 }
 
 fn memory_rows(rows: &[Row]) -> Vec<(usize, Result<MemoryRow, Unmapped>)> {
+    let mut machines = Machines::new();
     let concerned = rows
         .iter()
         .filter(|row| memory::concerns(row.metric, row.value));
     let one = |row: &Row| {
-        let predicted = if row.gpus == 0 {
-            Err("the number of GPUs is not stated".to_owned())
-        } else {
-            Case::of(row).and_then(|case| memory::row(&case))
-        };
-        predicted.map_err(|reason| Unmapped {
+        let predicted = Run::of_row(row, &mut machines).and_then(|run| memory::row(&run));
+        let predicted = predicted.map_err(|reason| Unmapped {
             row: row.name.clone(),
             reason,
-        })
+        });
+        (row.file, predicted)
     };
-    concerned.map(|row| (row.file, one(row))).collect()
+    concerned.map(one).collect()
+}
+
+/// The rows of `tables` that calibrate their hosts, as file and line: what the built-in runs are drawn from.
+///
+/// # Errors
+/// As [`published`].
+pub fn calibrating(tables: &[Table]) -> Result<Vec<(usize, u64)>, InputError> {
+    let read = Read::of(tables)?;
+    let (flags, hosts) = read.hosts(Source::Files);
+    let used = read.runs.iter().zip(&flags);
+    let used = used.filter(|(run, flag)| flag.is_none() && hosts.used(run).is_some());
+    Ok(used.map(|(run, _)| (run.file, run.line)).collect())
 }
 
 impl Judged<'_> {
     fn summary(&self, wanted: impl Fn(usize) -> bool) -> Summary {
-        let of_case = |case: usize| wanted(self.cases[case].row.file);
+        let of_run = |run: usize| wanted(self.runs[run].file);
         let here: Vec<&Prediction> = self
             .predictions
             .iter()
-            .filter(|row| of_case(row.case))
+            .filter(|row| of_run(row.run))
             .collect();
         let pick = |choose: &dyn Fn(&Prediction) -> bool| -> Vec<&Prediction> {
             here.iter().copied().filter(|row| choose(row)).collect()
@@ -252,8 +303,12 @@ impl Judged<'_> {
         let charted = pick(&|row| row.flag.is_none() && digitised(row));
         let flagged = pick(&|row| row.flag.is_some());
         let several = self.counted(&wanted, |gpus| gpus != 1);
-        let mut part = score::part(self.cases, &printed, several.n);
+        let mut part = score::part(self.runs, &printed, several.n);
         part.score.mapped = several.mapped;
+        let unknown = |outcomes: &[(usize, Outcome)]| {
+            let here = outcomes.iter().filter(|(run, _)| of_run(*run));
+            Unknown::of(&here.map(|(_, outcome)| *outcome).collect::<Vec<_>>())
+        };
         Summary {
             points: printed
                 .iter()
@@ -261,12 +316,17 @@ impl Judged<'_> {
                 .collect(),
             part,
             scored: printed.len(),
-            one_gpu: self.counted(&wanted, |gpus| gpus == 1),
+            project_left_out: unknown(self.left_out),
+            nothing_known: unknown(self.nothing),
+            one_gpu: OneGpu::new(
+                self.counted(&wanted, |gpus| gpus == 1),
+                unknown(self.one_gpu),
+            ),
             not_latency: self.not_latency(&wanted),
-            digitised: score::part(self.cases, &charted, charted.len()),
-            flagged: score::part(self.cases, &flagged, flagged.len()),
+            digitised: score::part(self.runs, &charted, charted.len()),
+            flagged: score::part(self.runs, &flagged, flagged.len()),
             memory: self.memory(&wanted),
-            calibration_rows: self.calibration_rows(of_case),
+            calibration_rows: self.calibration_rows(of_run),
             unmapped: self
                 .unmapped
                 .iter()
@@ -280,10 +340,10 @@ impl Judged<'_> {
     /// Latency rows whose number of GPUs `has`.
     fn counted(&self, wanted: impl Fn(usize) -> bool, has: impl Fn(u32) -> bool) -> Counted {
         let rows = self.rows.iter().filter(|row| row.metric.is_latency());
-        let mapped = self.cases.iter().map(|case| &case.row);
-        let count = |row: &&Row| wanted(row.file) && has(row.gpus);
+        let count = |(file, gpus): &(usize, u32)| wanted(*file) && has(*gpus);
+        let mapped = self.runs.iter().map(|run| (run.file, run.gpus));
         Counted {
-            n: rows.filter(count).count(),
+            n: rows.map(|row| (row.file, row.gpus)).filter(count).count(),
             mapped: mapped.filter(count).count(),
         }
     }
@@ -312,17 +372,16 @@ impl Judged<'_> {
     }
 
     fn calibration_rows(&self, wanted: impl Fn(usize) -> bool) -> Vec<CalibrationRow> {
-        let used = self.hosts.used.iter().filter(|(index, _)| wanted(**index));
-        let row = |(index, used): (&usize, &calibrate::Use)| {
-            let case = &self.cases[*index];
-            CalibrationRow {
-                row: case.row.name.clone(),
-                says: used.to_string(),
-                host: case.host.to_string(),
-                plan: case.plan().to_string(),
-                measured: case.measured().unwrap_or(f64::NAN),
-            }
+        let row = |(index, run): (usize, &Run)| {
+            let clean = wanted(index) && self.flags[index].is_none();
+            Some(CalibrationRow {
+                row: run.name.clone(),
+                says: clean.then(|| self.hosts.used(run)).flatten()?,
+                host: run.host.to_string(),
+                plan: run.plan().to_string(),
+                measured: run.measured()?,
+            })
         };
-        used.map(row).collect()
+        self.runs.iter().enumerate().filter_map(row).collect()
     }
 }

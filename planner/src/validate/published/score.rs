@@ -5,17 +5,12 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::calibrate::Hosts;
-use super::case::Case;
 use super::hygiene::{Flags, one_gpu_times};
-use super::predict::{Effort, predict};
+use super::tiers::{self, Hosts, Tier};
 use crate::interval;
+use crate::runs::Run;
 use crate::validate::statistics::{Decision, Outcome, Score, decision, mean};
 use crate::validate::tier::{Scored, Stratum, baselines, strata};
-
-/// Ranks, patches and warm-up steps beyond which the closed form is scored: the tasks of more take
-/// too long to simulate.
-const SIMULATED: (u32, u32, u32) = (32, 64, 16);
 
 /// A predicted multi-GPU latency row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,9 +36,9 @@ pub struct Prediction {
     /// Why the row is not scored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flag: Option<String>,
-    /// Index of the case.
+    /// Index of the run.
     #[serde(skip)]
-    pub case: usize,
+    pub run: usize,
     /// Strata and baselines.
     #[serde(skip)]
     pub scored: Scored,
@@ -67,102 +62,138 @@ pub struct Part {
     pub strata: Vec<Stratum>,
 }
 
-/// Predicts every multi-GPU latency case that did not calibrate; in the order of the cases.
+/// Predicts every multi-GPU latency run that did not calibrate; in the order of the runs.
 #[must_use]
-pub fn predictions(cases: &[Case], hosts: &Hosts<'_>, flags: &Flags) -> Vec<Prediction> {
-    let latencies = |(index, case): (usize, &'_ Case)| {
-        let latency = case.row.metric.is_latency() && !case.is_one_gpu();
-        Some((index, case.measured().filter(|_| latency)?))
-    };
-    let clean: Vec<(usize, &Case, f64)> = cases
+pub fn predictions(runs: &[Run], hosts: &Hosts, flags: &Flags) -> Vec<Prediction> {
+    let clean = runs
         .iter()
         .enumerate()
-        .filter(|(index, case)| flags[*index].is_none() && case.row.metric.is_latency())
-        .filter_map(|(index, case)| Some((index, case, case.measured()?)))
+        .filter(|(index, run)| flags[*index].is_none() && run.covers.is_latency());
+    let clean: Vec<(usize, &Run, f64)> = clean
+        .filter_map(|(index, run)| Some((index, run, run.measured()?)))
         .collect();
     let single = one_gpu_times(&clean);
-    let wanted: Vec<(usize, f64)> = cases
-        .iter()
-        .enumerate()
-        .filter_map(latencies)
-        .filter(|(index, _)| !hosts.used.contains_key(index))
+    let wanted: Vec<usize> = (0..runs.len())
+        .filter(|&index| {
+            let run = &runs[index];
+            run.covers.is_latency()
+                && !run.is_one_gpu()
+                && run.measured().is_some()
+                && hosts.used(run).is_none()
+        })
         .collect();
     wanted
         .par_iter()
-        .filter_map(|&(index, measured)| {
-            let case = &cases[index];
-            let one = single.get(&case.key()).copied();
-            one_prediction(case, hosts, measured, one).map(|prediction| Prediction {
+        .filter_map(|&index| {
+            let run = &runs[index];
+            let one = single.get(&run.key()).copied();
+            let prediction = one_prediction(run, hosts, Tier::InSample, one).ok()?;
+            Some(Prediction {
                 flag: flags[index].clone(),
-                case: index,
+                run: index,
                 ..prediction
             })
         })
         .collect()
 }
 
+/// Errors of predictions that rest on less than all that is known; null without rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Unknown {
+    /// Runs predicted.
+    pub n: usize,
+    /// Their errors.
+    #[serde(flatten)]
+    pub errors: Errors,
+}
+
+/// Errors with the width of their intervals.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Errors {
+    /// Median of the error's size.
+    pub median_pct: f64,
+    /// 90th percentile of the error's size.
+    pub p90_pct: f64,
+    /// Mean of the signed error; positive when the prediction is too long.
+    pub bias_pct: f64,
+    /// Share of runs inside their 90 % interval.
+    pub coverage_pct: f64,
+    /// Geometric mean of the interval's upper end over the prediction.
+    pub width: f64,
+}
+
+impl Unknown {
+    /// The errors of some outcomes.
+    #[must_use]
+    pub fn of(outcomes: &[Outcome]) -> Self {
+        let score = Score::of(outcomes.len(), outcomes);
+        let logs: Vec<f64> = outcomes
+            .iter()
+            .map(|one| (one.hi / one.predicted).ln())
+            .collect();
+        let errors = Errors {
+            median_pct: score.median_pct,
+            p90_pct: score.p90_pct,
+            bias_pct: score.bias_pct,
+            coverage_pct: score.coverage_pct.unwrap_or(f64::NAN),
+            width: mean(&logs).exp(),
+        };
+        Self {
+            n: outcomes.len(),
+            errors,
+        }
+    }
+}
+
+/// Runs predicted in a tier, with their outcomes.
+#[must_use]
+pub fn outcomes(runs: &[Run], which: &[usize], hosts: &Hosts, tier: Tier) -> Vec<(usize, Outcome)> {
+    let one = |&index: &usize| {
+        let run = &runs[index];
+        let prediction = one_prediction(run, hosts, tier, None).ok()?;
+        Some((index, prediction.scored.outcome))
+    };
+    which.par_iter().filter_map(one).collect()
+}
+
 fn one_prediction(
-    case: &Case,
-    hosts: &Hosts<'_>,
-    measured: f64,
+    run: &Run,
+    hosts: &Hosts,
+    tier: Tier,
     one_gpu: Option<f64>,
-) -> Option<Prediction> {
-    let plan = case.plan();
-    let size = (case.row.gpus, plan.pipeline.patches, plan.warmup);
-    let small = size.0 <= SIMULATED.0 && size.1 <= SIMULATED.1 && size.2 <= SIMULATED.2;
-    let effort = if small {
-        Effort::Simulate
-    } else {
-        Effort::Estimate
-    };
-    let terms = predict(case, &hosts.calibration(case), effort).ok()?;
-    let plan = &case.strategy.plans[terms.plan];
-    let evidence = hosts.evidence(case);
-    let factor = interval::factor(&terms.parts, plan, case.compilation, &evidence);
-    // Two doubts of the row rather than of the plan: an unprinted split, a value read off a chart.
-    let best = if case.is_printed_split() {
-        0.0
-    } else {
-        0.04_f64
-    };
-    let digitised = if case.row.quality == "digitised" {
-        0.04
-    } else {
-        0.0
-    };
-    let spread = factor
-        .ln()
-        .hypot(interval::SPREAD * best.hypot(digitised))
-        .exp();
+) -> Result<Prediction, String> {
+    let measured = run.measured().ok_or("there is no value")?;
+    let (candidate, value, factor) = tiers::predict(run, hosts, tier)?;
+    // Two doubts of the run rather than of the plan: an unprinted split, a value read off a chart.
+    let present = |holds: bool| if holds { 0.04_f64 } else { 0.0 };
+    let doubts = present(!run.is_printed_split()).hypot(present(run.is_digitised()));
+    let spread = factor.ln().hypot(interval::SPREAD * doubts).exp();
     let outcome = Outcome {
         measured,
-        predicted: terms.value,
-        lo: terms.value / spread,
-        hi: terms.value * spread,
+        predicted: value,
+        lo: value / spread,
+        hi: value * spread,
     };
-    let peak = case.gpu.peak_bf16.as_f64() * f64::from(case.row.gpus);
-    let roofline = case.workload.denoise_flops().get() as f64 / peak;
-    Some(Prediction {
-        row: case.row.name.clone(),
+    let peak = run.gpu().peak_bf16.as_f64() * f64::from(run.gpus);
+    let roofline = run.workload.denoise_flops().get() as f64 / peak;
+    Ok(Prediction {
+        row: run.name.clone(),
         measured,
         predicted: outcome.predicted,
         lo: outcome.lo,
         hi: outcome.hi,
-        plan: plan.to_string(),
-        quality: case.row.quality.clone(),
+        plan: candidate.plan.to_string(),
+        quality: run.quality.clone(),
         flag: None,
-        case: 0,
+        run: 0,
         scored: Scored {
             outcome,
             strata: vec![
-                format!("strategy {}", case.strategy.family),
-                format!("host {}", case.host),
+                format!("strategy {}", run.strategy.family),
+                format!("host {}", run.host),
             ],
             baselines: vec![
-                (
-                    "divide by N",
-                    one_gpu.map(|one| one / f64::from(case.row.gpus)),
-                ),
+                ("divide by N", one_gpu.map(|one| one / f64::from(run.gpus))),
                 ("roofline", Some(roofline)),
             ],
             how: String::new(),
@@ -172,10 +203,10 @@ fn one_prediction(
 
 /// Statistics of `rows`, of which `n` were looked at.
 #[must_use]
-pub fn part(cases: &[Case], rows: &[&Prediction], n: usize) -> Part {
+pub fn part(runs: &[Run], rows: &[&Prediction], n: usize) -> Part {
     let scored: Vec<Scored> = rows.iter().map(|row| row.scored.clone()).collect();
     let outcomes: Vec<Outcome> = scored.iter().map(|row| row.outcome).collect();
-    let decisions = decisions(cases, rows);
+    let decisions = decisions(runs, rows);
     let regrets: Vec<f64> = decisions.iter().map(|one| one.regret_pct).collect();
     let taus: Vec<f64> = decisions.iter().filter_map(|one| one.kendall_tau).collect();
     Part {
@@ -189,12 +220,12 @@ pub fn part(cases: &[Case], rows: &[&Prediction], n: usize) -> Part {
 }
 
 /// Groups of printed plans for the same request on the same number of GPUs.
-fn decisions(cases: &[Case], rows: &[&Prediction]) -> Vec<Decision> {
+fn decisions(runs: &[Run], rows: &[&Prediction]) -> Vec<Decision> {
     let mut groups: BTreeMap<_, Vec<(f64, f64)>> = BTreeMap::new();
     for row in rows {
-        let case = &cases[row.case];
-        if case.is_printed_split() {
-            let group = (case.key(), case.row.gpus);
+        let run = &runs[row.run];
+        if run.is_printed_split() {
+            let group = (run.key(), run.gpus);
             groups
                 .entry(group)
                 .or_default()

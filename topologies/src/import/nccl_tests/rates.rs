@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::super::sketch::exact;
 use super::{NcclLog, NcclRow, TESTS};
-use crate::host::{CollectiveKind, CollectiveRate, RateOrigin};
+use crate::host::{CollectiveKind, CollectiveRate};
 use crate::units::Bandwidth;
 
 /// Sizes that diffusion models exchange, and rates hardly depend on: 2 to 512 MB.
@@ -43,7 +43,6 @@ impl NcclLog {
                 kind,
                 ranks,
                 bus_bandwidth: median,
-                origin: RateOrigin::Measured,
                 source: source.to_owned(),
             }
         });

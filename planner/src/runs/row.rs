@@ -1,11 +1,12 @@
 //! A row of a published table, as text, and what it measures.
 
-use crate::validate::csv_input::{Column, InputError, Record, Table};
+use crate::csv_input::{Column, InputError, Record, Table};
 
 /// What the value of a row is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
     /// Whole request: encoders, denoising, VAE.
+    #[default]
     Latency,
     /// The denoising loop alone.
     Denoise,
@@ -26,18 +27,19 @@ impl Metric {
 }
 
 /// The value of a row.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Value {
     /// Seconds, or bytes for memory.
     Number(f64),
     /// It did not fit in memory.
     OutOfMemory,
     /// The cell is empty or says that there is none.
+    #[default]
     Missing,
 }
 
 /// A row of a published table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// Index of its file.
     pub file: usize,
@@ -77,6 +79,8 @@ pub struct Row {
     pub compressor: String,
     /// Bandwidth of a GPU's emulated link, GB/s.
     pub bandwidth: Option<f64>,
+    /// Levers that have a column of their own, where the table has it: cache, precision, attention, offload.
+    pub levers: Levers,
     /// What the value is.
     pub metric: Metric,
     /// The metric's name in the file.
@@ -87,6 +91,19 @@ pub struct Row {
     pub per_step: bool,
 }
 
+/// Cells of levers beside the strategy; empty is the software's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Levers {
+    /// Which steps are skipped.
+    pub cache: String,
+    /// Stored number format.
+    pub precision: String,
+    /// Attention kernel.
+    pub attention: String,
+    /// What is not resident.
+    pub offload: String,
+}
+
 /// The columns of a file.
 struct Columns {
     texts: [Column; 14],
@@ -95,6 +112,7 @@ struct Columns {
     quality: Option<Column>,
     compressor: Option<Column>,
     bandwidth: Option<Column>,
+    levers: [Option<Column>; 4],
 }
 
 const TEXTS: [&str; 14] = [
@@ -133,6 +151,7 @@ impl Columns {
             quality: own("quality")?,
             compressor,
             bandwidth: table.optional("bandwidth_GBps"),
+            levers: ["cache", "precision", "attention", "offload"].map(|name| table.optional(name)),
         })
     }
 }
@@ -161,8 +180,9 @@ fn read_row(
     let metric = metric_of(record.text(columns.texts[11]), &unit, &steps);
     let value = match metric {
         Metric::Other => Value::Missing,
-        _ => value_of(record, columns.texts[12], &unit, metric)?,
+        _ => value_of(record, columns, metric)?,
     };
+    let [cache, precision, attention, offload] = columns.levers.map(optional);
     let bandwidth = match columns.bandwidth {
         Some(column) if !record.text(column).is_empty() => Some(record.positive(column)?),
         _ => None,
@@ -186,6 +206,12 @@ fn read_row(
         quality: optional(columns.quality),
         compressor: optional(columns.compressor),
         bandwidth,
+        levers: Levers {
+            cache,
+            precision,
+            attention,
+            offload,
+        },
         metric,
         metric_name: text(11),
         value,
@@ -213,73 +239,71 @@ fn count_of(record: Record<'_>, column: Column) -> Result<u32, InputError> {
     if text.is_empty() {
         return Ok(0);
     }
-    let count = first_number(text).filter(|count| (1.0..=4096.0).contains(count));
-    count
-        .map(|count| count as u32)
-        .ok_or_else(|| record.not(column, "a number of GPUs from 1 to 4096"))
+    let count = text.parse().ok().filter(|count| (1..=4096).contains(count));
+    count.ok_or_else(|| record.not(column, "a number of GPUs from 1 to 4096"))
 }
 
-fn value_of(
-    record: Record<'_>,
-    column: Column,
-    unit: &str,
-    metric: Metric,
-) -> Result<Value, InputError> {
-    let text = record.text(column);
-    match text.to_lowercase().as_str() {
+/// Longest time, in seconds, and largest memory, in bytes, that a row may have: a year; a thousand GPUs.
+const MOST: f64 = 1e14;
+
+fn value_of(record: Record<'_>, columns: &Columns, metric: Metric) -> Result<Value, InputError> {
+    let [value, unit] = [columns.texts[12], columns.texts[13]];
+    match record.text(value).to_lowercase().as_str() {
         "oom" | "out of memory" => return Ok(Value::OutOfMemory),
         "" | "-" | "n/a" | "na" | "unstated" | "not stated" => return Ok(Value::Missing),
         _ => {}
     }
-    let number = first_number(text)
-        .filter(|value| *value > 0.0)
-        .ok_or_else(|| record.not(column, "a positive number or OOM"))?;
-    Ok(Value::Number(number * scale(unit, metric)))
-}
-
-/// What one of `unit` is in seconds, or in bytes.
-fn scale(unit: &str, metric: Metric) -> f64 {
-    if metric == Metric::Memory {
-        return match unit {
-            "MB" => 1e6,
-            "MiB" => (1_u64 << 20) as f64,
-            "GiB" => (1_u64 << 30) as f64,
-            _ => 1e9,
-        };
-    }
-    match unit.split('/').next().unwrap_or_default().trim() {
-        "ms" => 1e-3,
-        "us" => 1e-6,
-        "min" => 60.0,
-        _ => 1.0,
-    }
-}
-
-/// The first decimal number in a text.
-#[must_use]
-pub fn first_number(text: &str) -> Option<f64> {
-    let start = text.find(|c: char| c.is_ascii_digit())?;
-    let begin = if text[..start].ends_with('.') {
-        start - 1
+    let units = if metric == Metric::Memory {
+        MEMORY
     } else {
-        start
+        TIMES
     };
-    let rest = &text[begin..];
-    let mut end = rest
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(rest.len());
-    while end > 0 && rest[..end].parse::<f64>().is_err() {
-        end -= 1;
-    }
-    rest[..end].parse().ok()
+    let written = record
+        .text(unit)
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    let scale = units.iter().find(|(name, _)| *name == written);
+    let Some(&(_, scale)) = scale else {
+        return Err(record.not(
+            unit,
+            "a unit: s, ms, us, min, h (of one step: s/step), or GB, GiB, MB, MiB",
+        ));
+    };
+    let number = record.text(value).parse::<f64>().ok();
+    let number = number.filter(|number| *number > 0.0 && number * scale < MOST);
+    let number = number.ok_or_else(|| record.not(value, "a positive number or OOM"))?;
+    Ok(Value::Number(number * scale))
 }
 
-/// The first whole number in a text.
+/// Units in seconds.
+const TIMES: &[(&str, f64)] = &[
+    ("s", 1.0),
+    ("ms", 1e-3),
+    ("us", 1e-6),
+    ("min", 60.0),
+    ("h", 3600.0),
+];
+
+/// Units in bytes.
+const MEMORY: &[(&str, f64)] = &[
+    ("GB", 1e9),
+    ("MB", 1e6),
+    ("GiB", (1_u64 << 30) as f64),
+    ("MiB", (1_u64 << 20) as f64),
+];
+
+/// The whole number that a cell starts with, and what follows it: `28 (repo example)`. None for `-4`, `1e3`, `2.5`.
 #[must_use]
-pub fn first_count(text: &str) -> Option<u32> {
-    first_number(text)
-        .filter(|number| (0.0..4e9).contains(number))
-        .map(|number| number as u32)
+pub fn first_count(text: &str) -> Option<(u32, &str)> {
+    let text = text.trim();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let rest = &text[end..];
+    let ends = rest.is_empty() || rest.starts_with([' ', '\t', '(', ',']);
+    Some((text[..end].parse().ok().filter(|_| ends)?, rest.trim()))
 }
 
 #[cfg(test)]
@@ -294,16 +318,17 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_found_in_words() {
-        for (text, number) in [
-            ("28 (repo example)", Some(28.0)),
-            ("~12.5 s", Some(12.5)),
-            (".5", Some(0.5)),
-            ("3.", Some(3.0)),
-            ("1.2.3", Some(1.2)),
-            ("default", None),
+    fn counts_are_whole_numbers_that_a_cell_starts_with() {
+        for (text, count) in [
+            ("28 (repo example)", Some(28)),
+            ("1 (PipeFusion), 4 (DistriFusion)", Some(1)),
+            ("50", Some(50)),
+            ("-4", None),
+            ("1e3", None),
+            ("2.5", None),
+            ("per step", None),
         ] {
-            assert_eq!(first_number(text), number, "{text}");
+            assert_eq!(first_count(text).map(|found| found.0), count, "{text}");
         }
     }
 
@@ -312,6 +337,8 @@ mod tests {
         let value = |from: &str, to: &str| rows(&VALID.replace(from, to)).unwrap()[0].value;
         assert_eq!(value("", ""), Value::Number(8.28));
         assert_eq!(value("8.28,s", "250,ms/step"), Value::Number(0.25));
+        assert_eq!(value("8.28,s", "1e3,s"), Value::Number(1000.0));
+        assert_eq!(value("8.28,s", "2,h"), Value::Number(7200.0));
         assert_eq!(
             value("latency,8.28,s", "peak_mem,2,GiB"),
             Value::Number(2_147_483_648.0)
@@ -329,6 +356,19 @@ mod tests {
                 "line 2, column \"value\": \"fast\" is not a positive number or OOM",
             ),
             (",4,", ",many,", "column \"n_gpus\": \"many\""),
+            ("8.28,s", "1,234.5,s", "line 2: 19 fields"),
+            (
+                "8.28",
+                "-1",
+                "column \"value\": \"-1\" is not a positive number or OOM",
+            ),
+            ("8.28", "1e308", "column \"value\": \"1e308\""),
+            (
+                ",s,",
+                ",fortnights,",
+                "column \"unit\": \"fortnights\" is not a unit",
+            ),
+            (",4,", ",4 GPUs,", "column \"n_gpus\""),
             (
                 "interconnect",
                 "wires",

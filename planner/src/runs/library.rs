@@ -1,0 +1,205 @@
+//! The built-in published runs, and which runs a prediction may rest on.
+
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use sim::model::Model;
+use topologies::{Architecture, Gpu, Machine};
+
+use super::host::{self, Machines, Place};
+use super::row::{self, Row};
+use super::source::owner_of;
+use super::{Run, RunError};
+use crate::csv_input::Table;
+
+/// Rows of published tables that calibrate, drawn by the rule of [`crate::calibrate`] from all of them.
+static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+    let text = include_bytes!("../../data/runs.csv");
+    let table = Table::from_bytes(text, "built-in runs").expect("a test reads the built-in runs");
+    let mut rows = row::read(&table, 0).expect("a test reads the built-in runs");
+    host::join(&mut rows);
+    rows
+});
+
+/// The machines of their hosts.
+static MACHINES: LazyLock<Mutex<Machines>> = LazyLock::new(|| Mutex::new(Machines::new()));
+
+/// The built-in runs that `wanted` picks by their rows.
+fn runs(wanted: impl Fn(&Row) -> bool) -> Vec<Run> {
+    let mut machines = MACHINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let rows = ROWS.iter().filter(|row| wanted(row));
+    rows.map(|row| Run::of_row(row, &mut machines).expect("a test reads every built-in run"))
+        .collect()
+}
+
+/// The runs that a prediction may rest on.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Runs of the machine itself.
+    pub own: Vec<Run>,
+    /// Runs of other machines.
+    pub elsewhere: Elsewhere,
+}
+
+/// Which built-in runs of other machines a prediction may rest on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// All.
+    #[default]
+    All,
+    /// All but those of a project.
+    Without(String),
+    /// None.
+    Nothing,
+}
+
+impl Known {
+    /// What is known of a machine: its file's runs, and the built-in ones of the published hosts that it is.
+    ///
+    /// # Errors
+    /// [`RunError`] for a run of its file that cannot be read.
+    pub fn of_machine(machine: &Machine) -> Result<Self, RunError> {
+        let mut own = Vec::new();
+        if let Some(first) = machine.host.runs.first() {
+            let place = Place::new(Arc::new(machine.clone())).map_err(|fault| RunError {
+                place: first.place.clone(),
+                key: "host",
+                fault,
+            })?;
+            let runs = machine.host.runs.iter();
+            own = runs
+                .map(|run| Run::of_machine(run, &place))
+                .collect::<Result<_, _>>()?;
+        }
+        if !machine.host.published.is_empty() {
+            let is_own = |row: &Row| {
+                let host = host::published(row, &owner_of(&row.source));
+                machine.host.published.contains(&host) && row.gpus as usize <= machine.gpus.len()
+            };
+            own.extend(runs(is_own));
+        }
+        Ok(Self {
+            own,
+            elsewhere: Elsewhere::All,
+        })
+    }
+
+    /// Nothing: a machine, a GPU and a model that nobody measured.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            own: Vec::new(),
+            elsewhere: Elsewhere::Nothing,
+        }
+    }
+}
+
+/// Two GPUs of one class: the same chip at the same rate, whatever its memory and links.
+fn class(gpu: &Gpu) -> (Architecture, u32, u64) {
+    (gpu.architecture, gpu.sm_count, gpu.peak_bf16.get())
+}
+
+impl Elsewhere {
+    /// Built-in runs on machines with GPUs of this class, of hosts that ran `model` on one of them.
+    #[must_use]
+    pub fn runs(&self, gpu: &Gpu, model: &Model) -> Vec<Run> {
+        let of_class = |row: &Row| host::gpu_of(row).is_ok_and(|found| class(found) == class(gpu));
+        let hosts: Vec<_> = match self {
+            Self::Nothing => return Vec::new(),
+            Self::All | Self::Without(_) => {
+                let of_model = ROWS.iter().filter(|row| {
+                    row.gpus == 1
+                        && of_class(row)
+                        && super::request::model_of(&row.model)
+                            .is_ok_and(|found| found.name == model.name)
+                });
+                of_model
+                    .map(|row| host::published(row, &owner_of(&row.source)))
+                    .collect()
+            }
+        };
+        let mut found = runs(|row| {
+            of_class(row) && hosts.contains(&host::published(row, &owner_of(&row.source)))
+        });
+        if let Self::Without(project) = self {
+            found.retain(|run| run.project != *project);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::published::calibrating;
+
+    const COLUMNS: [&str; 20] = [
+        "source",
+        "table",
+        "model",
+        "resolution",
+        "frames",
+        "gpu",
+        "n_gpus",
+        "interconnect",
+        "strategy",
+        "steps",
+        "warmup",
+        "batch",
+        "compile",
+        "compressor",
+        "bandwidth_GBps",
+        "metric",
+        "value",
+        "unit",
+        "quality",
+        "notes",
+    ];
+
+    /// The built-in runs are what the rule picks from the published tables, in their order; `UPDATE_RUNS=1` writes them.
+    #[test]
+    fn the_built_in_runs_are_what_the_rule_picks() {
+        let tables = crate::validate::built_in_published().expect("the built-in tables are read");
+        let picked = calibrating(&tables).expect("the built-in tables are read");
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(COLUMNS).expect("memory");
+        for (file, table) in tables.iter().enumerate() {
+            let picked = table
+                .records()
+                .filter(|record| picked.contains(&(file, record.line())));
+            for record in picked {
+                let cell = |name| {
+                    table
+                        .optional(name)
+                        .map_or("", |column| record.text(column))
+                };
+                writer.write_record(COLUMNS.map(cell)).expect("memory");
+            }
+        }
+        let drawn =
+            String::from_utf8(writer.into_inner().expect("memory")).expect("cells are text");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/data/runs.csv");
+        if std::env::var_os("UPDATE_RUNS").is_some() {
+            std::fs::write(path, drawn).expect("the file can be written");
+            return;
+        }
+        let committed = std::fs::read_to_string(path).expect("the file is there");
+        assert!(
+            committed == drawn,
+            "UPDATE_RUNS=1 cargo test -p planner built_in_runs writes {path}"
+        );
+    }
+
+    #[test]
+    fn every_built_in_run_is_read() {
+        let mut machines = Machines::new();
+        for row in ROWS.iter() {
+            let run =
+                Run::of_row(row, &mut machines).unwrap_or_else(|why| panic!("{}: {why}", row.name));
+            assert!(
+                run.measured().is_some_and(|value| value > 0.0),
+                "{}",
+                row.name
+            );
+        }
+    }
+}

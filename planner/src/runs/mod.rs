@@ -1,0 +1,396 @@
+//! Measured runs: what was run where, and how long it took.
+//!
+//! ```text
+//! row of a published table ─┐
+//! [[host.run]] of a machine ┴▶ Run = machine, model, request, plans, value ─▶ calibration, or a prediction's test
+//! ```
+//! The one place where cells become the simulator's inputs: built-in runs, a user's own and those that `validate`
+//! predicts are read alike. What a row means beyond its cells is in `data/sources.toml`.
+//!
+//! Guarantees: a run that cannot be read has a reason; a lever that the simulator does not know is one.
+
+pub mod cell;
+pub mod host;
+mod library;
+mod request;
+pub mod row;
+pub mod source;
+
+use std::sync::Arc;
+
+use sim::execution::Software;
+use sim::legality;
+use sim::model::{self, Model, Request};
+use sim::plan::{Compression, Plan};
+use sim::platform::Platform;
+use sim::workload::Workload;
+use thiserror::Error;
+use topologies::host::{Calibrates, Compilation, MeasuredRun, PublishedHost};
+use topologies::{Gpu, Machine};
+
+pub use self::library::{Elsewhere, Known};
+use cell::{Split, Strategy};
+use host::{Machines, Place, Span};
+use row::{Metric, Row, Value};
+use source::{Facts, Times};
+
+/// A measured run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Where it is written: file and line.
+    pub name: String,
+    /// Index of its file.
+    pub file: usize,
+    /// Its line there, from 1.
+    pub line: u64,
+    /// The table that it stands in.
+    pub table: String,
+    /// Whose machine.
+    pub host: PublishedHost,
+    /// Who measured.
+    pub project: String,
+    /// The machine; the run used its first GPUs.
+    pub machine: Arc<Machine>,
+    /// What messages among its GPUs cost.
+    pub platform: Arc<Platform>,
+    /// How many.
+    pub gpus: u32,
+    /// How its ranks sit.
+    pub span: Span,
+    /// The model.
+    pub model: &'static Model,
+    /// What was asked of it.
+    pub request: Request,
+    /// What one forward pass does.
+    pub workload: Workload,
+    /// The plans; the fastest where the split is not printed.
+    pub strategy: Strategy,
+    /// Whether the model was compiled, and by what.
+    pub compiler: Compiler,
+    /// Whose pipeline.
+    pub software: Software,
+    /// What the value covers.
+    pub covers: Metric,
+    /// The value.
+    pub value: Value,
+    /// How it was published: printed, digitised ...
+    pub quality: String,
+    /// Why the source itself casts doubt on it.
+    pub doubt: Option<String>,
+    /// What alone it may calibrate.
+    pub role: Option<Calibrates>,
+    /// What its source's tables mean.
+    pub facts: Facts,
+    /// The strategy as it was published.
+    pub strategy_cell: String,
+}
+
+/// What compiled a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Compiler {
+    /// Nothing.
+    None,
+    /// `torch.compile`.
+    Torch,
+    /// OneDiff.
+    OneDiff,
+}
+
+impl Compiler {
+    fn of(cell: &str) -> Self {
+        match cell {
+            "onediff" => Self::OneDiff,
+            _ if cell.starts_with("yes") => Self::Torch,
+            _ => Self::None,
+        }
+    }
+
+    /// Eager or compiled.
+    #[must_use]
+    pub const fn compilation(self) -> Compilation {
+        match self {
+            Self::None => Compilation::Eager,
+            Self::Torch | Self::OneDiff => Compilation::Compiled,
+        }
+    }
+}
+
+/// A run of a machine file that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{place}: {key} {fault}: correct it, or remove the run")]
+pub struct RunError {
+    /// File and line.
+    pub place: String,
+    /// The key.
+    pub key: &'static str,
+    /// What is wrong with it.
+    pub fault: String,
+}
+
+impl Run {
+    /// The run of a row.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub fn of_row(row: &Row, machines: &mut Machines) -> Result<Self, String> {
+        let model = request::model_of(&row.model)?;
+        let facts = Facts::of(&row.source, model);
+        request::refuse_levers(row)?;
+        let owner = facts.owner.clone().unwrap_or_default();
+        let host = host::published(row, &owner);
+        let span = Span::of(row)?;
+        if span == Span::OneBox {
+            host::gpu_of(row)?;
+        }
+        if row.gpus == 0 {
+            return Err("the number of GPUs is not stated".to_owned());
+        }
+        let Place { machine, platform } = machines.of(row, &host)?;
+        let request = request::of_row(row, model, &facts)?;
+        let workload = Workload::new(model, &request).map_err(|error| error.to_string())?;
+        let strategy = strategy(row, model, &workload, &facts)?;
+        let covers = match (row.metric, facts.times) {
+            (Metric::Latency, Some(Times::Loop)) => Metric::Denoise,
+            (metric, _) => metric,
+        };
+        Ok(Self {
+            name: row.name.clone(),
+            file: row.file,
+            line: row.line,
+            table: row.table.clone(),
+            project: facts.project.clone().unwrap_or_default(),
+            host,
+            machine,
+            platform,
+            gpus: row.gpus,
+            span,
+            model,
+            request,
+            workload,
+            strategy,
+            compiler: Compiler::of(&row.compile),
+            software: facts.software(),
+            covers,
+            value: row.value,
+            quality: row.quality.clone(),
+            doubt: doubt(row),
+            role: None,
+            facts,
+            strategy_cell: row.strategy.clone(),
+        })
+    }
+
+    /// The run of a machine file.
+    ///
+    /// # Errors
+    /// [`RunError`] naming file, line and key.
+    pub fn of_machine(run: &MeasuredRun, place: &Place) -> Result<Self, RunError> {
+        let machine = &place.machine;
+        let fault = |key: &'static str| {
+            move |fault: String| RunError {
+                place: run.place.clone(),
+                key: key.into(),
+                fault,
+            }
+        };
+        let model = model::find(&run.model).map_err(|error| error.to_string());
+        let model = model.map_err(fault("host.run.model"))?;
+        let has = machine.gpus.len();
+        if run.gpus as usize > has {
+            return Err(fault("host.run.gpus")(format!(
+                "is {}, the machine has {has}",
+                run.gpus
+            )));
+        }
+        let request = request::of_machine(run, model);
+        let workload = Workload::new(model, &request);
+        let workload = workload.map_err(|error| fault("host.run")(error.to_string()))?;
+        let row = Row {
+            gpus: run.gpus,
+            strategy: run.strategy.clone(),
+            ..Row::default()
+        };
+        let facts = Facts::default();
+        let strategy =
+            strategy(&row, model, &workload, &facts).map_err(fault("host.run.strategy"))?;
+        let owner = machine.host.name.clone();
+        Ok(Self {
+            name: run.place.clone(),
+            file: 0,
+            line: 0,
+            table: String::new(),
+            host: PublishedHost {
+                owner: owner.clone(),
+                gpu: machine.gpus[0].name.clone(),
+                interconnect: machine.interconnect(),
+            },
+            project: owner,
+            machine: Arc::clone(machine),
+            platform: Arc::clone(&place.platform),
+            gpus: run.gpus,
+            span: Span::OneBox,
+            model,
+            request,
+            workload,
+            strategy,
+            compiler: match run.compiled {
+                Compilation::Eager => Compiler::None,
+                Compilation::Compiled => Compiler::Torch,
+            },
+            software: Software::Other,
+            covers: Metric::Latency,
+            value: Value::Number(run.latency.as_secs_f64()),
+            quality: "printed".to_owned(),
+            doubt: None,
+            role: run.calibrates,
+            facts,
+            strategy_cell: run.strategy.clone(),
+        })
+    }
+
+    /// Whether its plans may run.
+    ///
+    /// # Errors
+    /// Why one may not, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let check = |plan| legality::check(self.model, &self.workload, plan, self.gpus as usize);
+        self.strategy
+            .plans
+            .iter()
+            .try_for_each(check)
+            .map_err(|error| error.to_string())
+    }
+
+    /// The measured value, in seconds or bytes; none for out of memory.
+    #[must_use]
+    pub fn measured(&self) -> Option<f64> {
+        match self.value {
+            Value::Number(value) => Some(value),
+            Value::OutOfMemory | Value::Missing => None,
+        }
+    }
+
+    /// The GPU that it ran on.
+    #[must_use]
+    pub fn gpu(&self) -> &Gpu {
+        &self.machine.gpus[0]
+    }
+
+    /// Whether it used one GPU.
+    #[must_use]
+    pub const fn is_one_gpu(&self) -> bool {
+        self.gpus == 1
+    }
+
+    /// Whether it says how ranks are split.
+    #[must_use]
+    pub fn is_printed_split(&self) -> bool {
+        self.strategy.split == Split::Printed
+    }
+
+    /// Whether its value is printed, not read off a chart.
+    #[must_use]
+    pub fn is_digitised(&self) -> bool {
+        self.quality == "digitised"
+    }
+
+    /// The plan, or the first of them.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.strategy.plans[0]
+    }
+
+    /// Forward passes that the value covers.
+    #[must_use]
+    pub fn forwards(&self, plan: &Plan) -> f64 {
+        let per_step = self
+            .workload
+            .forwards_per_step
+            .div_ceil(u64::from(plan.cfg));
+        per_step as f64 * f64::from(self.workload.request.steps)
+    }
+
+    /// What runs of the same request on the same host have in common.
+    #[must_use]
+    pub fn key(&self) -> Key<'_> {
+        (
+            &self.host,
+            self.model.name,
+            self.request,
+            self.compiler,
+            self.covers,
+        )
+    }
+
+    /// In a sentence: `FLUX.1-dev 1024x1024 ring4 on 4 GPU, 10.9 s`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let seconds = self.measured().unwrap_or(f64::NAN);
+        let size = self.request.resolution;
+        let (model, plan) = (self.model.name, self.plan());
+        let compilation = self.compiler.compilation();
+        format!(
+            "{model} {size} {plan} {compilation} on {} GPU, {seconds:.3} s",
+            self.gpus
+        )
+    }
+}
+
+/// What runs of one request on one host share: the one-GPU run and those on several.
+pub type Key<'a> = (&'a PublishedHost, &'a str, Request, Compiler, Metric);
+
+/// The plans of a row, with its compressor.
+fn strategy(
+    row: &Row,
+    model: &'static Model,
+    workload: &Workload,
+    facts: &Facts,
+) -> Result<Strategy, String> {
+    let legal = |plan: &Plan| legality::check(model, workload, plan, row.gpus as usize).is_ok();
+    let context = cell::Context {
+        gpus: row.gpus,
+        rows: u32::try_from(workload.rows * workload.forwards_per_step).unwrap_or(u32::MAX),
+        warmup: &row.warmup,
+        pipeline_warmup: facts.pipeline_warmup.unwrap_or(0),
+        legal: &legal,
+    };
+    let mut strategy = cell::read(request::strategy_cell(row), &context)?;
+    if let Some(compressor) = cell::compressor(&row.compressor)? {
+        let stated = row::first_count(&row.warmup).map(|(count, _)| count);
+        for plan in &mut strategy.plans {
+            plan.compression = Compression::Uniform(compressor);
+            plan.warmup = stated.or(facts.compressed_warmup).unwrap_or(1);
+        }
+    }
+    if let Some(word) = row
+        .compressor
+        .to_lowercase()
+        .split(' ')
+        .next()
+        .filter(|word| !word.is_empty())
+    {
+        strategy.family = format!("{}/{word}", strategy.family);
+    }
+    if row.per_step {
+        for plan in &mut strategy.plans {
+            plan.warmup = 0;
+        }
+    }
+    Ok(strategy)
+}
+
+/// Why the source itself casts doubt on the row.
+fn doubt(row: &Row) -> Option<String> {
+    let bracket = row::first_count(&row.steps).is_some_and(|(_, rest)| rest.starts_with('('));
+    if matches!(row.quality.as_str(), "suspect" | "assumed") {
+        Some(format!("the source marks it {}", row.quality))
+    } else if row.strategy.contains("(before") {
+        Some("a state of the code that the source itself replaced".to_owned())
+    } else if bracket {
+        Some(format!("the steps are an assumption: {}", row.steps))
+    } else if row.compile.starts_with("yes(s") {
+        Some("compile time is suspected in the value".to_owned())
+    } else {
+        None
+    }
+}

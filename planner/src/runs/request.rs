@@ -1,0 +1,216 @@
+//! What a row or a machine file's run asks of a model.
+
+use sim::model::{self, Architecture, Guidance, Model, Request, Resolution};
+use topologies::host::MeasuredRun;
+
+use super::row::{Levers, Metric, Row, first_count};
+use super::source::Facts;
+
+/// Most FLOPs of a request: a day on a GPU, and far from what counters can hold.
+const MOST_FLOPS: f64 = 1e19;
+/// Most blocks of a known model, rounded up.
+const MOST_BLOCKS: f64 = 64.0;
+
+/// The model of a cell: a name, with or without its brackets.
+pub(super) fn model_of(cell: &str) -> Result<&'static Model, String> {
+    let plain = cell.split(" (").next().unwrap_or_default().trim();
+    let found = model::find(cell).or_else(|error| model::find(plain).map_err(|_| error));
+    match found {
+        Ok(model) if matches!(model.architecture, Architecture::UNet(_)) => {
+            Err(format!("{} is a U-Net", model.name))
+        }
+        Ok(model) => Ok(model),
+        Err(error) => Err(format!(
+            "no model is called \"{cell}\" (nearest: {})",
+            error.nearest
+        )),
+    }
+}
+
+/// Attention kernels whose output is the exact one's; the cost model has the engine's usual one.
+const EXACT_ATTENTION: [&str; 8] = [
+    "",
+    "engine default",
+    "sdpa",
+    "fa2",
+    "fa3",
+    "flash_attn",
+    "cudnn",
+    "aiter",
+];
+
+/// Refuses a row with a lever that is not simulated.
+pub(super) fn refuse_levers(row: &Row) -> Result<(), String> {
+    let Levers {
+        cache,
+        precision,
+        attention,
+        offload,
+    } = &row.levers;
+    let is_time = row.metric != Metric::Memory;
+    let kernel = attention
+        .split(" (")
+        .next()
+        .unwrap_or_default()
+        .to_lowercase();
+    let refused = [
+        (
+            is_time && !cache.is_empty(),
+            "cache",
+            cache,
+            "steps that are skipped",
+        ),
+        (
+            !["", "bf16", "fp16"].contains(&precision.as_str()),
+            "precision",
+            precision,
+            "quantised weights",
+        ),
+        (
+            is_time && !EXACT_ATTENTION.contains(&kernel.as_str()),
+            "attention",
+            attention,
+            "this attention kernel",
+        ),
+        (
+            is_time && !["", "resident"].contains(&offload.as_str()),
+            "offload",
+            offload,
+            "weights that are not resident",
+        ),
+    ];
+    match refused.into_iter().find(|(applies, ..)| *applies) {
+        Some((_, column, cell, what)) => Err(format!(
+            "{column} is \"{cell}\": {what} cannot be predicted yet"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The strategy cell. Offloading whole components changes the time, but a peak of memory in a way that the memory model
+/// knows.
+pub(super) fn strategy_cell(row: &Row) -> &str {
+    match row.strategy.strip_suffix("+model offload") {
+        Some(rest) if row.metric == Metric::Memory => rest,
+        _ => &row.strategy,
+    }
+}
+
+/// The request of a row.
+pub(super) fn of_row(row: &Row, model: &Model, facts: &Facts) -> Result<Request, String> {
+    let usual = facts.usual_shape == Some(true) && row.resolution.is_empty();
+    let resolution = if usual {
+        model.default.resolution
+    } else {
+        resolution(&row.resolution, model)?
+    };
+    let frames = match first_count(&row.frames) {
+        _ if model.default.frames <= 1 => 1,
+        Some((frames, _)) => frames.max(1),
+        None if usual => model.default.frames,
+        None => return Err("the frames of the video are not stated".to_owned()),
+    };
+    let stated = first_count(&row.steps).filter(|(steps, _)| (1..=10_000).contains(steps));
+    let steps = match stated {
+        _ if row.per_step => 1,
+        Some((_, rest)) if rest.contains("stages") => {
+            return Err(format!(
+                "steps are \"{}\": stages of different sizes are not simulated",
+                row.steps
+            ));
+        }
+        Some((steps, _)) => steps,
+        None if row.metric == Metric::Memory => model.default.steps,
+        None => return Err("the steps are not stated".to_owned()),
+    };
+    let (batch, guidance) = guidance(&row.batch, model)?;
+    let request = Request {
+        resolution,
+        frames,
+        steps,
+        batch,
+        guidance,
+        text_tokens: facts.text_tokens.unwrap_or(model.default.text_tokens),
+    };
+    refuse_too_large(model, &request)?;
+    Ok(request)
+}
+
+/// The request of a machine file's run.
+pub(super) fn of_machine(run: &MeasuredRun, model: &Model) -> Request {
+    Request {
+        resolution: Resolution {
+            width: run.width,
+            height: run.height,
+        },
+        frames: run.frames,
+        steps: run.steps,
+        batch: run.batch,
+        guidance: match run.guidance {
+            topologies::host::Guidance::None => Guidance::None,
+            topologies::host::Guidance::Batched => Guidance::Batched,
+            topologies::host::Guidance::Sequential => Guidance::Sequential,
+        },
+        text_tokens: run.text_tokens.unwrap_or(model.default.text_tokens),
+    }
+}
+
+/// A mistyped cell must not become a request whose times no counter holds.
+fn refuse_too_large(model: &Model, request: &Request) -> Result<(), String> {
+    let grid = model.grid(request).map_err(|error| error.to_string())?;
+    let tokens = (grid.tokens() + u64::from(request.text_tokens)) as f64;
+    let rows = f64::from(request.batch) * request.guidance.branches() as f64;
+    let attention = 4.0 * tokens * tokens * model.hidden as f64 * MOST_BLOCKS;
+    if attention * rows * f64::from(request.steps) > MOST_FLOPS {
+        return Err(format!(
+            "{tokens:.0} tokens for {} steps is no request that was ever run",
+            request.steps
+        ));
+    }
+    Ok(())
+}
+
+/// Images and guidance of a batch cell: `2 (CFG)` is one image with two rows. Tables of compressors have no such column:
+/// they run the model's usual guidance.
+fn guidance(cell: &str, model: &Model) -> Result<(u32, Guidance), String> {
+    if cell.is_empty() {
+        return Ok((1, model.default.guidance));
+    }
+    let not_known = || {
+        format!(
+            "batch is \"{cell}\": write rows of a forward pass, as in 1, 2 (CFG) or 2 (CFG, sequential)"
+        )
+    };
+    let (rows, rest) = first_count(cell)
+        .filter(|(rows, _)| (1..=4096).contains(rows))
+        .ok_or_else(not_known)?;
+    if !rest.is_empty() && !rest.contains("CFG") {
+        return Err(not_known());
+    }
+    let guided = rest.contains("CFG") || model.uses_guidance();
+    Ok(if rest.contains("sequential") {
+        ((rows / 2).max(1), Guidance::Sequential)
+    } else if guided && rows.is_multiple_of(2) {
+        (rows / 2, Guidance::Batched)
+    } else {
+        (rows, Guidance::None)
+    })
+}
+
+/// `720x1280 (S=4096)`: height x width, cut to whole tokens as the pipelines do.
+fn resolution(cell: &str, model: &Model) -> Result<Resolution, String> {
+    let not_stated = || "the resolution is not stated".to_owned();
+    let (height, width) = cell.split_once('x').ok_or_else(not_stated)?;
+    let side = |text: &str| {
+        let count = first_count(text).map(|(count, _)| count);
+        count
+            .filter(|side| (1..=65_536).contains(side))
+            .ok_or_else(not_stated)
+    };
+    let multiple = model.latent.pixels_per_token();
+    let cut = |side: u32| (side / multiple).max(1) * multiple;
+    Ok(Resolution {
+        width: cut(side(width)?),
+        height: cut(side(height)?),
+    })
+}
