@@ -17,8 +17,8 @@ use sim::plan::Plan;
 use sim::platform::{Platform, Reach};
 use sim::simulate::estimate;
 use sim::workload::Workload;
-use topologies::host::{Calibrates, Compilation, MeasuredRun};
-use topologies::{CollectiveKind, Machine};
+use topologies::host::{Calibrates, Compilation, Covers, MeasuredRun};
+use topologies::{CollectiveKind, Machine, SimDuration};
 
 use crate::interval::{ComputeEvidence, Evidence, RateEvidence};
 use crate::profile;
@@ -103,7 +103,11 @@ impl<'a> Run<'a> {
             calibration: calibration.clone(),
         };
         let parts = estimate(&self.workload, &self.plan, platform, &execution, costs).ok()?;
-        Some(parts.total.as_secs_f64())
+        let outside = match self.measured.covers {
+            Covers::All => SimDuration::ZERO,
+            Covers::Steps => parts.fixed,
+        };
+        Some(parts.total.saturating_sub(outside).as_secs_f64())
     }
 
     fn seconds(&self) -> f64 {

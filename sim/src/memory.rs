@@ -150,7 +150,7 @@ pub fn peak_of(
         "a rank's memory is asked of a rank of the plan"
     );
     let with = |experts| Share::new(workload, plan, residency, rank, experts).worst(gpu);
-    let all = with(workload.experts.count());
+    let all = with(workload.model.experts.count());
     if all.fits.is_fit() { all } else { with(1) }
 }
 

@@ -9,7 +9,7 @@ pub mod host;
 mod ids;
 pub mod import;
 pub mod machine;
-mod suggest;
+pub mod suggest;
 pub mod topology;
 pub mod units;
 

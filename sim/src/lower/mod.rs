@@ -98,7 +98,7 @@ impl<'a> Setup<'a> {
             return Err(LowerError::Device { device, gpus });
         }
         Ok(Self {
-            model: &workload.shape,
+            model: &workload.model,
             workload,
             plan,
             platform,

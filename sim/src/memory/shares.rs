@@ -8,7 +8,7 @@ use super::{
     COMMUNICATOR, CONTEXT, Components, Decoding, EncoderCopies, Fit, Memory, Phase, Precision,
     Residency, WeightSharding,
 };
-use crate::model::{Guidance, Tiling};
+use crate::model::{Fp16, Guidance, Tiling};
 use crate::plan::{Exchange, Plan};
 use crate::workload::{Block, ELEMENT_BYTES, Linear, Role, Tokens, Workload};
 
@@ -173,14 +173,16 @@ impl<'a> Share<'a> {
     fn encoders(&self) -> Bytes {
         let whole: u64 = self
             .workload
+            .model
             .encoders
             .iter()
             .map(|encoder| {
                 let parameters = encoder.parameters * self.residency.encoder_precision.bytes();
                 let (part, of) = T5_OUTPUT_PARTS;
-                let t5 = encoder.name.contains("T5");
-                match self.residency.encoder_precision {
-                    Precision::Fp16 if t5 => parameters + 2 * encoder.active * part / of,
+                match (self.residency.encoder_precision, encoder.fp16) {
+                    (Precision::Fp16, Fp16::OutputsInSinglePrecision) => {
+                        parameters + 2 * encoder.active * part / of
+                    }
                     _ => parameters,
                 }
             })
@@ -301,7 +303,7 @@ impl<'a> Share<'a> {
     fn vae_weights(&self) -> Bytes {
         match self.residency.decoding {
             Decoding::Elsewhere => Bytes::ZERO,
-            Decoding::Here | Decoding::Skipped => self.workload.vae.weight_bytes(),
+            Decoding::Here | Decoding::Skipped => self.workload.model.vae.weight_bytes(),
         }
     }
 
@@ -310,7 +312,7 @@ impl<'a> Share<'a> {
         if self.residency.decoding != Decoding::Here {
             return Bytes::ZERO;
         }
-        let vae = &self.workload.vae;
+        let vae = &self.workload.model.vae;
         let pixels = self.workload.request.resolution.pixels();
         let kept = match vae.tiling {
             Tiling::Frames(at_once)

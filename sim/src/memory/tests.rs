@@ -19,7 +19,7 @@ fn of(name: &str, plan: &str) -> Memory {
 fn parts_add_up_and_fit_is_the_difference() {
     let card = gpu::find("H100-SXM").unwrap();
     for model in known() {
-        let memory = of(model.name, "none");
+        let memory = of(&model.name, "none");
         let sum = memory.weights
             + memory.encoders
             + memory.activations
@@ -40,7 +40,7 @@ fn splitting_never_needs_more_but_for_buffers_and_caches() {
     // Two experts are left out: split, both may stay where one did.
     let single = known().iter().filter(|model| model.experts.count() == 1);
     for model in single {
-        let whole = of(model.name, "none");
+        let whole = of(&model.name, "none");
         for plan in [
             "ulysses2",
             "ring2",
@@ -49,7 +49,7 @@ fn splitting_never_needs_more_but_for_buffers_and_caches() {
             "tp2",
             "pipefusion2",
         ] {
-            let split = of(model.name, plan);
+            let split = of(&model.name, plan);
             assert!(
                 split.weights <= whole.weights && split.encoders == whole.encoders,
                 "{} {plan}",

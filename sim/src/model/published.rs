@@ -312,7 +312,7 @@ fn every_model_serves_its_default_and_answers_to_its_names() {
     for model in known() {
         let summary = model.summary();
         assert!(summary.blocks > 0 && !model.source.is_empty());
-        for name in std::iter::once(&model.name).chain(model.aliases) {
+        for name in model.names() {
             assert_eq!(find(name).unwrap().name, model.name);
         }
     }

@@ -389,8 +389,8 @@ fn is_same_shape(a: &Case, b: &Case) -> bool {
         [&row.resolution, &row.frames, &row.metric_name].map(String::clone)
     };
     let compile = |case: &Case| compile_word(&case.row.compile).to_owned();
-    (&a.host, a.model.name, compile(a), words(a), shape(a))
-        == (&b.host, b.model.name, compile(b), words(b), shape(b))
+    (&a.host, &a.model.name, compile(a), words(a), shape(a))
+        == (&b.host, &b.model.name, compile(b), words(b), shape(b))
 }
 
 /// How alike a one-GPU row is to `case`, and how far its shape is; `None` when it says nothing.

@@ -191,7 +191,7 @@ impl Case {
         let (metric, steps) = (row.metric_name.as_str(), row.steps.as_str());
         (
             &self.host,
-            self.model.name,
+            &self.model.name,
             &row.resolution,
             &row.frames,
             compile,

@@ -60,11 +60,15 @@ fn too_fast(cases: &[Case], hosts: &Hosts<'_>, flags: &mut Flags) {
     for (_, case, _) in clean(cases, flags) {
         let (factor, grade) = hosts.compute_of(case);
         if case.is_one_gpu() && grade == ComputeEvidence::SameShape && factor < FASTEST {
-            tables.insert((&case.host, case.model.name, &case.row.table), factor);
+            tables.insert((&case.host, &case.model.name, &case.row.table), factor);
         }
     }
     for (index, case, _) in clean(cases, flags) {
-        let key = (&case.host, case.model.name, case.row.table.as_str());
+        let key = (
+            &case.host,
+            case.model.name.as_str(),
+            case.row.table.as_str(),
+        );
         if let Some(factor) = tables.get(&key) {
             flags[index] = Some(format!(
                 "a one-GPU row of the table is {:.2} x as fast as the GPU sustains",
@@ -159,7 +163,7 @@ fn flag_far_tables(kind: CollectiveKind, rows: &[Implied<'_>], flags: &mut Flags
     let mut tables: BTreeMap<(&str, &str, &str), Vec<f64>> = BTreeMap::new();
     for row in rows {
         let key = (
-            row.case.model.name,
+            row.case.model.name.as_str(),
             row.case.row.resolution.as_str(),
             row.case.row.table.as_str(),
         );
@@ -181,7 +185,7 @@ fn flag_far_tables(kind: CollectiveKind, rows: &[Implied<'_>], flags: &mut Flags
 }
 
 fn contradictions(cases: &[Case], flags: &mut Flags) {
-    let key = |case: &'_ Case| (case.host.clone(), case.model.name, case.row.table.clone());
+    let key = |case: &'_ Case| (case.host.clone(), &case.model.name, case.row.table.clone());
     let mut counts = BTreeMap::new();
     for (case, flag) in cases.iter().zip(flags.iter()) {
         let implied = flag.as_ref().is_some_and(|why| why.starts_with("implies"));
