@@ -31,7 +31,6 @@ mod shares;
 mod tests;
 
 pub use residency::{Components, Decoding, EncoderCopies, Precision, Residency, WeightSharding};
-pub use shares::stage_blocks;
 
 use topologies::{Bytes, Gpu};
 

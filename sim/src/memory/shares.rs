@@ -1,7 +1,5 @@
 //! One rank's share of weights, activations and caches.
 
-use std::ops::Range;
-
 use topologies::{Bytes, Gpu};
 
 use super::{
@@ -9,7 +7,7 @@ use super::{
     Residency, WeightSharding,
 };
 use crate::model::{Fp16, Guidance, Tiling};
-use crate::plan::{Exchange, Plan};
+use crate::plan::{Exchange, Plan, stage_blocks};
 use crate::workload::{Block, ELEMENT_BYTES, Linear, Role, Tokens, Workload};
 
 /// Blocks gathered or copied at a time when a rank does not hold its weights: one in use, one ahead.
@@ -28,25 +26,6 @@ const CAUSAL_CONVOLUTIONS: u64 = 7;
 /// Parameters in the feed-forward output of a T5 encoder layer over all of the layer:
 /// 2.5 d^2 of 4 d^2 (attention) + 7.5 d^2 (gated, 2.5 d wide).
 const T5_OUTPUT_PARTS: (u64, u64) = (5, 23);
-
-/// The blocks of each stage: `ceil(blocks / stages)` each, the last takes the rest (as xDiT splits);
-/// as even as possible where that would leave a stage without any.
-///
-/// # Panics
-/// If there are more stages than blocks, or none: such a plan is not legal.
-#[must_use]
-pub fn stage_blocks(blocks: usize, stages: usize) -> Vec<Range<usize>> {
-    assert!((1..=blocks).contains(&stages), "every stage has a block");
-    let each = blocks.div_ceil(stages);
-    if each * (stages - 1) < blocks {
-        return (0..stages)
-            .map(|s| s * each..((s + 1) * each).min(blocks))
-            .collect();
-    }
-    (0..stages)
-        .map(|s| s * blocks / stages..(s + 1) * blocks / stages)
-        .collect()
-}
 
 /// What one rank runs and holds.
 pub(super) struct Share<'a> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::{find, known};
+use crate::plan::stage_blocks;
 use topologies::gpu;
 
 fn at_most(name: &str, plan: &str, residency: Residency) -> Memory {
@@ -152,7 +153,7 @@ fn stages_follow_the_published_split() {
     assert_eq!(sizes(57, 4), [15, 15, 15, 12]);
     assert_eq!(sizes(57, 8), [8, 8, 8, 8, 8, 8, 8, 1]);
     // ceil(28 / 8) = 4 would leave the eighth stage without a block.
-    assert_eq!(sizes(28, 8), [3, 4, 3, 4, 3, 4, 3, 4]);
+    assert_eq!(sizes(28, 8), [4, 4, 4, 4, 3, 3, 3, 3]);
     assert_eq!(sizes(5, 5), [1; 5]);
     for (blocks, stages) in [(40, 7), (30, 16), (42, 11), (10, 6)] {
         let ranges = stage_blocks(blocks, stages);
