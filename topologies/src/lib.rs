@@ -13,7 +13,7 @@ pub mod suggest;
 pub mod topology;
 pub mod units;
 
-pub use fault::{Condition, Fault, FaultError, Faults, Pace};
+pub use fault::{Condition, Fault, FaultError, Faults, SpeedFactor};
 pub use gpu::{Architecture, DType, Gpu};
 pub use host::{CollectiveKind, CollectiveRate, Host, MeasuredRun, RateOrigin};
 pub use ids::{DeviceId, LinkId};

@@ -58,7 +58,7 @@ impl<'a> Evaluator<'a> {
         };
         let evaluator = Self {
             question,
-            condition: Condition::SOUND,
+            condition: Condition::HEALTHY,
             gpus: question.gpus,
             workload,
             platform,

@@ -53,13 +53,15 @@ impl Setup<'_> {
         Ok(self.at_pace(op, time))
     }
 
-    /// What takes `time` at full pace, on the rank's GPU.
+    /// What takes `time` at full speed, on the rank's GPU.
     pub(super) fn at_pace(&self, op: Op, time: SimDuration) -> SimDuration {
-        let pace = self.platform.pace(self.plan.placement[self.rank as usize]);
+        let speed_factor = self
+            .platform
+            .speed_factor(self.plan.placement[self.rank as usize]);
         let share = match op {
-            Op::MemoryBound { .. } => pace.memory,
+            Op::MemoryBound { .. } => speed_factor.memory,
             Op::Gemm { .. } | Op::Attention { .. } | Op::Encode { .. } | Op::Decode { .. } => {
-                pace.compute
+                speed_factor.compute
             }
         };
         if share == 1.0 {
