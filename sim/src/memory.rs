@@ -39,7 +39,7 @@ use crate::workload::Workload;
 use shares::Share;
 
 /// CUDA context, kernels' code and cuBLAS workspaces. Assumption: 0.6 GB, what `nvidia-smi` shows
-/// for a process that has run one matrix product on an Ampere or Hopper GPU.
+/// for a process that has run one GEMM on an Ampere or Hopper GPU.
 const CONTEXT: Bytes = Bytes::new(600_000_000);
 
 /// NCCL buffers of one communicator. Assumption: 16 channels of three protocol buffers of about

@@ -130,7 +130,7 @@ impl<'a> Share<'a> {
         let ends = u64::from(self.ends.0) * held(&layers.head)
             + u64::from(self.ends.1) * held(&layers.tail);
         let whole = (blocks + ends) * self.experts;
-        // What is in flight is cast to the precision of the products.
+        // What is in flight is cast to the precision of the GEMMs.
         let largest = self
             .blocks
             .iter()

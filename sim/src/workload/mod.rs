@@ -8,7 +8,7 @@
 //! 2. FLOPs are exact integers, a multiply-add counting as two, and agree with torch's
 //!    `FlopCounterMode` on the models where that was run.
 //!
-//! Not modelled: norms, activations, rotary embeddings and residual sums (memory-bound passes: the
+//! Not modelled: norms, activations, rotary embeddings and residual sums (elementwise kernels: the
 //! cost model counts them per block), biases, and the sampler.
 
 mod attention;
@@ -137,7 +137,7 @@ impl Workload {
             .sum()
     }
 
-    /// FLOPs of the matrix products of one forward pass, all rows, convolutions left out.
+    /// FLOPs of the GEMMs of one forward pass, all rows, convolutions left out.
     #[must_use]
     pub fn linear_flops(&self) -> Flops {
         self.all_blocks()
@@ -241,17 +241,17 @@ mod tests {
     }
 
     #[test]
-    fn matrix_products_add_up_to_the_flops_of_every_block() {
+    fn gemms_add_up_to_the_flops_of_every_block() {
         for model in known() {
             let work = model.workload(&model.default).unwrap();
             for block in work.all_blocks() {
-                let products: Flops = block
+                let gemms: Flops = block
                     .gemms(&Shard::whole(work.rows))
                     .iter()
                     .map(Gemm::flops)
                     .sum();
                 let counted = block.linear_flops(work.rows) + block.convolution_flops(work.rows);
-                assert_eq!(products, counted, "{} {:?}", model.name, block.kind);
+                assert_eq!(gemms, counted, "{} {:?}", model.name, block.kind);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Linear attention over the image, softmax cross-attention to the text: SANA.
 //!
 //! The feed-forward part is `1x1 -> 3x3 depthwise -> gate -> 1x1`; the point-wise convolutions are
-//! matrix products.
+//! GEMMs.
 
 use serde::Deserialize;
 
