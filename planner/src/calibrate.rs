@@ -363,4 +363,28 @@ mod tests {
         assert!((solve(0.1, 10.0, 3.0, |x| Some(12.0 / x)).unwrap() - 4.0).abs() < 1e-9);
         assert_eq!(solve(0.1, 10.0, 1000.0, Some), None);
     }
+
+    #[test]
+    fn a_run_of_the_steps_alone_is_predicted_without_encoder_and_decoder() {
+        let machine = Machine::preset("8xl20-pcie").unwrap();
+        let platform = Platform::of_machine(&machine).unwrap();
+        let calibration = Calibration::assumed(platform.is_nvlink());
+        let tables = kernels::Tables::built_in();
+        let mut both = [0, 0];
+        for measured in &machine.host.runs {
+            let seconds = |covers| {
+                let measured = MeasuredRun {
+                    covers,
+                    ..measured.clone()
+                };
+                Run::read(&measured)?.predict(&platform, &calibration, tables)
+            };
+            let (Some(all), Some(steps)) = (seconds(Covers::All), seconds(Covers::Steps)) else {
+                continue;
+            };
+            assert!(all > steps + 0.1, "{}: {all} {steps}", measured.model);
+            both[usize::from(measured.covers == Covers::Steps)] += 1;
+        }
+        assert!(both.iter().all(|runs| *runs > 0), "{both:?}");
+    }
 }

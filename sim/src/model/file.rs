@@ -101,20 +101,11 @@ pub fn read(text: &str, file: &str) -> Result<FromFile, FileError> {
 
 /// Whether two models differ in nothing but what they are called and where that is from.
 fn same_figures(a: &Model, b: &Model) -> bool {
-    let labels = |model: &Model| {
-        (
-            model.name.clone(),
-            model.aliases.clone(),
-            model.source.clone(),
-        )
-    };
-    let (name, aliases, source) = labels(a);
-    *a == Model {
-        name,
-        aliases,
-        source,
-        ..b.clone()
-    }
+    let mut renamed = b.clone();
+    renamed.name.clone_from(&a.name);
+    renamed.aliases.clone_from(&a.aliases);
+    renamed.source.clone_from(&a.source);
+    *a == renamed
 }
 
 /// The model that a TOML file describes.
