@@ -149,6 +149,7 @@ pub(crate) const USES: &[&[&str]] = &[
         "OUT/spans.json",
     ],
     &["models", "--json"],
+    &["models", "show", "SDXL"],
     &["machines", "--json"],
     &[
         "machines",

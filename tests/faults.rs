@@ -104,7 +104,7 @@ impl Bench {
         faults: Option<&str>,
         detail: Detail,
     ) -> (SimDuration, SimDuration) {
-        let condition = faults.map_or(Condition::SOUND, |faults| self.condition(faults));
+        let condition = faults.map_or(Condition::HEALTHY, |faults| self.condition(faults));
         let (workload, platform) = (&self.workload, self.platform.clone().with(condition));
         let costs = Tables::built_in();
         let parts = estimate(workload, plan, &platform, &self.execution, costs);

@@ -297,6 +297,39 @@ fn an_unknown_configuration_plans_and_says_what_was_assumed() {
 }
 
 #[test]
+fn a_shown_model_is_taken_back_and_another_name_or_file_changes_nothing() {
+    let (_folder, path) = folder("PixArt.toml");
+    let shown = printed(&["models", "show", "FLUX.1-dev"]);
+    let ask = |model: &str| json(&["simulate", "--plan", "ring4", "--model", model, "--json"]);
+    for name in ["FLUX.1-dev", "mine"] {
+        let text = shown.replacen("name = \"FLUX.1-dev\"", &format!("name = \"{name}\""), 1);
+        fs::write(&path, text).unwrap();
+        assert_eq!(ask(&path), ask("FLUX.1-dev"), "{name}");
+    }
+    let smaller = shown
+        .replacen("name = \"FLUX.1-dev\"", "name = \"mine\"", 1)
+        .replacen("aliases", "#", 1)
+        .replacen("double = 19", "double = 5", 1);
+    fs::write(&path, &smaller).unwrap();
+    let (mine, whole) = (ask(&path), ask("FLUX.1-dev"));
+    assert_eq!(mine["question"]["model"], "mine");
+    let latency = |answer: &serde_json::Value| answer["choice"]["latency_s"].as_f64().unwrap();
+    assert!(latency(&mine) < latency(&whole));
+    fs::write(&path, smaller.replacen("single = 38", "singel = 38", 1)).unwrap();
+    says(
+        &complaint(&["plan", "--model", &path]),
+        &[
+            "PixArt.toml, line 11, key family.joint.singel",
+            "did you mean \"single\"?",
+        ],
+    );
+    says(
+        &complaint(&["plan", "--model", "nowhere.toml"]),
+        &["the model file nowhere.toml cannot be read"],
+    );
+}
+
+#[test]
 fn a_profiled_run_is_summed_up_and_compared_with_its_plan() {
     let file = kineto("synthetic-ulysses4.json");
     let page = printed(&["trace", "kineto", &file]);

@@ -13,6 +13,7 @@ use super::capacity::CapacityArguments;
 use super::compared::CompareArguments;
 use super::cuda::CudaArguments;
 use super::imported::MachinesArguments;
+use super::listing::ModelsArguments;
 use super::replayed::ReplayArguments;
 use super::report::ReportArguments;
 use super::serve::ServeArguments;
@@ -56,8 +57,8 @@ pub(super) enum Command {
     Trace(TraceArguments),
     /// Check and time the compressors on the GPU found
     Cuda(CudaArguments),
-    /// List the known models
-    Models(Format),
+    /// List the known models; print one's file
+    Models(ModelsArguments),
     /// List the preset machines; import and export machines
     Machines(MachinesArguments),
     /// List the known GPUs
@@ -160,7 +161,7 @@ pub(super) struct ValidateArguments {
 /// What `plan` and `simulate` ask about.
 #[derive(Clone, Debug, Args)]
 pub(super) struct QuestionArguments {
-    /// The model (`ditplan models` lists them), or diffusers' config.json of a transformer
+    /// The model (`ditplan models` lists them), a model file, or diffusers' config.json of a transformer
     #[arg(long, value_name = "NAME|FILE", default_value = "FLUX.1-dev")]
     pub model: String,
     /// A preset (`ditplan machines` lists them) or a machine file: TOML, nvidia-smi topo -m, NCCL topology XML

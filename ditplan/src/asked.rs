@@ -1,12 +1,13 @@
 //! From what was typed to what is asked.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use sim::execution::Software;
-use sim::model::{self, Guidance, Model, Request, config};
+use sim::model::{self, Guidance, Model, Request};
 use sim::plan::Plan;
 use topologies::host::Compilation;
 use topologies::import::{self, Hints};
@@ -145,10 +146,11 @@ fn request(typed: &QuestionArguments, model: &Model, known: &Known) -> Result<Re
     Ok(request)
 }
 
-/// The model of this name, or of this `config.json` (or the folder that holds it).
+/// The model of this name, or of this file: our TOML, or a `config.json` (or the folder that holds it).
 fn model_of(name: &str) -> Result<&'static Model> {
     let path = Path::new(name);
-    let is_file = path.extension().is_some_and(|ending| ending == "json") || path.exists();
+    let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+    let is_file = matches!(ending, "json" | "toml") || path.exists();
     match model::find(name) {
         Ok(model) => return Ok(model),
         Err(unknown) if !is_file => return Err(unknown.into()),
@@ -163,14 +165,16 @@ fn model_of(name: &str) -> Result<&'static Model> {
         false => Some(path),
     };
     let Some(path) = path else {
-        bail!("{name} is a directory without config.json: give the transformer's config.json");
+        bail!(
+            "{name} is a directory without config.json: give the transformer's config.json, or a model file"
+        );
     };
     let file = path.display().to_string();
-    let bytes = imported::bytes(path)
-        .with_context(|| format!("the configuration {file} cannot be read"))?;
-    let found = config::read(import::text(&bytes, &file)?, &file)?;
+    let bytes =
+        imported::bytes(path).with_context(|| format!("the model file {file} cannot be read"))?;
+    let found = model::file::read(import::text(&bytes, &file)?, &file)?;
     if found.known {
-        return Ok(model::find(found.model.name)?);
+        return Ok(model::find(&found.model.name)?);
     }
     // One model a run: it lives as long as the program.
     Ok(Box::leak(Box::new(found.model)))

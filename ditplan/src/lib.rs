@@ -94,7 +94,7 @@ fn answer(arguments: &Arguments, workers: &dyn Workers) -> Result<String> {
         Command::Capacity(typed) => capacity::answer(typed),
         Command::Trace(wanted) => trace::answer(wanted),
         Command::Cuda(wanted) => cuda::answer(wanted),
-        Command::Models(format) => Ok(listing::models(*format)),
+        Command::Models(wanted) => listing::answer(wanted),
         Command::Machines(wanted) => imported::answer(wanted),
         Command::Gpus(format) => Ok(listing::gpus(*format)),
         Command::Completions(wanted) => Ok(shell::completions(wanted)),

@@ -1,5 +1,7 @@
 //! What is known: models, machines, GPUs.
 
+use anyhow::Result;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use sim::model;
 use topologies::machine::{self, Summary};
@@ -13,8 +15,36 @@ pub(super) fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
+/// What `models` does.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct ModelsArguments {
+    #[command(subcommand)]
+    command: Option<ModelsCommand>,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// What is done with a model.
+#[derive(Debug, Subcommand)]
+enum ModelsCommand {
+    /// Print a model's file: one to start from, for --model FILE.toml
+    Show {
+        /// A known model
+        name: String,
+    },
+}
+
+/// The list, or one file.
+pub(super) fn answer(typed: &ModelsArguments) -> Result<String> {
+    match &typed.command {
+        None => Ok(models(typed.format)),
+        Some(ModelsCommand::Show { name }) => Ok(model::source_text(name)?.to_owned()),
+    }
+}
+
 /// The known models at their default requests.
-pub(super) fn models(format: Format) -> String {
+fn models(format: Format) -> String {
     let summaries = || model::known().iter().map(|model| (model, model.summary()));
     if format.json {
         let rows = summaries().map(|(model, row)| {
@@ -49,7 +79,7 @@ pub(super) fn models(format: Format) -> String {
             frames => format!(" x{frames}"),
         };
         table.add_row(vec![
-            row.name.to_owned(),
+            row.name,
             row.blocks.to_string(),
             row.heads.to_string(),
             gigabytes(row.weight_bytes),

@@ -53,7 +53,8 @@ pub(super) fn of(
 ) -> Result<Option<TraceQuality>> {
     let measured = matches!(budget, Some(Budget::Psnr(_) | Budget::RelativeL2(_)));
     let Some(directory) = typed else {
-        let own = bundled::of(model.name).filter(|own| own.manifest.sampler.steps == request.steps);
+        let own =
+            bundled::of(&model.name).filter(|own| own.manifest.sampler.steps == request.steps);
         if own.is_none() && measured {
             bail!(
                 "--budget needs a recorded trace of {} in {} steps: give --trace DIR (ditplan_capture records one), or a \

@@ -150,7 +150,10 @@ fn handle(stream: &TcpStream, runs: &Runs, page: &Arc<str>) -> io::Result<()> {
 
 /// The page with the form.
 fn page() -> String {
-    let models: Vec<&str> = sim::model::known().iter().map(|model| model.name).collect();
+    let models: Vec<&str> = sim::model::known()
+        .iter()
+        .map(|model| model.name.as_str())
+        .collect();
     let machines: Vec<&str> = topologies::machine::presets().collect();
     let known = json!({ "models": models, "machines": machines }).to_string();
     let body = format!(

@@ -23,7 +23,7 @@ use planner::search::Budget;
 use planner::sweep::{Axis, Field};
 use planner::validate::live;
 use sim::collective::{NcclTable, Row};
-use sim::model::{Resolution, config};
+use sim::model::{Resolution, file};
 use sim::plan::{Compression, Plan};
 use sim::serving::Rate;
 use topologies::import::{self, Hints};
@@ -135,11 +135,11 @@ pub fn gpu_csv(bytes: &[u8]) {
     }
 }
 
-/// `config.json` of a transformer.
+/// A model file, or `config.json` of a transformer.
 pub fn model_config(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
-    if let Ok(found) = config::read(text, FILE) {
-        let _ = found.model.grid(&found.model.default);
+    if let Ok(found) = file::read(text, FILE) {
+        let _ = found.model.workload(&found.model.default);
     }
 }
 

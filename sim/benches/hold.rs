@@ -1,15 +1,13 @@
 //! Events a second: `cargo bench -p sim --bench hold`.
 //!
 //! The hold model (Jones, CACM 1986): the earliest event is taken and another is put in at a random distance,
-//! so that as many are pending all the time. On the engine's queue, on a plain `BinaryHeap` with numbers for
-//! ties, and, if `NEXOSIM` names the program of `benches/peers`, on nexosim. And on the engine itself:
+//! so that as many are pending all the time. On the engine's queue and, if `NEXOSIM` names the program of
+//! `benches/peers`, on nexosim. And on the engine itself:
 //! as many chains of transfers over links of their own, whose events are entries into the network and exits.
 //! Medians of five runs.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::hint::black_box;
 use std::path::Path as File;
 use std::process::Command;
@@ -39,23 +37,6 @@ fn queue(pending: usize) {
         queue.push(at + ps(later(&mut numbers)), event);
     }
     black_box(queue.pop());
-}
-
-fn heap(pending: usize) {
-    let mut numbers = Numbers::new(1);
-    let mut heap = BinaryHeap::new();
-    for event in 0..pending {
-        heap.push(Reverse((later(&mut numbers), event as u64, event as u32)));
-    }
-    for number in 0..EVENTS as u64 {
-        let Reverse((at, _, event)) = heap.pop().expect("a hold leaves as many");
-        heap.push(Reverse((
-            at + later(&mut numbers),
-            pending as u64 + number,
-            event,
-        )));
-    }
-    black_box(heap.pop());
 }
 
 /// Chains of transfers on links of their own; an entry and an exit each.
@@ -110,15 +91,14 @@ fn main() {
         println!("NEXOSIM is not set: no comparison (see sim/benches/run.sh)");
     }
     println!("million events/s; limits at 1024 pending: queue 10, and 4 times nexosim");
-    println!("pending    queue  BinaryHeap  engine, transfers  nexosim  queue/nexosim");
+    println!("pending    queue  engine, transfers  nexosim  queue/nexosim");
     for pending in [64, 1024, 16_384] {
         let own = rate(EVENTS, || queue(pending));
-        let heap = rate(EVENTS, || heap(pending));
         let (graph, capacities) = transfers(pending);
         let engine = rate(EVENTS / 4, || {
             black_box(run(&graph, &capacities).expect("links are open"));
         });
-        print!("{pending:7} {own:8.1} {heap:11.1} {engine:18.1}");
+        print!("{pending:7} {own:8.1} {engine:18.1}");
         match peer
             .as_ref()
             .map(|program| nexosim(File::new(program), pending))

@@ -12,7 +12,7 @@
 use topologies::SimDuration;
 use topologies::host::Compilation;
 
-use crate::model::{Architecture, Conditioning, Model};
+use crate::model::Model;
 use crate::workload::{Block, BlockKind};
 
 /// Exponent of the combination.
@@ -36,37 +36,20 @@ pub fn gap(gpu: SimDuration, launch: SimDuration) -> SimDuration {
 }
 
 /// Launch time of one block on one GPU, eager, on a host of launch factor 1, in milliseconds.
-///
-/// Source: floors of published eager runs (docs/calibration.md section 3); Wan and CogVideoX
-/// are weakly determined, models without a published floor take their family's.
 #[must_use]
 pub fn base_ms(model: &Model, video: bool) -> f64 {
-    match &model.architecture {
-        Architecture::Cross(cross) if cross.conditioning == Conditioning::LongSkips => 2.16,
-        Architecture::Shared(_) => 2.2,
-        Architecture::LinearAttention(_) => 1.6,
-        Architecture::Factorised(_) => 1.08,
-        Architecture::Cross(_) | Architecture::DualStream(_) if video => 1.6,
-        Architecture::Cross(_) | Architecture::DualStream(_) | Architecture::UNet(_) => 1.08,
-        Architecture::Joint(joint) if joint.single == 0 && video => 2.2,
-        Architecture::Joint(joint) if joint.single == 0 && model.hidden < 2500 => 0.52,
-        Architecture::Asymmetric(_) => 2.2,
-        Architecture::ClassJoint(_) => 0.52,
-        Architecture::Joint(_) | Architecture::SingleStream(_) | Architecture::Mixture(_) => 1.23,
-    }
+    let launch = &model.launch;
+    let of_video = launch.video_block_ms.filter(|_| video);
+    of_video.unwrap_or(launch.block_ms)
 }
 
 /// What compiling leaves of a model's launch time.
-///
-/// Source: docs/calibration.md section 3; xDiT's compiled PixArt runs are as slow as eager
-/// ones, and compiled pipelines keep half (SD3 and HunyuanDiT on L40).
 #[must_use]
 pub fn compiled_share(model: &Model, compilation: Compilation, pipelined: bool) -> f64 {
     match compilation {
         Compilation::Eager => 1.0,
-        Compilation::Compiled if model.name.starts_with("PixArt") => 1.0,
-        Compilation::Compiled if pipelined => 0.5,
-        Compilation::Compiled => 0.19,
+        Compilation::Compiled if pipelined => model.launch.compiled_pipeline_share,
+        Compilation::Compiled => model.launch.compiled_share,
     }
 }
 

@@ -160,7 +160,7 @@ fn request(workload: &Workload, plan: &Plan) -> Vec<Illegal> {
         reasons.push(Illegal::CfgDegree { cfg: plan.cfg });
     } else if plan.cfg == 2 && request.guidance == Guidance::None {
         reasons.push(Illegal::NoGuidance {
-            model: workload.model,
+            model: workload.model.name.clone(),
         });
     }
     if !request.batch.is_multiple_of(plan.data) {
@@ -196,7 +196,7 @@ fn unet(model: &Model, workload: &Workload, plan: &Plan) -> Vec<Illegal> {
     .into_iter()
     .filter(|&(_, used)| used)
     .map(|(method, _)| Illegal::UNet {
-        model: model.name,
+        model: model.name.clone(),
         method,
     })
     .collect();
@@ -224,7 +224,7 @@ fn heads(model: &Model, plan: &Plan) -> Option<Illegal> {
         return Some(Illegal::TensorHeads {
             tensor: plan.tensor,
             heads: model.heads,
-            model: model.name,
+            model: model.name.clone(),
             legal: divisors(model.heads),
         });
     }
@@ -233,7 +233,7 @@ fn heads(model: &Model, plan: &Plan) -> Option<Illegal> {
         ulysses: plan.ulysses,
         heads: model.heads / tensor,
         tensor: plan.tensor,
-        model: model.name,
+        model: model.name.clone(),
         legal,
     })
 }
@@ -269,7 +269,7 @@ fn exchange(model: &Model, plan: &Plan) -> Option<Illegal> {
     let ring = matches!(plan.exchange, Exchange::Ring(_));
     let linear = matches!(model.architecture, Architecture::LinearAttention(_));
     (linear && !ring && plan.exchange.degree() > 1).then_some(Illegal::LinearAttention {
-        model: model.name,
+        model: model.name.clone(),
         exchange: plan.exchange,
     })
 }

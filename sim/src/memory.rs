@@ -31,7 +31,6 @@ mod shares;
 mod tests;
 
 pub use residency::{Components, Decoding, EncoderCopies, Precision, Residency, WeightSharding};
-pub use shares::stage_blocks;
 
 use topologies::{Bytes, Gpu};
 
@@ -40,7 +39,7 @@ use crate::workload::Workload;
 use shares::Share;
 
 /// CUDA context, kernels' code and cuBLAS workspaces. Assumption: 0.6 GB, what `nvidia-smi` shows
-/// for a process that has run one matrix product on an Ampere or Hopper GPU.
+/// for a process that has run one GEMM on an Ampere or Hopper GPU.
 const CONTEXT: Bytes = Bytes::new(600_000_000);
 
 /// NCCL buffers of one communicator. Assumption: 16 channels of three protocol buffers of about
@@ -150,7 +149,7 @@ pub fn peak_of(
         "a rank's memory is asked of a rank of the plan"
     );
     let with = |experts| Share::new(workload, plan, residency, rank, experts).worst(gpu);
-    let all = with(workload.experts.count());
+    let all = with(workload.model.experts.count());
     if all.fits.is_fit() { all } else { with(1) }
 }
 

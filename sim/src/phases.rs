@@ -1,19 +1,17 @@
 //! The phases around the denoising loop: text encoding before it, VAE decoding after it.
 //!
-//! | family | encoding and pipeline overhead, s | decoding, s |
-//! |---|---|---|
-//! | image | 0.40 sqrt(e) | 0.10 min(MP, 4) e |
-//! | video | - | 0.28 MP frames e |
-//!
-//! with e = 250 TFLOP/s over the GPU's sustained matrix rate and MP megapixels. Fitted on what
-//! published end-to-end times hold beside their steps (docs/calibration.md section 6). Models
-//! whose published times leave both out (PixArt, Latte) have none, a few have their own.
+//! ```text
+//! encode = encode_s x e^encode_exponent
+//! decode = decode_s_per_megapixel x megapixels x frames x e^decode_exponent     each image or video
+//! ```
+//! with e = 250 TFLOP/s over the GPU's sustained matrix rate. The figures stand in each model's file; they were fitted on
+//! what published end-to-end times hold beside their steps (docs/calibration.md section 6).
 //!
 //! Not modelled: loading weights, offloading, image encoders of image-to-video models.
 
 use topologies::{Gpu, SimDuration};
 
-use crate::model::{Architecture, Conditioning, Model, Request};
+use crate::model::{Model, Request};
 
 /// Time of the phases around the loop on one GPU.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,29 +44,18 @@ impl Phases {
     #[must_use]
     pub fn new(model: &Model, request: &Request, gpu: &Gpu) -> Self {
         let slowness = 250.0 / sustained_tflops(gpu);
+        let times = &model.phases;
+        let time = match (request.frames, &times.video) {
+            (2.., Some(video)) => video,
+            _ => &times.image,
+        };
         let resolution = request.resolution;
         let megapixels = f64::from(resolution.width) * f64::from(resolution.height) / 1e6;
+        let megapixels = megapixels.min(time.decode_most_megapixels.unwrap_or(f64::INFINITY));
         let frames = f64::from(request.frames);
-        let image = (
-            0.40 * slowness.sqrt(),
-            0.10 * megapixels.min(4.0) * slowness,
-        );
-        let (encode, decode) = match &model.architecture {
-            Architecture::Cross(cross) if cross.conditioning == Conditioning::LongSkips => {
-                (1.0, 0.0)
-            }
-            Architecture::Cross(_) if model.name.starts_with("PixArt") => (0.0, 0.0),
-            // A class needs no encoder, pixels no decoder.
-            Architecture::Factorised(_) | Architecture::ClassJoint(_) => (0.0, 0.0),
-            Architecture::LinearAttention(_) => (1.3, 0.0),
-            _ if model.name == "SD3-medium" => (0.36, 0.0),
-            // Whole-video VAEs without temporal caching take longer.
-            Architecture::Joint(joint) if joint.single > 0 && request.frames > 1 => {
-                (0.0, 0.9 * megapixels * frames * slowness.powf(0.2))
-            }
-            _ if request.frames > 1 => (0.0, 0.28 * megapixels * frames * slowness),
-            _ => image,
-        };
+        let encode = time.encode_s * slowness.powf(time.encode_exponent);
+        let decode = time.decode_s_per_megapixel * megapixels * frames;
+        let decode = decode * slowness.powf(time.decode_exponent);
         let images = f64::from(request.batch);
         Self {
             encode: SimDuration::from_secs_f64(encode),

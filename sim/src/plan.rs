@@ -12,6 +12,8 @@ mod text;
 pub use compression::{Assignment, Compression, CompressionError, Phase};
 pub use text::PlanTextError;
 
+use std::ops::Range;
+
 use topologies::DeviceId;
 
 /// What the ranks of a sequence group do beyond the Ulysses dimension.
@@ -61,6 +63,25 @@ impl Pipeline {
         stages: 1,
         patches: 1,
     };
+}
+
+/// The blocks of each stage: as many as the first has in all but the last, which takes the rest (as xDiT splits); as even
+/// as possible, the first ones larger, where that would leave a stage without any.
+///
+/// # Panics
+/// If there are more stages than blocks, or none: such a plan is not legal.
+#[must_use]
+pub fn stage_blocks(blocks: usize, stages: usize) -> Vec<Range<usize>> {
+    assert!((1..=blocks).contains(&stages), "every stage has a block");
+    let each = blocks.div_ceil(stages);
+    let (each, larger) = match each * (stages - 1) < blocks {
+        true => (each, 0),
+        false => (blocks / stages, blocks % stages),
+    };
+    let start = |stage: usize| (stage * each + stage.min(larger)).min(blocks);
+    (0..stages)
+        .map(|stage| start(stage)..start(stage + 1))
+        .collect()
 }
 
 /// How ranks share one request.

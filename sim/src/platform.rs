@@ -73,7 +73,7 @@ pub struct Platform {
     /// Rate that payload reaches on each link, by link.
     pub effective: Vec<Bandwidth>,
     /// The same where nothing is wrong with the links.
-    sound: Vec<Bandwidth>,
+    healthy: Vec<Bandwidth>,
     /// What is wrong.
     condition: Condition,
     /// Where all ranks share one GPU: how they exchange messages.
@@ -161,8 +161,8 @@ impl Platform {
             gpus_per_host: count.div_ceil(hosts),
             timed: Vec::new(),
             effective: Vec::new(),
-            sound: Vec::new(),
-            condition: Condition::SOUND,
+            healthy: Vec::new(),
+            condition: Condition::HEALTHY,
             one_gpu: None,
             machine: None,
             measured: None,
@@ -202,9 +202,9 @@ impl Platform {
             timed: timed
                 .map(|rate| (rate.kind, rate.ranks, rate.bus_bandwidth))
                 .collect(),
-            sound: effective.clone(),
+            healthy: effective.clone(),
             effective,
-            condition: Condition::SOUND,
+            condition: Condition::HEALTHY,
             one_gpu: None,
             machine: Some(Arc::new(machine.clone())),
             measured: None,
@@ -238,7 +238,7 @@ impl Platform {
             .iter()
             .map(topologies::topology::Link::effective)
             .collect();
-        time(machine, &self.sound) / time(measured, &effective)
+        time(machine, &self.healthy) / time(measured, &effective)
     }
 
     /// The GPU of a device.
@@ -372,7 +372,7 @@ impl Platform {
     fn links_of(&self, group: &[DeviceId]) -> Option<Group<'_>> {
         let machine = self.machine.as_ref()?;
         let hop = |from: usize, to: usize| hop(machine, group[from], group[to]);
-        Some(Group::new(group.len(), &self.sound, hop))
+        Some(Group::new(group.len(), &self.healthy, hop))
     }
 
     /// What `message` moves over the links when `group` sends it; nothing where no machine is known.

@@ -10,7 +10,7 @@
 //! ```
 //! Guarantees:
 //! 1. A [`Condition`] never makes anything faster: no share exceeds 1.
-//! 2. A fault of 100 % is none: [`Condition::SOUND`] and its condition are equal.
+//! 2. A fault of 100 % is none: [`Condition::HEALTHY`] and its condition are equal.
 //!
 //! Not modelled: faults that come and go during a run, errors that are corrected, a GPU that loses memory.
 
@@ -129,20 +129,20 @@ pub enum FaultError {
     },
 }
 
-/// Faults at the same time; empty is a sound machine.
+/// Faults at the same time; empty is a healthy machine.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults(Vec<Fault>);
 
 /// How fast a GPU is, as shares of what its figures say: above 0, at most 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
+pub struct SpeedFactor {
     /// Arithmetic.
     pub compute: f64,
     /// Device memory.
     pub memory: f64,
 }
 
-impl Pace {
+impl SpeedFactor {
     /// As its figures say.
     pub const FULL: Self = Self {
         compute: 1.0,
@@ -153,8 +153,8 @@ impl Pace {
 /// What faults leave of a machine.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Condition {
-    /// How fast each GPU is, by [`DeviceId`]; empty where all are at full pace.
-    pub paces: Vec<Pace>,
+    /// How fast each GPU is, by [`DeviceId`]; empty where all are at full speed.
+    pub speed_factors: Vec<SpeedFactor>,
     /// What is left of each link's bandwidth, by [`LinkId`]; empty where all have theirs.
     pub widths: Vec<f64>,
     /// GPUs that nothing can run on.
@@ -217,23 +217,23 @@ impl Faults {
     /// # Errors
     /// [`FaultError`]: a GPU or link that `machine` lacks, or no GPU left.
     pub fn on(&self, machine: &Machine) -> Result<Condition, FaultError> {
-        let mut paces = vec![Pace::FULL; machine.gpus.len()];
+        let mut speed_factors = vec![SpeedFactor::FULL; machine.gpus.len()];
         let mut widths = vec![1.0; machine.links.len()];
         let mut lost = BTreeSet::new();
         for fault in &self.0 {
             fault.check(machine)?;
             match fault {
                 Fault::Slow(gpu, left) => {
-                    let pace = &mut paces[gpu.index()];
-                    pace.compute *= left.share();
-                    pace.memory *= left.share();
+                    let speed_factor = &mut speed_factors[gpu.index()];
+                    speed_factor.compute *= left.share();
+                    speed_factor.memory *= left.share();
                 }
                 Fault::Lost(gpu) => {
                     lost.insert(*gpu);
                 }
                 Fault::Throttle(left) => {
-                    for pace in &mut paces {
-                        pace.compute *= left.share();
+                    for speed_factor in &mut speed_factors {
+                        speed_factor.compute *= left.share();
                     }
                 }
                 Fault::GpuLinks(..) | Fault::Link(..) => {
@@ -250,14 +250,17 @@ impl Faults {
                 machine: machine.name.clone(),
             });
         }
-        if paces.iter().all(|pace| *pace == Pace::FULL) {
-            paces.clear();
+        if speed_factors
+            .iter()
+            .all(|speed_factor| *speed_factor == SpeedFactor::FULL)
+        {
+            speed_factors.clear();
         }
         if widths.iter().all(|width| *width == 1.0) {
             widths.clear();
         }
         Ok(Condition {
-            paces,
+            speed_factors,
             widths,
             lost,
         })
@@ -351,16 +354,19 @@ pub fn link_names(machine: &Machine) -> Vec<String> {
 
 impl Condition {
     /// Nothing is wrong.
-    pub const SOUND: Self = Self {
-        paces: Vec::new(),
+    pub const HEALTHY: Self = Self {
+        speed_factors: Vec::new(),
         widths: Vec::new(),
         lost: BTreeSet::new(),
     };
 
     /// How fast a GPU is.
     #[must_use]
-    pub fn pace(&self, gpu: DeviceId) -> Pace {
-        self.paces.get(gpu.index()).copied().unwrap_or(Pace::FULL)
+    pub fn speed_factor(&self, gpu: DeviceId) -> SpeedFactor {
+        self.speed_factors
+            .get(gpu.index())
+            .copied()
+            .unwrap_or(SpeedFactor::FULL)
     }
 
     /// What is left of a link's bandwidth.
@@ -376,12 +382,12 @@ impl Condition {
         machine.devices().filter(there).collect()
     }
 
-    /// How good a GPU is beside others: the lesser of its paces and of what is left of its links.
+    /// How good a GPU is beside others: the lesser of its speed factors and of what is left of its links.
     #[must_use]
     pub fn health(&self, machine: &Machine, gpu: DeviceId) -> f64 {
         let own = Fault::GpuLinks(gpu, Percent(100.0)).links(machine);
         let widths = own.into_iter().map(|link| self.width(link));
-        let Pace { compute, memory } = self.pace(gpu);
+        let SpeedFactor { compute, memory } = self.speed_factor(gpu);
         widths.fold(compute.min(memory), f64::min)
     }
 }

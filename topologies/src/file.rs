@@ -22,7 +22,8 @@
 //! Sections: `[host]`, `[[host.rate]]`, `[[host.run]]`, `[[gpus]]`, `[pcie]`, `[[pcie_switches]]`,
 //! `[[socket_links]]`, `[nvlink]`, `[[nvlink_bridges]]`, `[[nics]]`, `[staging]`; keys `name`, `about`,
 //! `source`, `sockets`, `networks`. `[[gpus]]` takes `bandwidth` where its PCIe links are not the GPU's usual
-//! ones, `[[nics]]` takes `slot_bandwidth`.
+//! ones, `[[nics]]` takes `slot_bandwidth`. `[[host.run]]` takes `covers = "steps"` where its latency is that of the
+//! denoising steps alone.
 //!
 //! Guarantees: an unknown key, a bare number where a unit is due, or an unknown name is an error that
 //! gives file, line, key and remedy; nothing is skipped.

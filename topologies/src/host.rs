@@ -175,6 +175,18 @@ words!(
     ]
 );
 
+/// What a measured latency holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Covers {
+    /// Everything: text encoding, denoising, decoding.
+    #[default]
+    All,
+    /// The denoising steps alone.
+    Steps,
+}
+
+words!(Covers, [(All, "all"), (Steps, "steps")]);
+
 /// An end-to-end run that was measured on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeasuredRun {
@@ -208,6 +220,8 @@ pub struct MeasuredRun {
     pub software: String,
     /// End-to-end latency.
     pub latency: SimDuration,
+    /// What that holds.
+    pub covers: Covers,
     /// Where it was published.
     pub source: String,
 }

@@ -9,11 +9,11 @@ pub mod host;
 mod ids;
 pub mod import;
 pub mod machine;
-mod suggest;
+pub mod suggest;
 pub mod topology;
 pub mod units;
 
-pub use fault::{Condition, Fault, FaultError, Faults, Pace};
+pub use fault::{Condition, Fault, FaultError, Faults, SpeedFactor};
 pub use gpu::{Architecture, DType, Gpu};
 pub use host::{CollectiveKind, CollectiveRate, Host, MeasuredRun, PublishedHost};
 pub use ids::{DeviceId, LinkId};

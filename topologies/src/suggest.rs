@@ -2,7 +2,8 @@
 
 /// The candidate most like `written` (Jaro-Winkler, which favours a common start), ignoring case;
 /// the first on ties.
-pub(crate) fn nearest<'a>(
+#[must_use]
+pub fn nearest<'a>(
     written: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -189,7 +189,7 @@ impl<'a> Rule<'a> {
     pub(super) fn gpu_time(&self, target: &Target<'_>, launch: f64) -> Option<GpuTime> {
         let asked = (
             launch.to_bits(),
-            target.model.name,
+            &*target.model.name,
             *target.request,
             target.compiler,
         );

@@ -4,59 +4,24 @@
 //! configuration and with `ParallelismConfig(ulysses_size, ring_size, tp_size, ring_rotate_method,
 //! extra_parallel_modules)`; the models of its lists of context and tensor parallelism.
 
+use sim::model::Split;
 use sim::plan::Exchange;
 use topologies::host::Compilation;
 
-use super::{Run, diffusers, shell, weights};
-
-/// Models whose sequence it splits.
-const CONTEXT: &[&str] = &[
-    "FLUX.1-dev",
-    "FLUX.1-schnell",
-    "FLUX.2-dev",
-    "Qwen-Image",
-    "Qwen-Image-Edit",
-    "LTX-Video-2B",
-    "LTX-Video-13B",
-    "Wan2.1-T2V-1.3B",
-    "Wan2.1-T2V-14B",
-    "Wan2.1-I2V-14B",
-    "Wan2.2-T2V-A14B",
-    "Wan2.2-I2V-A14B",
-    "Wan2.2-TI2V-5B",
-    "HunyuanVideo",
-    "CogVideoX-2b",
-    "CogVideoX-5b",
-    "CogVideoX1.5-5B",
-    "Z-Image-Turbo",
-];
-/// Models whose layers it splits.
-const TENSOR: &[&str] = &[
-    "FLUX.1-dev",
-    "FLUX.1-schnell",
-    "FLUX.2-dev",
-    "Qwen-Image",
-    "Qwen-Image-Edit",
-    "Wan2.1-T2V-1.3B",
-    "Wan2.1-T2V-14B",
-    "Wan2.1-I2V-14B",
-    "Wan2.2-T2V-A14B",
-    "Wan2.2-I2V-A14B",
-    "Wan2.2-TI2V-5B",
-    "HunyuanVideo",
-];
+use super::{Run, diffusers, shell};
 
 /// The command, or why there is none.
 pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
-    let (plan, model) = (run.plan, run.model.name);
-    let weights = weights::of(model)?;
+    let plan = run.plan;
+    let (engines, repository) = run.engines()?;
+    let splits = |split| engines.cache_dit.contains(&split);
     let refused = [
         (
-            plan.sequence() > 1 && !CONTEXT.contains(&model),
+            plan.sequence() > 1 && !splits(Split::Sequence),
             "lists no context parallelism for this model",
         ),
         (
-            plan.tensor > 1 && !TENSOR.contains(&model),
+            plan.tensor > 1 && !splits(Split::Tensor),
             "lists no tensor parallelism for this model",
         ),
         (
@@ -82,7 +47,7 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
         return Err(format!("cache-dit {reason}"));
     }
     let start = shell(&run.torchrun()?);
-    let script = script(run, weights.repository);
+    let script = script(run, repository);
     Ok(format!("cat > run.py <<'EOF'\n{script}EOF\n{start} run.py"))
 }
 

@@ -3,9 +3,10 @@
 //! Its settings stand in `examples/configs.py` under a name, taken from the environment.
 
 use kernels::Compressor;
+use sim::model::{CompactFusion, Model, known};
 use sim::plan::{Compression, Exchange};
 
-use super::{PROMPT, Run, shell, weights};
+use super::{PROMPT, Run, shell};
 
 /// The steps that its settings run synchronously and uncompressed.
 const WARMUP: u32 = 1;
@@ -27,15 +28,20 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
             plan.warmup
         ));
     }
-    let (settings, script) = match run.model.name {
-        "FLUX.1-dev" => ("Flux", "flux_example.py"),
-        "PixArt-alpha" => ("Pixart-alpha", "pixartalpha_example.py"),
-        other => {
-            return Err(format!(
-                "CompactFusion takes its settings from the command line for FLUX.1-dev and PixArt-alpha, not {other}"
-            ));
-        }
+    let Some(CompactFusion { settings, example }) = &run.model.engines.compact_fusion else {
+        let ready = |model: &&Model| model.engines.compact_fusion.is_some();
+        let ready: Vec<&str> = known()
+            .iter()
+            .filter(ready)
+            .map(|model| &*model.name)
+            .collect();
+        return Err(format!(
+            "CompactFusion takes its settings from the command line for {}, not {}",
+            ready.join(" and "),
+            run.model.name
+        ));
     };
+    let (_, repository) = run.engines()?;
     let mut words = vec![
         "COMPACT_TEST_ENABLE=1 COMPACT_TEST_LOOP=1 COMPACT_TEST_SAVE_DIR=results PYTHONPATH=."
             .to_owned(),
@@ -43,8 +49,7 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
     ];
     words.extend(run.torchrun()?);
     words.push(format!(
-        "examples/{script} --model {} --no_use_resolution_binning",
-        weights::of(run.model.name)?.repository
+        "examples/{example} --model {repository} --no_use_resolution_binning"
     ));
     words.push(format!("--ring_degree {}", plan.exchange.degree()));
     run.shape(&mut words);

@@ -3,16 +3,16 @@
 use sim::plan::Exchange;
 use topologies::host::Compilation;
 
-use super::{PROMPT, Run, shell, weights};
+use super::{PROMPT, Run, shell};
 
 /// The command, or why there is none.
 pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
     let plan = run.plan;
-    let weights = weights::of(run.model.name)?;
+    let (engines, repository) = run.engines()?;
     let is_split = plan.ranks() > 1;
     let refused = [
         (
-            is_split && !weights.diffusers,
+            is_split && !engines.diffusers,
             "has no context parallelism for this model",
         ),
         (!plan.compression.is_raw(), "sends K and V uncompressed"),
@@ -35,7 +35,7 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
         return Err(format!("diffusers {reason}"));
     }
     let start = shell(&run.torchrun()?);
-    let script = script(run, weights.repository);
+    let script = script(run, repository);
     Ok(format!("cat > run.py <<'EOF'\n{script}EOF\n{start} run.py"))
 }
 

@@ -14,12 +14,11 @@ mod cache_dit;
 mod compact;
 mod diffusers;
 mod sglang;
-mod weights;
 mod xdit;
 
 use std::fmt;
 
-use sim::model::{Guidance, Model, Request};
+use sim::model::{Engines, Guidance, Model, Request};
 use sim::plan::Plan;
 use topologies::DeviceId;
 use topologies::host::Compilation;
@@ -87,6 +86,16 @@ impl Launch {
 }
 
 impl Run<'_> {
+    /// What engines know of the model, and its repository; or why no engine runs it.
+    fn engines(&self) -> Result<(&Engines, &str), String> {
+        let engines = &self.model.engines;
+        let unknown = || format!("no published weights are known for {}", self.model.name);
+        match &engines.repository {
+            Some(repository) => Ok((engines, repository)),
+            None => Err(engines.absent.clone().unwrap_or_else(unknown)),
+        }
+    }
+
     /// `--flag value` words of the image or video, with underscores.
     fn shape(&self, flags: &mut Vec<String>) {
         let Request {

@@ -3,14 +3,14 @@
 use sim::plan::Exchange;
 use topologies::host::Compilation;
 
-use super::{PROMPT, Run, shell, weights};
+use super::{PROMPT, Run, shell};
 
 /// The command, or why there is none.
 pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
     let plan = run.plan;
-    let weights = weights::of(run.model.name)?;
+    let (engines, repository) = run.engines()?;
     let refused = [
-        (!weights.sglang, "has no pipeline of its own for this model"),
+        (!engines.sglang, "has no pipeline of its own for this model"),
         (!plan.compression.is_raw(), "sends K and V uncompressed"),
         (plan.pipeline.stages > 1, "has no PipeFusion"),
         (
@@ -32,8 +32,7 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
     }
     let mut words: Vec<String> = run.visible_devices().into_iter().collect();
     words.push(format!(
-        "sglang generate --model-path {} --num-gpus {}",
-        weights.repository,
+        "sglang generate --model-path {repository} --num-gpus {}",
         plan.ranks()
     ));
     words.push(format!("--ulysses-degree {}", plan.ulysses));

@@ -22,14 +22,14 @@ fn flat(command: &str) -> String {
 fn every_model_has_weights_and_a_single_gpu_command_or_a_reason() {
     for model in sim::model::known() {
         let own = model.name == "dit-digits";
-        assert_eq!(weights::of(model.name).is_ok(), !own, "{}", model.name);
+        assert_eq!(model.engines.repository.is_some(), !own, "{}", model.name);
         for engine in [
             Engine::Xdit,
             Engine::Sglang,
             Engine::Diffusers,
             Engine::CacheDit,
         ] {
-            let text = launched(engine, "none", model.name).unwrap_or_else(|reason| reason);
+            let text = launched(engine, "none", &model.name).unwrap_or_else(|reason| reason);
             assert!(
                 !text.is_empty() && !text.contains("no published weights"),
                 "{text}"

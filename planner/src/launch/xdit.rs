@@ -1,9 +1,9 @@
 //! xDiT: its runner, or one of its examples.
 
+use sim::model::{Split, Xdit, XditStart};
 use sim::plan::{Exchange, Pipeline};
 use topologies::host::Compilation;
 
-use super::weights::{self, Splits, Weights, XditEntry};
 use super::{PROMPT, Run, compact, shell};
 
 /// The command, or why there is none.
@@ -14,11 +14,11 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
     {
         return compact::command(run);
     }
-    let weights = weights::of(run.model.name)?;
-    check(run, weights)?;
-    let mut words = match weights.xdit {
-        XditEntry::None(reason) => return Err(format!("{}: {reason}", run.model.name)),
-        XditEntry::Runner(name) => {
+    let (engines, repository) = run.engines()?;
+    check(run, &engines.xdit)?;
+    let mut words = match &engines.xdit.start {
+        XditStart::Absent(reason) => return Err(format!("{}: {reason}", run.model.name)),
+        XditStart::Runner(name) => {
             let mut words: Vec<String> = run.visible_devices().into_iter().collect();
             words.push(format!("xdit --model {name}"));
             let boxes = run.boxes()?;
@@ -30,9 +30,9 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
             }
             words
         }
-        XditEntry::Example(script) => {
+        XditStart::Example(script) => {
             let mut words = run.torchrun()?;
-            words.push(format!("examples/{script} --model {}", weights.repository));
+            words.push(format!("examples/{script} --model {repository}"));
             words.push("--no_use_resolution_binning".to_owned());
             words
         }
@@ -42,11 +42,9 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
 }
 
 /// Whether xDiT runs this plan of this model.
-fn check(run: &Run<'_>, weights: &Weights) -> Result<(), String> {
-    let (plan, model) = (run.plan, run.model.name);
-    let splits = weights.splits;
-    let has_cfg = matches!(splits, Splits::Cfg | Splits::CfgAndStages | Splits::CfgOnly);
-    let has_stages = matches!(splits, Splits::Stages | Splits::CfgAndStages);
+fn check(run: &Run<'_>, xdit: &Xdit) -> Result<(), String> {
+    let (plan, model) = (run.plan, &run.model.name);
+    let has = |split| xdit.splits.contains(&split);
     let refused = [
         (
             matches!(plan.exchange, Exchange::Attention2d { .. }),
@@ -57,15 +55,15 @@ fn check(run: &Run<'_>, weights: &Weights) -> Result<(), String> {
             format!("xDiT has no tensor-parallel layers for {model}"),
         ),
         (
-            plan.cfg > 1 && !has_cfg,
+            plan.cfg > 1 && !has(Split::Guidance),
             format!("xDiT does not split the guidance of {model}"),
         ),
         (
-            plan.pipeline.stages > 1 && !has_stages,
+            plan.pipeline.stages > 1 && !has(Split::Stages),
             format!("xDiT has no PipeFusion for {model}"),
         ),
         (
-            plan.sequence() > 1 && splits == Splits::CfgOnly,
+            plan.sequence() > 1 && !has(Split::Sequence),
             format!("xDiT does not split the sequence of {model}"),
         ),
     ];
@@ -102,7 +100,7 @@ pub(super) fn flags(run: &Run<'_>, words: &mut Vec<String>) {
         words.push("--use_torch_compile".to_owned());
     }
     run.shape(words);
-    if run.model.name.starts_with("FLUX.1") {
+    if run.model.engines.xdit.text_length {
         words.push(format!("--max_sequence_length {}", run.request.text_tokens));
     }
     if run.guidance_is_off() {

@@ -25,7 +25,7 @@ use sim::plan::{Compression, Plan};
 use sim::platform::Platform;
 use sim::workload::Workload;
 use thiserror::Error;
-use topologies::host::{Calibrates, Compilation, MeasuredRun, PublishedHost};
+use topologies::host::{Calibrates, Compilation, Covers, MeasuredRun, PublishedHost};
 use topologies::{Gpu, Machine};
 
 pub use self::library::{Elsewhere, Known};
@@ -238,7 +238,10 @@ impl Run {
                 Compilation::Compiled => Compiler::Torch,
             },
             software: Software::Other,
-            covers: Metric::Latency,
+            covers: match run.covers {
+                Covers::All => Metric::Latency,
+                Covers::Steps => Metric::Denoise,
+            },
             value: Value::Number(run.latency.as_secs_f64()),
             quality: "printed".to_owned(),
             doubt: None,
@@ -315,7 +318,7 @@ impl Run {
     pub fn key(&self) -> Key<'_> {
         (
             &self.host,
-            self.model.name,
+            &self.model.name,
             self.request,
             self.compiler,
             self.covers,
@@ -327,7 +330,7 @@ impl Run {
     pub fn title(&self) -> String {
         let seconds = self.measured().unwrap_or(f64::NAN);
         let size = self.request.resolution;
-        let (model, plan) = (self.model.name, self.plan());
+        let (model, plan) = (&self.model.name, self.plan());
         let compilation = self.compiler.compilation();
         format!(
             "{model} {size} {plan} {compilation} on {} GPU, {seconds:.3} s",

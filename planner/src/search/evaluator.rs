@@ -52,7 +52,7 @@ impl<'a> Evaluator<'a> {
             steps: 0,
             ..question.request
         };
-        let key = (question.model.name, steps, question.compilation);
+        let key = (&*question.model.name, steps, question.compilation);
         let calibrated = shared
             .calibrated
             .get(key, || calibrated(question, &workload, shared))?;
@@ -63,7 +63,7 @@ impl<'a> Evaluator<'a> {
         };
         let evaluator = Self {
             question,
-            condition: Condition::SOUND,
+            condition: Condition::HEALTHY,
             gpus: question.gpus,
             workload,
             platform,

@@ -20,7 +20,7 @@ const FLUX_PIPELINE: Pipeline = Pipeline {
 impl Evaluator<'_> {
     /// What is known of the output of `plan`.
     pub(super) fn quality(&self, plan: &Plan) -> Quality {
-        let published = published(self.question.model.name, &self.question.request, plan);
+        let published = published(&self.question.model.name, &self.question.request, plan);
         let Some(trace) = &self.question.quality else {
             return published;
         };

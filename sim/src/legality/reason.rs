@@ -85,7 +85,7 @@ pub enum Illegal {
     #[error("{model} runs this request without classifier-free guidance: use cfg 1")]
     NoGuidance {
         /// The model.
-        model: &'static str,
+        model: String,
     },
     /// A batch that does not divide.
     #[error("data degree {data} does not divide a batch of {batch}: use a divisor of {batch}")]
@@ -115,7 +115,7 @@ pub enum Illegal {
     #[error("{model} is a U-Net and {method} splits a transformer: use cfg, dp or distrifusion")]
     UNet {
         /// The model.
-        model: &'static str,
+        model: String,
         /// What was asked.
         method: Method,
     },
@@ -130,7 +130,7 @@ pub enum Illegal {
         /// Heads of the model.
         heads: u64,
         /// The model.
-        model: &'static str,
+        model: String,
         /// What divides.
         legal: Vec<u32>,
     },
@@ -147,7 +147,7 @@ pub enum Illegal {
         /// Tensor parallel degree.
         tensor: u32,
         /// The model.
-        model: &'static str,
+        model: String,
         /// What the model allows.
         legal: Vec<u32>,
     },
@@ -176,7 +176,7 @@ pub enum Illegal {
     )]
     LinearAttention {
         /// The model.
-        model: &'static str,
+        model: String,
         /// What was asked.
         exchange: Exchange,
     },

@@ -29,7 +29,7 @@ impl Classes {
             };
         }
         let narrow = narrow_groups(setup);
-        let pace = |rank: usize| setup.platform.pace(setup.plan.placement[rank]);
+        let speed_factor = |rank: usize| setup.platform.speed_factor(setup.plan.placement[rank]);
         let mut classes = Self {
             leads: Vec::new(),
             of: Vec::with_capacity(ranks),
@@ -37,7 +37,7 @@ impl Classes {
         for rank in 0..ranks {
             let alike = |lead: &u32| {
                 let lead = *lead as usize;
-                pace(lead) == pace(rank) && narrow[lead] == narrow[rank]
+                speed_factor(lead) == speed_factor(rank) && narrow[lead] == narrow[rank]
             };
             let class = classes.leads.iter().position(alike);
             classes.of.push(class.unwrap_or(classes.leads.len()));

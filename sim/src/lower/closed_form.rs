@@ -1,7 +1,7 @@
 //! A plan's time in closed form: the simulated time when no message waits for another's links.
 //!
 //! ```text
-//! block  = combine(G, C),  G = before + encode + messages + attention + after + passes
+//! block  = combine(G, C),  G = before + encode + messages + attention + after + elementwise
 //! ring   = (r-1) (max(c, t) + i min(c, t) + sync + decode + merge) + c
 //! step   = sum of blocks;      displaced step = max(sum of blocks, sum of gathers)
 //! pipeline step = max(M t_slowest, sum over stages of (t + hop))

@@ -21,12 +21,12 @@
 
 mod classes;
 mod closed_form;
+mod emitter;
 mod pass;
 mod pipeline;
 mod sequence;
 mod stages;
 mod times;
-mod weaver;
 
 use kernels::{Compressor, CostModel, Miss};
 use thiserror::Error;
@@ -98,7 +98,7 @@ impl<'a> Setup<'a> {
             return Err(LowerError::Device { device, gpus });
         }
         Ok(Self {
-            model: &workload.shape,
+            model: &workload.model,
             workload,
             plan,
             platform,
@@ -116,8 +116,10 @@ impl<'a> Setup<'a> {
     /// The phases around the loop; the slowest rank's, for all others wait for it.
     pub(crate) fn phases(&self) -> Phases {
         let placement = &self.plan.placement;
-        let paces = placement.iter().map(|&gpu| self.platform.pace(gpu).compute);
-        let slowest = paces.fold(1.0, f64::min);
+        let speed_factors = placement
+            .iter()
+            .map(|&gpu| self.platform.speed_factor(gpu).compute);
+        let slowest = speed_factors.fold(1.0, f64::min);
         let gpu = self.platform.gpu(placement[0]);
         Phases::new(
             self.model,

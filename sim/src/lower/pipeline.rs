@@ -11,8 +11,8 @@ use topologies::SimDuration;
 use traces::timeline::{SpanClass, Stream};
 
 use super::classes::Classes;
+use super::emitter::{Spot, TaskEmitter};
 use super::stages::{Micro, StagePasses, Stages, all_lanes, lanes, ranks_of};
-use super::weaver::{Spot, Weaver};
 use super::{LowerError, Setup};
 use crate::graph::{TaskGraph, TaskId};
 use crate::platform::Message;
@@ -28,18 +28,18 @@ pub(super) fn tasks(setup: &Setup<'_>, steps: u32) -> Result<TaskGraph, LowerErr
     let differing = lanes(setup, &classes);
     let stages = |&lane: &u32| Stages::new(setup, lane, &passes);
     let stages: Vec<Stages> = differing.iter().map(stages).collect::<Result<_, _>>()?;
-    let mut weaver = Weaver::new(*setup);
+    let mut emitter = TaskEmitter::new(*setup);
     let warmup = setup.warmup().min(steps);
     for (index, lane) in all_lanes(setup).into_iter().enumerate() {
         let stages = &stages[index.min(stages.len() - 1)];
-        weave_lane(&mut weaver, stages, lane, warmup, steps);
+        emit_lane(&mut emitter, stages, lane, warmup, steps);
     }
-    Ok(weaver.builder.finish())
+    Ok(emitter.builder.finish())
 }
 
 /// The pipeline that starts at rank `lane` of stage 0.
-fn weave_lane(weaver: &mut Weaver<'_>, stages: &Stages, lane: u32, warmup: u32, steps: u32) {
-    let setup = weaver.setup;
+fn emit_lane(emitter: &mut TaskEmitter<'_>, stages: &Stages, lane: u32, warmup: u32, steps: u32) {
+    let setup = emitter.setup;
     let ranks = ranks_of(&setup, lane);
     let mut back: Option<TaskId> = None;
     for step in 0..warmup {
@@ -51,7 +51,7 @@ fn weave_lane(weaver: &mut Weaver<'_>, stages: &Stages, lane: u32, warmup: u32, 
                 SimDuration::ZERO
             };
             let micro = |stage: usize| (stages.warm[stage], extra);
-            back = weave_patch(weaver, &ranks, micro, &stages.warm_hops, step, back);
+            back = emit_patch(emitter, &ranks, micro, &stages.warm_hops, step, back);
         }
     }
     let patches = stages.patches as usize;
@@ -65,8 +65,8 @@ fn weave_lane(weaver: &mut Weaver<'_>, stages: &Stages, lane: u32, warmup: u32, 
         let step = u32::try_from(micro / (forwards * patches)).expect("few steps");
         let work = (stages.steady[stage], SimDuration::ZERO);
         let arrived = sent[from];
-        sent[micro + patches] = weave_stage(
-            weaver,
+        sent[micro + patches] = emit_stage(
+            emitter,
             &ranks,
             (stage, work),
             &stages.hops[stage],
@@ -98,8 +98,8 @@ fn slots(stages: usize, patches: usize, micros: usize) -> Vec<(usize, usize)> {
 }
 
 /// Everything through all stages; returns its arrival back at the first.
-fn weave_patch(
-    weaver: &mut Weaver<'_>,
+fn emit_patch(
+    emitter: &mut TaskEmitter<'_>,
     ranks: &[u32],
     micro: impl Fn(usize) -> (Micro, SimDuration),
     hops: &[Message],
@@ -108,13 +108,13 @@ fn weave_patch(
 ) -> Option<TaskId> {
     (0..ranks.len()).fold(returned, |arrived, stage| {
         let hop = &hops[stage];
-        weave_stage(weaver, ranks, (stage, micro(stage)), hop, step, arrived)
+        emit_stage(emitter, ranks, (stage, micro(stage)), hop, step, arrived)
     })
 }
 
 /// One stage's work on a patch that has `arrived`; returns its arrival at the next stage.
-fn weave_stage(
-    weaver: &mut Weaver<'_>,
+fn emit_stage(
+    emitter: &mut TaskEmitter<'_>,
     ranks: &[u32],
     (stage, (work, extra)): (usize, (Micro, SimDuration)),
     hop: &Message,
@@ -122,25 +122,25 @@ fn weave_stage(
     arrived: Option<TaskId>,
 ) -> Option<TaskId> {
     let rank = ranks[stage];
-    weaver.spot = Spot {
+    emitter.spot = Spot {
         step,
         layer: u32::try_from(stage).expect("few stages"),
     };
     let arrived: Vec<TaskId> = arrived.into_iter().collect();
-    weaver.compute(rank, SpanClass::Launch, work.gap + extra, &arrived);
-    weaver.compute(rank, SpanClass::Linear, work.linear, &[]);
-    weaver.compute(rank, SpanClass::Attention, work.attention, &[]);
-    weaver.compute(rank, SpanClass::Elementwise, work.elementwise, &[]);
+    emitter.compute(rank, SpanClass::Launch, work.gap + extra, &arrived);
+    emitter.compute(rank, SpanClass::Linear, work.linear, &[]);
+    emitter.compute(rank, SpanClass::Attention, work.attention, &[]);
+    emitter.compute(rank, SpanClass::Elementwise, work.elementwise, &[]);
     if work.messages > SimDuration::ZERO {
         // Messages inside a stage block it: their time passes on the compute stream's clock.
-        let after: Vec<TaskId> = weaver.computed(rank).into_iter().collect();
+        let after: Vec<TaskId> = emitter.computed(rank).into_iter().collect();
         let class = SpanClass::Communication;
-        let done = weaver.busy(rank, Stream::Communication, class, work.messages, &after);
+        let done = emitter.busy(rank, Stream::Communication, class, work.messages, &after);
         let done: Vec<TaskId> = done.into_iter().collect();
-        weaver.compute(rank, class, SimDuration::ZERO, &done);
+        emitter.compute(rank, class, SimDuration::ZERO, &done);
     }
     let next = ranks[(stage + 1) % ranks.len()];
-    Some(weaver.send(rank, next, hop))
+    Some(emitter.send(rank, next, hop))
 }
 
 #[cfg(test)]

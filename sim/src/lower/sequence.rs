@@ -4,8 +4,8 @@ use topologies::SimDuration;
 use traces::timeline::{SpanClass, Stream};
 
 use super::classes::Classes;
+use super::emitter::{Arrival, Spot, TaskEmitter, each_once};
 use super::pass::{BlockTimes, Mode, Passes};
-use super::weaver::{Arrival, Spot, Weaver, each_once};
 use super::{LowerError, Setup};
 use crate::graph::{TaskGraph, TaskId};
 use crate::plan::{Coordinates, Exchange};
@@ -129,12 +129,12 @@ pub(super) fn tasks(setup: &Setup<'_>, steps: &[u32], fold: bool) -> Result<Task
     } else {
         Groups::new(setup)
     };
-    let mut weaver = Weaver::new(*setup);
-    weaver.folded = fold;
+    let mut emitter = TaskEmitter::new(*setup);
+    emitter.folded = fold;
     let mut pending = Pending::new();
     for (done, &step) in steps.iter().enumerate() {
         if done == 1 {
-            weaver.builder.reserve(steps.len() - 1);
+            emitter.builder.reserve(steps.len() - 1);
         }
         let mode = if step < setup.warmup() {
             Mode::Synchronous
@@ -145,15 +145,15 @@ pub(super) fn tasks(setup: &Setup<'_>, steps: &[u32], fold: bool) -> Result<Task
             let of_class = |passes| Passes::blocks(passes, setup, step, mode).collect();
             let blocks: Vec<Vec<&BlockTimes>> = passes.iter().map(of_class).collect();
             let blocks = (&classes, &blocks[..]);
-            pending = weave_pass(&mut weaver, &groups, blocks, (step, mode), &pending);
+            pending = emit_pass(&mut emitter, &groups, blocks, (step, mode), &pending);
         }
     }
-    Ok(weaver.builder.finish())
+    Ok(emitter.builder.finish())
 }
 
 /// The tasks of one forward pass; returns the gathers it leaves under way.
-fn weave_pass(
-    weaver: &mut Weaver<'_>,
+fn emit_pass(
+    emitter: &mut TaskEmitter<'_>,
     groups: &Groups,
     (classes, blocks): (&Classes, &[Vec<&BlockTimes>]),
     (step, mode): (u32, Mode),
@@ -166,25 +166,25 @@ fn weave_pass(
             classes,
             times: &times,
         };
-        weaver.spot = Spot {
+        emitter.spot = Spot {
             step,
             layer: u32::try_from(layer).expect("a model has few layers"),
         };
         let arrived = pending.get(layer).cloned().unwrap_or_default();
-        next.push(weave_block(weaver, groups, block, mode, &arrived));
+        next.push(emit_block(emitter, groups, block, mode, &arrived));
     }
     next
 }
 
 /// The tasks of one block on every rank; returns the gathers it leaves under way.
-fn weave_block(
-    weaver: &mut Weaver<'_>,
+fn emit_block(
+    emitter: &mut TaskEmitter<'_>,
     groups: &Groups,
     blocks: Blocks<'_>,
     mode: Mode,
     arrived: &[Arrival],
 ) -> Vec<Arrival> {
-    let exchange = weaver.setup.plan.exchange;
+    let exchange = emitter.setup.plan.exchange;
     let gaps: Vec<_> = blocks
         .times
         .iter()
@@ -193,75 +193,75 @@ fn weave_block(
     for &rank in &groups.all {
         let block = blocks.of(rank);
         let gap = gaps[blocks.classes.of(rank)];
-        weaver.compute(rank, SpanClass::Launch, gap, &[]);
-        weaver.compute(rank, SpanClass::Linear, block.compute.before, &[]);
-        weaver.compute(rank, SpanClass::Encode, block.encode, &[]);
-        weaver.compute(rank, SpanClass::Communication, block.skew, &[]);
+        emitter.compute(rank, SpanClass::Launch, gap, &[]);
+        emitter.compute(rank, SpanClass::Linear, block.compute.before, &[]);
+        emitter.compute(rank, SpanClass::Encode, block.encode, &[]);
+        emitter.compute(rank, SpanClass::Communication, block.skew, &[]);
     }
-    weaver.blocking(&groups.ulysses, |rank| {
+    emitter.blocking(&groups.ulysses, |rank| {
         blocks.of(rank).ulysses.as_ref().map(|(inward, _)| inward)
     });
-    let under_way = weave_attention(weaver, groups, blocks, mode, arrived);
-    weaver.blocking(&groups.ulysses, |rank| {
+    let under_way = emit_attention(emitter, groups, blocks, mode, arrived);
+    emitter.blocking(&groups.ulysses, |rank| {
         blocks.of(rank).ulysses.as_ref().map(|(_, outward)| outward)
     });
     for &rank in &groups.all {
         let block = blocks.of(rank);
-        weaver.compute(rank, SpanClass::Linear, block.compute.after, &[]);
-        weaver.compute(rank, SpanClass::Elementwise, block.compute.elementwise, &[]);
+        emitter.compute(rank, SpanClass::Linear, block.compute.after, &[]);
+        emitter.compute(rank, SpanClass::Elementwise, block.compute.elementwise, &[]);
     }
     for reduce in 0..blocks.any().reduce.len() {
-        weaver.blocking(&groups.tensor, |rank| blocks.of(rank).reduce.get(reduce));
+        emitter.blocking(&groups.tensor, |rank| blocks.of(rank).reduce.get(reduce));
     }
     under_way
 }
 
-fn weave_attention(
-    weaver: &mut Weaver<'_>,
+fn emit_attention(
+    emitter: &mut TaskEmitter<'_>,
     groups: &Groups,
     blocks: Blocks<'_>,
     mode: Mode,
     arrived: &[Arrival],
 ) -> Vec<Arrival> {
-    let exchange = weaver.setup.plan.exchange;
+    let exchange = emitter.setup.plan.exchange;
     match (exchange, blocks.any().exchange.first()) {
         (Exchange::Ring(_), Some(_)) => {
             for group in &groups.outer {
-                weave_ring(weaver, group, blocks);
+                emit_ring(emitter, group, blocks);
             }
         }
         (Exchange::Displaced(_), Some(_)) if mode == Mode::Steady => {
-            return weave_displaced(weaver, groups, blocks, arrived);
+            return emit_displaced(emitter, groups, blocks, arrived);
         }
         _ => {
             let gathers = blocks.any().exchange.len();
             for (gather, members) in (0..gathers).zip(groups.gathering(exchange)) {
-                weaver.blocking(members, |rank| blocks.of(rank).exchange.get(gather));
+                emitter.blocking(members, |rank| blocks.of(rank).exchange.get(gather));
             }
             for &rank in &groups.all {
                 let block = blocks.of(rank);
-                weaver.compute(rank, SpanClass::Decode, block.decode, &[]);
-                weaver.compute(rank, SpanClass::Attention, block.compute.attention, &[]);
+                emitter.compute(rank, SpanClass::Decode, block.decode, &[]);
+                emitter.compute(rank, SpanClass::Attention, block.compute.attention, &[]);
             }
-            weaver.blocking(&groups.rows, |rank| blocks.of(rank).merge.as_ref());
+            emitter.blocking(&groups.rows, |rank| blocks.of(rank).merge.as_ref());
         }
     }
     Vec::new()
 }
 
 /// A hop beside each chunk of attention but the last; each waits for the one before.
-fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], blocks: Blocks<'_>) {
+fn emit_ring(emitter: &mut TaskEmitter<'_>, group: &[u32], blocks: Blocks<'_>) {
     // Where ranks share a GPU, whoever computes beside the copies is slowed, not who waits for them.
-    let shared = weaver.setup.platform.one_gpu.is_some();
+    let shared = emitter.setup.platform.one_gpu.is_some();
     let beside = |block: &BlockTimes| block.beside(block.compute.attention, block.exchange[0].time);
     let lead = blocks.of(group[0]);
     let mut after = Vec::new();
     for _ in 1..lead.chunks {
         let ready: Vec<TaskId> = group
             .iter()
-            .filter_map(|&rank| weaver.computed(rank))
+            .filter_map(|&rank| emitter.computed(rank))
             .collect();
-        let received = weaver.message(group, &lead.exchange[0], &ready);
+        let received = emitter.message(group, &lead.exchange[0], &ready);
         for &rank in group {
             let block = blocks.of(rank);
             let slowed = if shared {
@@ -270,7 +270,7 @@ fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], blocks: Blocks<'_>) {
                 SimDuration::ZERO
             };
             let attention = block.compute.attention + slowed;
-            weaver.compute(rank, SpanClass::Attention, attention, &[]);
+            emitter.compute(rank, SpanClass::Attention, attention, &[]);
         }
         for (&rank, arrival) in group.iter().zip(&received) {
             let block = blocks.of(rank);
@@ -282,22 +282,22 @@ fn weave_ring(weaver: &mut Weaver<'_>, group: &[u32], blocks: Blocks<'_>) {
             let waiting = block.sync + slowed;
             after.clear();
             after.extend_from_slice(each_once(arrival));
-            after.extend(weaver.computed(rank));
+            after.extend(emitter.computed(rank));
             let class = SpanClass::Communication;
-            let synced = weaver.busy(rank, Stream::Communication, class, waiting, &after);
-            weaver.compute(rank, SpanClass::Decode, block.decode, synced.as_slice());
-            weaver.compute(rank, SpanClass::Elementwise, block.merge_time, &[]);
+            let synced = emitter.busy(rank, Stream::Communication, class, waiting, &after);
+            emitter.compute(rank, SpanClass::Decode, block.decode, synced.as_slice());
+            emitter.compute(rank, SpanClass::Elementwise, block.merge_time, &[]);
         }
     }
     for &rank in group {
         let attention = blocks.of(rank).compute.attention;
-        weaver.compute(rank, SpanClass::Attention, attention, &[]);
+        emitter.compute(rank, SpanClass::Attention, attention, &[]);
     }
 }
 
 /// Attention on the previous step's K and V; this step's are gathered meanwhile.
-fn weave_displaced(
-    weaver: &mut Weaver<'_>,
+fn emit_displaced(
+    emitter: &mut TaskEmitter<'_>,
     groups: &Groups,
     blocks: Blocks<'_>,
     arrived: &[Arrival],
@@ -306,10 +306,10 @@ fn weave_displaced(
     for group in &groups.outer {
         let ready: Vec<TaskId> = group
             .iter()
-            .filter_map(|&rank| weaver.computed(rank))
+            .filter_map(|&rank| emitter.computed(rank))
             .collect();
         let gather = &blocks.of(group[0]).exchange[0];
-        for (&rank, arrival) in group.iter().zip(weaver.message(group, gather, &ready)) {
+        for (&rank, arrival) in group.iter().zip(emitter.message(group, gather, &ready)) {
             under_way[rank as usize] = Some(arrival);
         }
     }
@@ -320,8 +320,8 @@ fn weave_displaced(
             compute.before + compute.attention + compute.after + compute.elementwise + block.encode;
         let slowed = block.beside(busy, block.exchange[0].time);
         let stale = arrived.get(rank as usize).map_or(&[][..], each_once);
-        weaver.compute(rank, SpanClass::Attention, compute.attention, stale);
-        weaver.compute(rank, SpanClass::Other, slowed, &[]);
+        emitter.compute(rank, SpanClass::Attention, compute.attention, stale);
+        emitter.compute(rank, SpanClass::Other, slowed, &[]);
     }
     under_way.into_iter().flatten().collect()
 }

@@ -1,5 +1,7 @@
 //! The stages of PipeFusion: what each does with a patch, and what it sends on.
 
+use std::ops::Range;
+
 use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
 
 use super::classes::Classes;
@@ -7,7 +9,7 @@ use super::closed_form::{BlockParts, PassParts};
 use super::pass::{BlockTimes, Mode, Pass};
 use super::{LowerError, Setup};
 use crate::launch;
-use crate::plan::Coordinates;
+use crate::plan::{Coordinates, stage_blocks};
 use crate::platform::Message;
 use crate::workload::ELEMENT_BYTES;
 
@@ -109,20 +111,6 @@ pub(super) struct Stages {
     exposed: PassParts,
 }
 
-/// How many blocks each stage has: as many as the first, the last takes the rest; as even as
-/// possible where that would leave a stage empty.
-fn blocks_by_stage(blocks: usize, stages: usize) -> Vec<usize> {
-    let most = blocks.div_ceil(stages);
-    if most * (stages - 1) < blocks {
-        let mut counts = vec![most; stages];
-        counts[stages - 1] = blocks - most * (stages - 1);
-        return counts;
-    }
-    (0..stages)
-        .map(|stage| blocks / stages + usize::from(stage < blocks % stages))
-        .collect()
-}
-
 impl Stages {
     /// The stages of the pipeline that starts at rank `lane`.
     pub(super) fn new(
@@ -199,18 +187,17 @@ impl Stages {
 /// pays the stage extra of the software.
 fn micros(setup: &Setup<'_>, passes: &[&Pass], per_micro: SimDuration) -> Vec<Micro> {
     let order = &setup.workload.layers.order;
-    let counts = blocks_by_stage(order.len(), setup.plan.pipeline.stages as usize);
+    let ranges = stage_blocks(order.len(), setup.plan.pipeline.stages as usize);
     let exchange = setup.plan.exchange;
-    let mut next = 0;
-    let last = counts.len() - 1;
-    let stage = |(index, count): (usize, &usize)| {
+    let last = ranges.len() - 1;
+    let stage = |(index, range): (usize, &Range<usize>)| {
         let pass = passes[index];
         let mut micro = Micro::default();
         let mut add = |block, share| {
             let block: &BlockTimes = block;
             micro.add(block, &block.parts(exchange, Mode::Steady), share);
         };
-        for kind in &order[next..next + count] {
+        for kind in &order[range.clone()] {
             add(&pass.kinds[*kind], 1.0);
         }
         if index == 0 {
@@ -225,10 +212,9 @@ fn micros(setup: &Setup<'_>, passes: &[&Pass], per_micro: SimDuration) -> Vec<Mi
         if index == last {
             add(&pass.tail, 1.0);
         }
-        next += count;
         micro.close(per_micro)
     };
-    counts.iter().enumerate().map(stage).collect()
+    ranges.iter().enumerate().map(stage).collect()
 }
 
 /// A patch's activation on its way from each stage to the next.

@@ -1,4 +1,4 @@
-//! Times of one rank's share of a block: matrix products, attention, memory-bound passes, launches.
+//! Times of one rank's share of a block: GEMMs, attention, elementwise kernels, launches.
 
 use kernels::Op;
 use topologies::host::Compilation;
@@ -35,13 +35,13 @@ pub(super) struct Slice {
 /// GPU times of one rank's share of one block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Compute {
-    /// Matrix products before attention.
+    /// GEMMs before attention.
     pub before: SimDuration,
     /// One chunk of attention: all of it but for rings.
     pub attention: SimDuration,
-    /// Matrix products after attention.
+    /// GEMMs after attention.
     pub after: SimDuration,
-    /// Memory-bound passes.
+    /// Elementwise kernels.
     pub elementwise: SimDuration,
 }
 
@@ -53,13 +53,15 @@ impl Setup<'_> {
         Ok(self.at_pace(op, time))
     }
 
-    /// What takes `time` at full pace, on the rank's GPU.
+    /// What takes `time` at full speed, on the rank's GPU.
     pub(super) fn at_pace(&self, op: Op, time: SimDuration) -> SimDuration {
-        let pace = self.platform.pace(self.plan.placement[self.rank as usize]);
+        let speed_factor = self
+            .platform
+            .speed_factor(self.plan.placement[self.rank as usize]);
         let share = match op {
-            Op::MemoryBound { .. } => pace.memory,
+            Op::MemoryBound { .. } => speed_factor.memory,
             Op::Gemm { .. } | Op::Attention { .. } | Op::Encode { .. } | Op::Decode { .. } => {
-                pace.compute
+                speed_factor.compute
             }
         };
         if share == 1.0 {
@@ -131,7 +133,7 @@ impl Setup<'_> {
             Some(passes) => passes * activation as f64,
             None => (elementwise_passes(self.execution.compilation) * activation) as f64,
         };
-        // Under tensor parallelism norms and residual sums stay whole: half of the passes.
+        // Under tensor parallelism norms and residual sums stay whole: half of the kernels.
         let share = 0.5 + 0.5 / f64::from(self.plan.tensor);
         self.gpu_time(Op::MemoryBound {
             bytes: (bytes * share).ceil() as u64,

@@ -1,15 +1,13 @@
 //! One rank's share of weights, activations and caches.
 
-use std::ops::Range;
-
 use topologies::{Bytes, Gpu};
 
 use super::{
     COMMUNICATOR, CONTEXT, Components, Decoding, EncoderCopies, Fit, Memory, Phase, Precision,
     Residency, WeightSharding,
 };
-use crate::model::{Guidance, Tiling};
-use crate::plan::{Exchange, Plan};
+use crate::model::{Fp16, Guidance, Tiling};
+use crate::plan::{Exchange, Plan, stage_blocks};
 use crate::workload::{Block, ELEMENT_BYTES, Linear, Role, Tokens, Workload};
 
 /// Blocks gathered or copied at a time when a rank does not hold its weights: one in use, one ahead.
@@ -28,25 +26,6 @@ const CAUSAL_CONVOLUTIONS: u64 = 7;
 /// Parameters in the feed-forward output of a T5 encoder layer over all of the layer:
 /// 2.5 d^2 of 4 d^2 (attention) + 7.5 d^2 (gated, 2.5 d wide).
 const T5_OUTPUT_PARTS: (u64, u64) = (5, 23);
-
-/// The blocks of each stage: `ceil(blocks / stages)` each, the last takes the rest (as xDiT splits);
-/// as even as possible where that would leave a stage without any.
-///
-/// # Panics
-/// If there are more stages than blocks, or none: such a plan is not legal.
-#[must_use]
-pub fn stage_blocks(blocks: usize, stages: usize) -> Vec<Range<usize>> {
-    assert!((1..=blocks).contains(&stages), "every stage has a block");
-    let each = blocks.div_ceil(stages);
-    if each * (stages - 1) < blocks {
-        return (0..stages)
-            .map(|s| s * each..((s + 1) * each).min(blocks))
-            .collect();
-    }
-    (0..stages)
-        .map(|s| s * blocks / stages..(s + 1) * blocks / stages)
-        .collect()
-}
 
 /// What one rank runs and holds.
 pub(super) struct Share<'a> {
@@ -151,7 +130,7 @@ impl<'a> Share<'a> {
         let ends = u64::from(self.ends.0) * held(&layers.head)
             + u64::from(self.ends.1) * held(&layers.tail);
         let whole = (blocks + ends) * self.experts;
-        // What is in flight is cast to the precision of the products.
+        // What is in flight is cast to the precision of the GEMMs.
         let largest = self
             .blocks
             .iter()
@@ -173,14 +152,16 @@ impl<'a> Share<'a> {
     fn encoders(&self) -> Bytes {
         let whole: u64 = self
             .workload
+            .model
             .encoders
             .iter()
             .map(|encoder| {
                 let parameters = encoder.parameters * self.residency.encoder_precision.bytes();
                 let (part, of) = T5_OUTPUT_PARTS;
-                let t5 = encoder.name.contains("T5");
-                match self.residency.encoder_precision {
-                    Precision::Fp16 if t5 => parameters + 2 * encoder.active * part / of,
+                match (self.residency.encoder_precision, encoder.fp16) {
+                    (Precision::Fp16, Fp16::OutputsInSinglePrecision) => {
+                        parameters + 2 * encoder.active * part / of
+                    }
                     _ => parameters,
                 }
             })
@@ -301,7 +282,7 @@ impl<'a> Share<'a> {
     fn vae_weights(&self) -> Bytes {
         match self.residency.decoding {
             Decoding::Elsewhere => Bytes::ZERO,
-            Decoding::Here | Decoding::Skipped => self.workload.vae.weight_bytes(),
+            Decoding::Here | Decoding::Skipped => self.workload.model.vae.weight_bytes(),
         }
     }
 
@@ -310,7 +291,7 @@ impl<'a> Share<'a> {
         if self.residency.decoding != Decoding::Here {
             return Bytes::ZERO;
         }
-        let vae = &self.workload.vae;
+        let vae = &self.workload.model.vae;
         let pixels = self.workload.request.resolution.pixels();
         let kept = match vae.tiling {
             Tiling::Frames(at_once)

@@ -1,5 +1,7 @@
 //! The families of diffusion transformers: one variant each, with its widths and counts.
 
+use serde::Deserialize;
+
 use super::Model;
 use super::families::class_joint::ClassJoint;
 use super::families::cross::{Conditioning, Cross};
@@ -16,7 +18,8 @@ use super::latent::Grid;
 use crate::workload::{Layers, TokenCounts};
 
 /// How a model is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Architecture {
     /// Image and text streams with joint attention: FLUX, SD3, Qwen-Image, HunyuanVideo.
     Joint(Joint),
@@ -58,6 +61,24 @@ impl Architecture {
             Self::ClassJoint(joint) => joint.layers(model, tokens),
             Self::UNet(unet) => unet.layers(model, tokens),
         }
+    }
+
+    /// What ties the figures of a family to each other and to the model's: the key at fault and what is wrong.
+    pub(crate) fn check(&self, model: &Model) -> Result<(), (&'static str, String)> {
+        let refused = match self {
+            Self::Joint(joint) => joint.check(),
+            Self::LinearAttention(linear) => linear.check(model),
+            Self::Mixture(mixture) => mixture.check(),
+            Self::DualStream(dual) => dual.check(model),
+            Self::UNet(unet) => unet.check(model),
+            Self::Shared(_)
+            | Self::Asymmetric(_)
+            | Self::Cross(_)
+            | Self::Factorised(_)
+            | Self::SingleStream(_)
+            | Self::ClassJoint(_) => None,
+        };
+        refused.map_or(Ok(()), Err)
     }
 
     /// Audio tokens of a video of this many frames: 0 unless the model makes audio.

@@ -16,46 +16,17 @@
 //!
 //! Guarantees: what the file does not hold (text encoders, VAE, the usual request) is taken from the model most
 //! alike and said; a configuration with the shapes of a built-in model is that model; sizes are limited so that no
-//! count overflows, and a damaged file is a [`ConfigError`].
+//! count overflows, and a damaged file is a [`FileError`].
 //!
 //! Not read: position embeddings, norms, activations, quantisation.
 
 mod families;
 
 use serde_json::{Map, Value};
-use thiserror::Error;
 
-use super::{Model, known};
-
-/// Bytes of the largest file that is read.
-pub const LARGEST_CONFIG: usize = 1 << 20;
-/// Parameters of the largest transformer, in round figures.
-const MOST_PARAMETERS: u64 = 300_000_000_000;
-
-/// Why a configuration is no model.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{file}{}: {fault}: {remedy}", if key.is_empty() { String::new() } else { format!(", key {key}") })]
-pub struct ConfigError {
-    /// The file.
-    pub file: String,
-    /// The key at fault; empty for the file as a whole.
-    pub key: String,
-    /// What is wrong.
-    pub fault: String,
-    /// What to do.
-    pub remedy: String,
-}
-
-/// A model from a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Configured {
-    /// The model.
-    pub model: Model,
-    /// Whether it is a built-in model under another name.
-    pub known: bool,
-    /// What the file did not say.
-    pub assumed: Vec<String>,
-}
+use super::file::{FileError, FromFile, LARGEST_FILE};
+use super::limits::MOST_PARAMETERS;
+use super::{Engines, Model, known};
 
 /// The keys of a file.
 struct Keys<'a> {
@@ -65,9 +36,10 @@ struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    fn fault(&self, key: &str, fault: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
-        ConfigError {
+    fn fault(&self, key: &str, fault: impl Into<String>, remedy: impl Into<String>) -> FileError {
+        FileError {
             file: self.file.to_owned(),
+            line: 0,
             key: key.to_owned(),
             fault: fault.into(),
             remedy: remedy.into(),
@@ -79,7 +51,7 @@ impl Keys<'_> {
     }
 
     /// A whole number from 0 to `most`, where the key is there.
-    fn optional(&self, key: &str, most: u64) -> Result<Option<u64>, ConfigError> {
+    fn optional(&self, key: &str, most: u64) -> Result<Option<u64>, FileError> {
         let Some(value) = self.get(key) else {
             return Ok(None);
         };
@@ -93,7 +65,7 @@ impl Keys<'_> {
     }
 
     /// A whole number from 1 to `most`; the class's default where the key is absent.
-    fn count(&mut self, key: &str, most: u64, default: u64) -> Result<u64, ConfigError> {
+    fn count(&mut self, key: &str, most: u64, default: u64) -> Result<u64, FileError> {
         match self.optional(key, most)? {
             Some(0) => Err(self.fault(key, "is 0", "give the transformer's own config.json")),
             Some(count) => Ok(count),
@@ -105,7 +77,7 @@ impl Keys<'_> {
         }
     }
 
-    fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+    fn flag(&self, key: &str) -> Result<Option<bool>, FileError> {
         let Some(value) = self.get(key) else {
             return Ok(None);
         };
@@ -141,22 +113,23 @@ fn shown(value: &Value) -> String {
 /// let text = r#"{"_class_name": "FluxTransformer2DModel", "num_layers": 8, "num_single_layers": 16,
 ///     "num_attention_heads": 24, "attention_head_dim": 128, "in_channels": 64, "guidance_embeds": true}"#;
 /// let found = sim::model::config::read(text, "mine/transformer/config.json")?;
-/// assert_eq!((found.model.name, found.model.hidden, found.known), ("mine", 3072, false));
-/// # Ok::<(), sim::model::config::ConfigError>(())
+/// assert_eq!((found.model.name.as_str(), found.model.hidden, found.known), ("mine", 3072, false));
+/// # Ok::<(), sim::model::config::FileError>(())
 /// ```
 ///
 /// # Errors
-/// [`ConfigError`], one sentence.
-pub fn read(text: &str, file: &str) -> Result<Configured, ConfigError> {
-    let whole = |fault: String, remedy: &str| ConfigError {
+/// [`FileError`], one sentence.
+pub fn read(text: &str, file: &str) -> Result<FromFile, FileError> {
+    let whole = |fault: String, remedy: &str| FileError {
         file: file.to_owned(),
+        line: 0,
         key: String::new(),
         fault,
         remedy: remedy.to_owned(),
     };
-    if text.len() > LARGEST_CONFIG {
+    if text.len() > LARGEST_FILE {
         return Err(whole(
-            format!("has {} bytes, more than {LARGEST_CONFIG}", text.len()),
+            format!("has {} bytes, more than {LARGEST_FILE}", text.len()),
             "give a config.json",
         ));
     }
@@ -206,26 +179,26 @@ pub fn read(text: &str, file: &str) -> Result<Configured, ConfigError> {
             "its shapes are those of {}, which stands for it",
             same.name
         )];
-        return Ok(Configured {
-            model: *same,
+        return Ok(FromFile {
+            model: same.clone(),
             known: true,
             assumed,
         });
     }
-    let base = model.name;
+    let base = &model.name;
     keys.assume(format!(
-        "text encoders, VAE, default size and steps are those of {base}, the model most alike"
+        "text encoders, VAE, default size and steps, phase and launch times are those of {base}, the model most alike"
     ));
     let name = name_of(&keys, file);
     let source = format!("{file} ({class}); assumed: {}", keys.assumed.join("; "));
-    // Models are few and live as long as the program: their names are given to it for good.
     let model = Model {
-        name: Box::leak(name.into_boxed_str()),
-        aliases: &[],
-        source: Box::leak(source.into_boxed_str()),
+        name,
+        aliases: Vec::new(),
+        source,
+        engines: Engines::default(),
         ..model
     };
-    Ok(Configured {
+    Ok(FromFile {
         model,
         known: false,
         assumed: keys.assumed,
@@ -234,13 +207,13 @@ pub fn read(text: &str, file: &str) -> Result<Configured, ConfigError> {
 
 /// Whether two models have the same transformer and latent.
 fn alike(a: &Model, b: &Model) -> bool {
-    (a.hidden, a.heads, a.head_dim, a.architecture, a.latent)
-        == (b.hidden, b.heads, b.head_dim, b.architecture, b.latent)
+    (a.hidden, a.heads, a.head_dim, &a.architecture, a.latent)
+        == (b.hidden, b.heads, b.head_dim, &b.architecture, b.latent)
         && a.reference_frames == b.reference_frames
 }
 
 /// Refuses a model so large that counts of its work could overflow.
-fn limits(keys: &Keys<'_>, model: &Model) -> Result<(), ConfigError> {
+fn limits(keys: &Keys<'_>, model: &Model) -> Result<(), FileError> {
     let parameters = families::blocks(model)
         .saturating_mul(24)
         .saturating_mul(model.hidden)

@@ -6,38 +6,49 @@
 //! Latent frames are `(frames - 1) / temporal + 1`, rounded down as the pipelines do, except where
 //! a VAE works on chunks of frames.
 
+use serde::Deserialize;
+
+use super::limits;
 use super::request::{RequestError, Resolution};
 
 /// How a VAE shortens time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Temporal {
     /// Images only.
     Image,
     /// Every frame is encoded by itself.
     PerFrame,
     /// The first frame, then one latent frame per this many.
-    Causal(u32),
+    Causal(#[serde(deserialize_with = "limits::cell")] u32),
     /// Each chunk of `frames` becomes `latents` latent frames.
     Chunks {
         /// Frames of a chunk.
+        #[serde(deserialize_with = "limits::cell")]
         frames: u32,
         /// Latent frames of a chunk.
+        #[serde(deserialize_with = "limits::cell")]
         latents: u32,
     },
 }
 
 /// The latent space of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Latent {
     /// Pixels per latent cell along a side.
+    #[serde(deserialize_with = "limits::cell")]
     pub spatial: u32,
     /// How time is shortened.
     pub temporal: Temporal,
     /// Channels of a latent cell.
+    #[serde(deserialize_with = "limits::channels_32")]
     pub channels: u32,
     /// Latent cells per token along a side.
+    #[serde(deserialize_with = "limits::patch")]
     pub patch: u32,
     /// Latent frames per token.
+    #[serde(deserialize_with = "limits::patch")]
     pub temporal_patch: u32,
 }
 

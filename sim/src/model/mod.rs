@@ -1,24 +1,37 @@
 //! Diffusion transformers as data: what they are, what a request to them means in tokens.
 //!
-//! Shapes come from the configuration files named in each model's `source`.
+//! The built-in models are the files of `sim/models` (docs/models.md), read once; a user's own is read the same way
+//! ([`file`]), and so is the configuration of a diffusers transformer ([`config`]).
 
 mod architecture;
+mod builtin {
+    //! The files of `sim/models`: a list of (file, text) by file name, written by the build script.
+    include!(concat!(env!("OUT_DIR"), "/models.rs"));
+}
+mod calibrated;
 pub mod config;
 mod encoder;
+mod engines;
 pub(crate) mod families;
+pub mod file;
 mod latent;
-mod presets;
+mod limits;
 #[cfg(test)]
 mod published;
 mod request;
 mod summary;
 mod vae;
 
+use std::sync::LazyLock;
+
+use serde::Deserialize;
 use strsim::jaro_winkler;
 use thiserror::Error;
 
 pub use architecture::Architecture;
-pub use encoder::Encoder;
+pub use calibrated::{LaunchTimes, PhaseTime, PhaseTimes};
+pub use encoder::{Encoder, Fp16};
+pub use engines::{CompactFusion, Engines, Split, Xdit, XditStart};
 pub use families::class_joint::ClassJoint;
 pub use families::cross::{Conditioning, Cross, CrossSplit, Reference, SizeEmbedding};
 pub use families::dual_stream::DualStream;
@@ -40,44 +53,68 @@ pub use vae::{MiddleAttention, Tiling, Vae};
 use crate::workload::Workload;
 
 /// A diffusion transformer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Model {
     /// Its name, as its authors write it.
-    pub name: &'static str,
+    #[serde(deserialize_with = "limits::name")]
+    pub name: String,
     /// Other names in published tables.
-    pub aliases: &'static [&'static str],
+    #[serde(default, deserialize_with = "limits::names")]
+    pub aliases: Vec<String>,
+    /// Where the shapes come from.
+    #[serde(deserialize_with = "limits::line")]
+    pub source: String,
+    /// Its class in diffusers: a configuration of this class takes from here what it does not say.
+    #[serde(default, deserialize_with = "limits::some_word")]
+    pub diffusers_class: Option<String>,
     /// Width of the residual stream.
+    #[serde(deserialize_with = "limits::width")]
     pub hidden: u64,
     /// Attention heads.
+    #[serde(deserialize_with = "limits::heads")]
     pub heads: u64,
     /// Width of a head.
+    #[serde(deserialize_with = "limits::head_dim")]
     pub head_dim: u64,
+    /// Images or frames of the same size whose tokens join the sequence (image editing).
+    #[serde(default, deserialize_with = "limits::few_frames")]
+    pub reference_frames: u32,
+    /// Transformers of which one works at a time.
+    #[serde(default)]
+    pub experts: Experts,
+    /// What Ulysses may split.
+    #[serde(default)]
+    pub ulysses: UlyssesRule,
+    /// What a sequence split must divide.
+    #[serde(default)]
+    pub sequence_axis: SequenceAxis,
     /// How it is built.
+    #[serde(rename = "family")]
     pub architecture: Architecture,
     /// Its latent space.
     pub latent: Latent,
-    /// Images or frames of the same size whose tokens join the sequence (image editing).
-    pub reference_frames: u32,
-    /// Transformers of which one works at a time.
-    pub experts: Experts,
-    /// What Ulysses may split.
-    pub ulysses: UlyssesRule,
-    /// What a sequence split must divide.
-    pub sequence_axis: SequenceAxis,
     /// Text and image encoders.
-    pub encoders: &'static [Encoder],
+    pub encoders: Vec<Encoder>,
     /// Its VAE.
     pub vae: Vae,
     /// What it is asked for when nothing else is said.
     pub default: Request,
-    /// Where the shapes come from.
-    pub source: &'static str,
+    /// Encoding and decoding.
+    pub phases: PhaseTimes,
+    /// Launching its blocks.
+    pub launch: LaunchTimes,
+    /// How engines call it.
+    #[serde(default)]
+    pub engines: Engines,
 }
 
 /// Transformers of which one works at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Experts {
     /// One transformer.
+    #[default]
     One,
     /// Two of the same shape: the first for the noisy steps, the second for the rest. One is
     /// resident unless both fit; a swap reloads the weights.
@@ -96,24 +133,35 @@ impl Experts {
 }
 
 /// What Ulysses may split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum UlyssesRule {
     /// Any divisor of the head count.
+    #[default]
     HeadDivisors,
     /// Divisors of the head count up to this one.
-    AtMost(u64),
+    AtMost(#[serde(deserialize_with = "limits::heads")] u64),
 }
 
 /// What a sequence split must divide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum SequenceAxis {
     /// The image tokens.
+    #[default]
     Tokens,
     /// The token rows of a frame: the stack cuts the latent by height.
     Rows,
 }
 
 impl Model {
+    /// Its name and its other names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name)
+            .chain(&self.aliases)
+            .map(String::as_str)
+    }
+
     /// Heads and their width.
     pub(crate) const fn head_shape(&self) -> (u64, u64) {
         (self.heads, self.head_dim)
@@ -165,13 +213,13 @@ impl Model {
         }
         if self.latent.temporal == Temporal::Image && request.frames != 1 {
             return Err(RequestError::Frames {
-                model: self.name.to_owned(),
+                model: self.name.clone(),
                 frames: request.frames,
             });
         }
         let grid = self
             .latent
-            .grid(self.name, request.resolution, request.frames)?;
+            .grid(&self.name, request.resolution, request.frames)?;
         let grid = Grid {
             frames: grid.frames + u64::from(self.reference_frames),
             ..grid
@@ -204,10 +252,28 @@ pub struct UnknownModel {
     pub known: String,
 }
 
-/// All models, by family.
+/// The built-in models, by the names of their files in `sim/models`.
 #[must_use]
 pub fn known() -> &'static [Model] {
-    presets::MODELS
+    static MODELS: LazyLock<Vec<Model>> =
+        LazyLock::new(|| builtin::FILES.iter().map(parsed).collect());
+    &MODELS
+}
+
+/// The file of a built-in model, to start one's own from.
+///
+/// # Errors
+/// [`UnknownModel`] with the known names and the nearest one.
+pub fn source_text(name: &str) -> Result<&'static str, UnknownModel> {
+    let model = find(name)?;
+    let mut files = builtin::FILES.iter().zip(known());
+    let found = files.find(|(_, known)| known.name == model.name);
+    Ok(found.expect("a known model has a file").0.1)
+}
+
+/// A built-in model from its file.
+fn parsed((name, text): &(&str, &str)) -> Model {
+    file::parse(text, name).unwrap_or_else(|error| panic!("a built-in model is damaged: {error}"))
 }
 
 /// The model of this name or alias, upper and lower case alike.
@@ -216,19 +282,17 @@ pub fn known() -> &'static [Model] {
 /// [`UnknownModel`] with the known names and the nearest one.
 pub fn find(name: &str) -> Result<&'static Model, UnknownModel> {
     let wanted = name.trim().to_lowercase();
-    let names =
-        |model: &'static Model| std::iter::once(model.name).chain(model.aliases.iter().copied());
     let is_wanted = |known: &str| known.to_lowercase() == wanted;
-    if let Some(model) = known().iter().find(|model| names(model).any(is_wanted)) {
+    if let Some(model) = known().iter().find(|model| model.names().any(is_wanted)) {
         return Ok(model);
     }
     let likeness = |known: &str| jaro_winkler(&known.to_lowercase(), &wanted);
     let nearest = known()
         .iter()
-        .flat_map(names)
+        .flat_map(Model::names)
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
         .expect("at least one model is built in");
-    let list: Vec<&str> = known().iter().map(|model| model.name).collect();
+    let list: Vec<&str> = known().iter().map(|model| model.name.as_str()).collect();
     Err(UnknownModel {
         name: name.to_owned(),
         nearest,

@@ -3,10 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Deserialize;
 use thiserror::Error;
 
+use super::limits;
+
 /// How classifier-free guidance runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Guidance {
     /// One prediction per step: a distilled model, or guidance given as an embedding.
     None,
@@ -57,7 +61,8 @@ impl fmt::Display for Guidance {
 /// Published tables of video models write height x width: read those with
 /// [`Resolution::from_height_x_width`]. The token count is the same either way; the height matters
 /// where a sequence is split by latent rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Resolution {
     /// Pixels across.
     pub width: u32,
@@ -112,6 +117,14 @@ impl FromStr for Resolution {
     }
 }
 
+impl TryFrom<String> for Resolution {
+    type Error = RequestError;
+
+    fn try_from(text: String) -> Result<Self, RequestError> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for Resolution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.width, self.height)
@@ -119,20 +132,30 @@ impl fmt::Display for Resolution {
 }
 
 /// One request to a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     /// Frame size.
+    #[serde(rename = "size")]
     pub resolution: Resolution,
     /// Frames: 1 for an image.
+    #[serde(default = "one", deserialize_with = "limits::count")]
     pub frames: u32,
     /// Denoising steps.
+    #[serde(deserialize_with = "limits::count")]
     pub steps: u32,
     /// Images (or videos) generated together.
+    #[serde(default = "one", deserialize_with = "limits::count")]
     pub batch: u32,
     /// How guidance runs.
     pub guidance: Guidance,
     /// Text tokens that reach the transformer, padding included.
+    #[serde(deserialize_with = "limits::any_count")]
     pub text_tokens: u32,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 /// The most denoising steps of a request.

@@ -8,7 +8,7 @@ use super::Model;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// The family.
     pub kind: &'static str,
     /// Blocks.
@@ -32,7 +32,7 @@ pub struct Summary {
     /// Degrees that Ulysses may have.
     pub ulysses_degrees: Vec<u64>,
     /// Where the shapes come from.
-    pub source: &'static str,
+    pub source: String,
 }
 
 impl Model {
@@ -45,7 +45,7 @@ impl Model {
         let rows = work.rows;
         let per_row = |flops: Flops| Flops::new(flops.get() / rows);
         Summary {
-            name: self.name,
+            name: self.name.clone(),
             kind: self.architecture.label(),
             blocks: work.layers.order.len(),
             hidden: self.hidden,
@@ -57,7 +57,7 @@ impl Model {
             linear: per_row(work.linear_flops() + work.convolution_flops()),
             attention: per_row(work.attention_flops()),
             ulysses_degrees: self.ulysses_degrees(),
-            source: self.source,
+            source: self.source.clone(),
         }
     }
 }

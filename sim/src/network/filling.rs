@@ -15,7 +15,7 @@
 //! paths that rise on it would fill it. A link whose key has come is evaluated exactly, over its paths.
 //! Links that no change reaches are never looked at.
 //!
-//! Where a change touches most paths anyway, all rise together, which needs no evaluation (`whole.rs`).
+//! Where a change touches most paths anyway, all rise together, which needs no evaluation (`full.rs`).
 //!
 //! **Equal to the plain filling, to the unit** (`plain.rs`, tested on random networks). What is found at
 //! levels below the sweep never changes: letting go at level *L* adds only paths that were slower than
@@ -29,16 +29,16 @@ use topologies::Bandwidth;
 
 use super::scale::{Scale, UNLIMITED, quotient};
 use crate::graph::{Path, PathId};
+use full::Course;
 use pending::Pending;
-use whole::Course;
 
-/// A filling that looks at more paths than this many times all of them, link by link, is more work than a whole one.
+/// A filling that looks at more paths than this many times all of them, link by link, is more work than a full one.
 const LOOKS_PER_CROSSING: usize = 1;
-/// Whole fillings before another is tried that is not: at first, and at most after many tries.
-const WHOLE_FILLINGS: Range<u32> = 32..1024;
+/// Full fillings before another is tried that is not: at first, and at most after many tries.
+const FULL_FILLINGS: Range<u32> = 32..1024;
 /// So many entries of a queue are looked through faster than taken out one by one.
 const FEW: usize = 64;
-/// Marks of a whole filling, if links are few.
+/// Marks of a full filling, if links are few.
 const MARKS: usize = 8;
 
 /// A link, on one line of the cache.
@@ -127,8 +127,8 @@ pub(super) struct Filling {
     crossings: usize,
     /// How often this filling has looked at a path on a link.
     looks: usize,
-    /// How many fillings more are whole ones, and how many after the next try of another.
-    whole: u32,
+    /// How many fillings more are full ones, and how many after the next try of another.
+    full_left: u32,
     patience: u32,
     course: Course,
     /// How many paths rise.
@@ -191,8 +191,8 @@ impl Filling {
             shares,
             crossings: 0,
             looks: 0,
-            whole: 0,
-            patience: WHOLE_FILLINGS.start,
+            full_left: 0,
+            patience: FULL_FILLINGS.start,
             rising: 0,
             touched_paths: Vec::new(),
             touched_links: Vec::new(),
@@ -324,18 +324,18 @@ impl Filling {
 
     /// Finds the rates of all paths that the changes since the last filling touch.
     pub(super) fn fill(&mut self) {
-        if self.whole == 0 {
+        if self.full_left == 0 {
             self.course.clear();
-            if self.fill_touched() {
-                self.patience = WHOLE_FILLINGS.start;
+            if self.fill_incrementally() {
+                self.patience = FULL_FILLINGS.start;
                 return;
             }
-            self.whole = self.patience;
-            self.patience = (2 * self.patience).min(WHOLE_FILLINGS.end);
+            self.full_left = self.patience;
+            self.patience = (2 * self.patience).min(FULL_FILLINGS.end);
         }
-        self.whole -= 1;
+        self.full_left -= 1;
         let marks = (self.crossings / MARKS).max(self.links.len());
-        self.fill_whole(marks);
+        self.fill_fully(marks);
     }
 
     /// The paths whose rate or number of transfers may have changed by the last filling.
@@ -379,9 +379,9 @@ fn product(weight: u64, rate: u64) -> i128 {
 }
 
 mod buckets;
+mod full;
+mod incremental;
 mod pending;
-mod touched;
-mod whole;
 
 #[cfg(test)]
 pub(crate) mod plain;

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! flows over links       share what is left of the links
-//! a message's time       times time(flows alone, links as they are) / time(flows alone, sound links)
+//! a message's time       times time(flows alone, links as they are) / time(flows alone, healthy links)
 //! ```
 //! Guarantee: nothing gets faster, for rings keep the order and the protocol that they were set up with.
 
-use topologies::{Bandwidth, Bytes, CollectiveKind, Condition, DeviceId, LinkId, Pace};
+use topologies::{Bandwidth, Bytes, CollectiveKind, Condition, DeviceId, LinkId, SpeedFactor};
 
 use super::Platform;
 
@@ -22,7 +22,7 @@ impl Platform {
                 rate.scaled(width)
             }
         };
-        self.effective = self.sound.iter().enumerate().map(left).collect();
+        self.effective = self.healthy.iter().enumerate().map(left).collect();
         self.condition = condition;
         self
     }
@@ -30,13 +30,13 @@ impl Platform {
     /// Whether nothing is wrong: ranks that are alike by their place in a plan then take equally long.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.condition == Condition::SOUND
+        self.condition == Condition::HEALTHY
     }
 
     /// How fast a GPU is.
     #[must_use]
-    pub fn pace(&self, device: DeviceId) -> Pace {
-        self.condition.pace(device)
+    pub fn speed_factor(&self, device: DeviceId) -> SpeedFactor {
+        self.condition.speed_factor(device)
     }
 
     /// Whether a narrow link is on the way between any two GPUs of `group`.
@@ -63,10 +63,10 @@ impl Platform {
             return 1.0;
         };
         let flows = links.decompose(kind, size).bundle;
-        let (now, sound) = (
+        let (now, healthy) = (
             flows.uncontended(&self.effective),
-            flows.uncontended(&self.sound),
+            flows.uncontended(&self.healthy),
         );
-        now.as_secs_f64() / sound.as_secs_f64()
+        now.as_secs_f64() / healthy.as_secs_f64()
     }
 }

@@ -115,7 +115,7 @@ impl Block {
             .filter(move |linear| linear.on == tokens)
     }
 
-    /// The matrix products one rank runs, in order. Widths split by tensor parallelism round up.
+    /// The GEMMs one rank runs, in order. Widths split by tensor parallelism round up.
     #[must_use]
     pub fn gemms(&self, shard: &Shard) -> Vec<Gemm> {
         let tokens = self.tokens.part(shard.image_parts, shard.text_parts);
@@ -142,7 +142,7 @@ impl Block {
         gemms
     }
 
-    /// FLOPs of the matrix products of `rows` rows, convolutions left out.
+    /// FLOPs of the GEMMs of `rows` rows, convolutions left out.
     #[must_use]
     pub fn linear_flops(&self, rows: u64) -> Flops {
         self.flops_where(rows, |role| !role.is_convolution())

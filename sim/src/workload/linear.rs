@@ -40,9 +40,9 @@ pub enum Role {
     FusedOut,
     /// Merge of a long skip connection.
     Skip,
-    /// Dense convolution, as its implicit matrix product (`k` = input channels x taps).
+    /// Dense convolution, as its implicit GEMM (`k` = input channels x taps).
     Convolution,
-    /// Depthwise convolution (`k` = taps): limited by memory, not a matrix product.
+    /// Depthwise convolution (`k` = taps): limited by memory, not a GEMM.
     Depthwise,
     /// Output layer.
     Final,
@@ -127,7 +127,7 @@ impl Linear {
     }
 }
 
-/// A matrix product that a rank runs: `m x k` times `k x n`.
+/// A GEMM that a rank runs: `m x k` times `k x n`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Gemm {
     /// What it is for.

@@ -8,7 +8,7 @@
 //! 2. FLOPs are exact integers, a multiply-add counting as two, and agree with torch's
 //!    `FlopCounterMode` on the models where that was run.
 //!
-//! Not modelled: norms, activations, rotary embeddings and residual sums (memory-bound passes: the
+//! Not modelled: norms, activations, rotary embeddings and residual sums (elementwise kernels: the
 //! cost model counts them per block), biases, and the sampler.
 
 mod attention;
@@ -22,7 +22,7 @@ pub use linear::{Gemm, Linear, Role, Split};
 pub use tokens::{CONDITION, TokenCounts, Tokens};
 use topologies::{Bytes, Flops};
 
-use crate::model::{Encoder, Experts, Grid, Model, Request, RequestError, SequenceAxis, Vae};
+use crate::model::{Encoder, Grid, Model, Request, RequestError, SequenceAxis};
 
 /// The blocks of a forward pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +38,10 @@ pub struct Layers {
 }
 
 /// What one forward pass of a model does for a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
-    /// The model's name.
-    pub model: &'static str,
     /// The model.
-    pub shape: Model,
+    pub model: Model,
     /// The request.
     pub request: Request,
     /// Image tokens along each axis.
@@ -58,14 +56,6 @@ pub struct Workload {
     pub hidden: u64,
     /// The blocks.
     pub layers: Layers,
-    /// Transformers of which one works at a time.
-    pub experts: Experts,
-    /// What a sequence split must divide.
-    pub sequence_axis: SequenceAxis,
-    /// Encoders, a phase before denoising.
-    pub encoders: &'static [Encoder],
-    /// The decoder, a phase after denoising.
-    pub vae: Vae,
     /// Latent frames of one image or video.
     pub latent_frames: u64,
     /// Values of one image's or video's latent.
@@ -85,8 +75,7 @@ impl Workload {
             audio: model.architecture.audio_tokens(request.frames),
         };
         Ok(Self {
-            model: model.name,
-            shape: *model,
+            model: model.clone(),
             request: *request,
             grid,
             tokens,
@@ -94,10 +83,6 @@ impl Workload {
             forwards_per_step: request.guidance.forwards_per_step(),
             hidden: model.hidden,
             layers: model.architecture.layers(model, &grid, tokens),
-            experts: model.experts,
-            sequence_axis: model.sequence_axis,
-            encoders: model.encoders,
-            vae: model.vae,
             latent_frames: u64::from(model.latent.frames(request.frames)),
             latent_values: model.latent.values(request.resolution, request.frames),
         })
@@ -118,7 +103,7 @@ impl Workload {
     /// Whether `degree` ranks can share the image tokens evenly, as the model's stack cuts them.
     #[must_use]
     pub const fn image_splits(&self, degree: u64) -> bool {
-        match self.sequence_axis {
+        match self.model.sequence_axis {
             SequenceAxis::Tokens => self.tokens.image.is_multiple_of(degree),
             SequenceAxis::Rows => self.grid.height.is_multiple_of(degree),
         }
@@ -152,7 +137,7 @@ impl Workload {
             .sum()
     }
 
-    /// FLOPs of the matrix products of one forward pass, all rows, convolutions left out.
+    /// FLOPs of the GEMMs of one forward pass, all rows, convolutions left out.
     #[must_use]
     pub fn linear_flops(&self) -> Flops {
         self.all_blocks()
@@ -209,7 +194,8 @@ impl Workload {
     #[must_use]
     pub fn encoder_flops(&self) -> Flops {
         let prompts = self.request.guidance.branches();
-        self.encoders
+        self.model
+            .encoders
             .iter()
             .map(|encoder| encoder.flops(prompts))
             .sum()
@@ -218,20 +204,23 @@ impl Workload {
     /// Bytes of the encoders' weights in bf16.
     #[must_use]
     pub fn encoder_bytes(&self) -> Bytes {
-        self.encoders.iter().map(Encoder::weight_bytes).sum()
+        self.model.encoders.iter().map(Encoder::weight_bytes).sum()
     }
 
     /// FLOPs of decoding all images or videos.
     #[must_use]
     pub fn vae_flops(&self) -> Flops {
-        self.vae.flops(self.request.resolution, self.latent_frames) * u64::from(self.request.batch)
+        self.model
+            .vae
+            .flops(self.request.resolution, self.latent_frames)
+            * u64::from(self.request.batch)
     }
 
     /// Peak activation memory of decoding one image or video; more than one decode in turn.
     #[must_use]
     pub fn vae_peak_bytes(&self) -> Bytes {
         let frames = u64::from(self.request.frames);
-        self.vae.peak_bytes(self.request.resolution, frames)
+        self.model.vae.peak_bytes(self.request.resolution, frames)
     }
 
     /// Bytes of the latents of all images or videos, bf16.
@@ -252,17 +241,17 @@ mod tests {
     }
 
     #[test]
-    fn matrix_products_add_up_to_the_flops_of_every_block() {
+    fn gemms_add_up_to_the_flops_of_every_block() {
         for model in known() {
             let work = model.workload(&model.default).unwrap();
             for block in work.all_blocks() {
-                let products: Flops = block
+                let gemms: Flops = block
                     .gemms(&Shard::whole(work.rows))
                     .iter()
                     .map(Gemm::flops)
                     .sum();
                 let counted = block.linear_flops(work.rows) + block.convolution_flops(work.rows);
-                assert_eq!(products, counted, "{} {:?}", model.name, block.kind);
+                assert_eq!(gemms, counted, "{} {:?}", model.name, block.kind);
             }
         }
     }

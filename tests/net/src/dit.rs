@@ -80,7 +80,7 @@ fn model(hidden: u64) -> Result<Model> {
         heads: HEADS,
         head_dim: hidden / HEADS,
         architecture: Architecture::Joint(joint),
-        ..*flux
+        ..flux.clone()
     })
 }
 

@@ -60,7 +60,7 @@ fn mistakes_are_named() {
 fn a_fault_of_100_percent_is_none() {
     let machine = machine("8xh100-sxm");
     let text = "gpu3=100%,gpu1-link=100%,throttle=100%,link:gpu0-nvswitch=100%";
-    assert_eq!(faults(text).on(&machine).unwrap(), Condition::SOUND);
+    assert_eq!(faults(text).on(&machine).unwrap(), Condition::HEALTHY);
     assert!(faults(text).checked(&machine).unwrap().is_empty());
 }
 
@@ -80,7 +80,7 @@ fn a_link_is_narrower_both_ways_and_by_either_name() {
 fn faults_of_one_thing_multiply_and_clocks_leave_memory_alone() {
     let machine = machine("4xl20-pcie");
     let found = faults("gpu3=80%,throttle=50%").on(&machine).unwrap();
-    let pace = |compute, memory| Pace { compute, memory };
-    assert_eq!(found.pace(DeviceId::new(3)), pace(0.4, 0.8));
-    assert_eq!(found.pace(DeviceId::new(0)), pace(0.5, 1.0));
+    let speed_factor = |compute, memory| SpeedFactor { compute, memory };
+    assert_eq!(found.speed_factor(DeviceId::new(3)), speed_factor(0.4, 0.8));
+    assert_eq!(found.speed_factor(DeviceId::new(0)), speed_factor(0.5, 1.0));
 }

@@ -104,6 +104,7 @@ fn run(
             section.missing("software", "add software = \"...\" here or in [host]")
         })?,
         latency: latency.ok_or_else(|| section.missing("latency", "add latency = \"10.9 s\""))?,
+        covers: section.word("covers")?.unwrap_or_default(),
         source: section.text("source")?.unwrap_or_else(|| source.to_owned()),
     };
     if run

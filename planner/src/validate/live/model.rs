@@ -113,7 +113,7 @@ fn known(about: &About) -> Result<Model, String> {
             hidden,
             heads,
             head_dim,
-            ..*like
+            ..like.clone()
         }
     };
     match about.model.as_str() {
@@ -145,7 +145,7 @@ fn known(about: &About) -> Result<Model, String> {
                     known.heads, known.head_dim
                 ));
             }
-            Ok(*known)
+            Ok(known.clone())
         }
     }
 }

@@ -64,11 +64,11 @@ fn too_fast(cases: &[Run], hosts: &Hosts, flags: &mut Flags) {
     for (_, case, _) in clean(cases, flags) {
         let (factor, grade) = hosts.compute_of(case);
         if case.is_one_gpu() && grade == ComputeEvidence::SameShape && factor < FASTEST {
-            tables.insert((&case.host, case.model.name, &case.table), factor);
+            tables.insert((&case.host, &*case.model.name, &case.table), factor);
         }
     }
     for (index, case, _) in clean(cases, flags) {
-        let key = (&case.host, case.model.name, case.table.as_str());
+        let key = (&case.host, &*case.model.name, case.table.as_str());
         if let Some(factor) = tables.get(&key) {
             flags[index] = Some(format!(
                 "a one-GPU row of the table is {:.2} x as fast as the GPU sustains",
@@ -165,7 +165,7 @@ fn flag_far_tables(kind: CollectiveKind, rows: &[Implied<'_>], flags: &mut Flags
     let mut tables: BTreeMap<(&str, Resolution, &str), Vec<f64>> = BTreeMap::new();
     for row in rows {
         let key = (
-            row.case.model.name,
+            &*row.case.model.name,
             row.case.request.resolution,
             row.case.table.as_str(),
         );
@@ -187,7 +187,7 @@ fn flag_far_tables(kind: CollectiveKind, rows: &[Implied<'_>], flags: &mut Flags
 }
 
 fn contradictions(cases: &[Run], flags: &mut Flags) {
-    let key = |case: &'_ Run| (case.host.clone(), case.model.name, case.table.clone());
+    let key = |case: &'_ Run| (case.host.clone(), &case.model.name, case.table.clone());
     let mut counts = BTreeMap::new();
     for (case, flag) in cases.iter().zip(flags.iter()) {
         let implied = flag.as_ref().is_some_and(|why| why.starts_with("implies"));

@@ -4,24 +4,31 @@ mod video;
 
 use serde_json::Value;
 
-use super::{ConfigError, Keys};
+use super::{FileError, Keys};
 use crate::model::{
     Architecture, Conditioning, Cross, GuidanceEmbedding, Joint, Latent, Model, SizeEmbedding,
-    TextStem, find,
+    TextStem, known,
 };
 
 /// A builder.
-type Build = fn(&mut Keys<'_>) -> Result<Model, ConfigError>;
+type Build = fn(&mut Keys<'_>) -> Result<Model, FileError>;
 
 /// Classes and their builders.
 pub(super) const FAMILIES: &[(&str, Build)] = &[
-    ("FluxTransformer2DModel", flux),
-    ("SD3Transformer2DModel", sd3),
-    ("PixArtTransformer2DModel", pixart),
-    ("CogVideoXTransformer3DModel", video::cogvideox),
-    ("WanTransformer3DModel", video::wan),
-    ("HunyuanVideoTransformer3DModel", video::hunyuan_video),
+    (FLUX, flux),
+    (SD3, sd3),
+    (PIXART, pixart),
+    (COGVIDEOX, video::cogvideox),
+    (WAN, video::wan),
+    (HUNYUAN_VIDEO, video::hunyuan_video),
 ];
+
+const FLUX: &str = "FluxTransformer2DModel";
+const SD3: &str = "SD3Transformer2DModel";
+const PIXART: &str = "PixArtTransformer2DModel";
+const COGVIDEOX: &str = "CogVideoXTransformer3DModel";
+const WAN: &str = "WanTransformer3DModel";
+const HUNYUAN_VIDEO: &str = "HunyuanVideoTransformer3DModel";
 
 /// Limits of single figures: far above every published model.
 const BLOCKS: u64 = 256;
@@ -39,24 +46,26 @@ pub(super) fn blocks(model: &Model) -> u64 {
     }
 }
 
-/// The built-in model of these names that is nearest in width, then in blocks.
-fn nearest(names: &[&str], hidden: u64, blocks_wanted: u64) -> Model {
-    let models = names
-        .iter()
-        .map(|name| *find(name).expect("a built-in model"));
-    let far = |model: &Model| {
-        (
+/// The built-in model of a class that is nearest: first in what `unlike` says (false before true), then in width, then
+/// in blocks.
+fn nearest<U: Ord>(class: &str, hidden: u64, wanted: u64, unlike: impl Fn(&Model) -> U) -> Model {
+    let of_class = |model: &&Model| model.diffusers_class.as_deref() == Some(class);
+    let far = |model: &&Model| {
+        let (width, depth) = (
             model.hidden.abs_diff(hidden),
-            blocks(model).abs_diff(blocks_wanted),
-        )
+            blocks(model).abs_diff(wanted),
+        );
+        (unlike(model), width, depth)
     };
+    let models = known().iter().filter(of_class);
     models
         .min_by_key(far)
-        .expect("a family has a built-in model")
+        .expect("a class has a built-in model")
+        .clone()
 }
 
 /// Heads, their width, and the product.
-fn heads(keys: &mut Keys<'_>, heads: u64, width: u64) -> Result<(u64, u64, u64), ConfigError> {
+fn heads(keys: &mut Keys<'_>, heads: u64, width: u64) -> Result<(u64, u64, u64), FileError> {
     let heads = keys.count("num_attention_heads", HEADS, heads)?;
     let head_dim = keys.count("attention_head_dim", 1024, width)?;
     if heads * head_dim > WIDTH {
@@ -85,11 +94,7 @@ fn cross_of(model: &Model) -> Cross {
 }
 
 /// Channels of the latent among a transformer's input channels: those it predicts.
-fn latent_channels(
-    keys: &mut Keys<'_>,
-    inputs: u64,
-    cells: u64,
-) -> Result<(u32, u64), ConfigError> {
+fn latent_channels(keys: &mut Keys<'_>, inputs: u64, cells: u64) -> Result<(u32, u64), FileError> {
     let outputs = keys
         .optional("out_channels", CHANNELS)?
         .filter(|count| *count > 0)
@@ -113,7 +118,7 @@ fn latent_channels(
 }
 
 /// FLUX.1 packs 2 x 2 latent cells before the transformer: its own patch is 1.
-fn flux(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
+fn flux(keys: &mut Keys<'_>) -> Result<Model, FileError> {
     let (heads, head_dim, hidden) = heads(keys, 24, 128)?;
     let double = keys.count("num_layers", BLOCKS, 19)?;
     let single = keys.optional("num_single_layers", BLOCKS)?.unwrap_or(38);
@@ -130,12 +135,9 @@ fn flux(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
         ));
     }
     let (channels, extra) = latent_channels(keys, inputs, 4)?;
-    let names: &[&str] = if guided {
-        &["FLUX.1-dev"]
-    } else {
-        &["FLUX.1-schnell"]
-    };
-    let base = nearest(names, hidden, double * 2 + single);
+    let base = nearest(FLUX, hidden, double * 2 + single, |known| {
+        joint_of(known).guidance != guidance(guided)
+    });
     let joint = Joint {
         double: double as usize,
         single: single as usize,
@@ -168,7 +170,7 @@ const fn guidance(embedded: bool) -> GuidanceEmbedding {
     }
 }
 
-fn sd3(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
+fn sd3(keys: &mut Keys<'_>) -> Result<Model, FileError> {
     let (heads, head_dim, hidden) = heads(keys, 18, 64)?;
     let double = keys.count("num_layers", BLOCKS, 18)?;
     let patch = keys.count("patch_size", 8, 2)?;
@@ -196,11 +198,9 @@ fn sd3(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
         }
     };
     let (channels, extra) = latent_channels(keys, inputs, 1)?;
-    let base = nearest(
-        &["SD3-medium", "SD3.5-large", "SD3.5-medium"],
-        hidden,
-        double * 2,
-    );
+    let base = nearest(SD3, hidden, double * 2, |known| {
+        (joint_of(known).dual_attention > 0) != (dual > 0)
+    });
     let joint = Joint {
         double: double as usize,
         dual_attention: dual,
@@ -226,7 +226,7 @@ fn sd3(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
 }
 
 /// Size embedding as the class decides it: given, else on where the sample is 128 wide.
-fn pixart(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
+fn pixart(keys: &mut Keys<'_>) -> Result<Model, FileError> {
     let (heads, head_dim, hidden) = heads(keys, 16, 72)?;
     let layers = keys.count("num_layers", BLOCKS, 28)?;
     let patch = keys.count("patch_size", 8, 2)?;
@@ -237,20 +237,28 @@ fn pixart(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
     let sized = keys
         .flag("use_additional_conditions")?
         .unwrap_or(sample == 128);
-    let (name, size) = match sized {
-        true => ("PixArt-alpha", SizeEmbedding::Embedded),
-        false => ("PixArt-Sigma", SizeEmbedding::Absent),
+    let size = match sized {
+        true => SizeEmbedding::Embedded,
+        false => SizeEmbedding::Absent,
     };
-    let base = nearest(&[name], hidden, layers);
+    let conditioning = |text_width| Conditioning::Caption {
+        text_width,
+        size,
+        reference: None,
+    };
+    let base = nearest(PIXART, hidden, layers, |known| {
+        match cross_of(known).conditioning {
+            Conditioning::Caption { text_width, .. } => {
+                cross_of(known).conditioning != conditioning(text_width)
+            }
+            _ => true,
+        }
+    });
     let cross = Cross {
         layers: layers as usize,
         feed_forward: hidden * 4,
         out_channels: outputs,
-        conditioning: Conditioning::Caption {
-            text_width,
-            size,
-            reference: None,
-        },
+        conditioning: conditioning(text_width),
         ..cross_of(&base)
     };
     let latent = Latent {

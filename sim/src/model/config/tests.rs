@@ -137,6 +137,47 @@ fn an_unknown_shape_takes_the_rest_from_its_family() {
 }
 
 #[test]
+fn a_configuration_says_the_same_under_every_name() {
+    for (base, text) in PUBLISHED {
+        // One block fewer or more: no built-in model.
+        let layers = [30, 40, 42, 28, 24, 38, 19, 20];
+        let from = layers
+            .iter()
+            .find(|n| text.contains(&format!("\"num_layers\": {n}")))
+            .unwrap();
+        let text = text.replace(&format!("\"num_layers\": {from}"), "\"num_layers\": 23");
+        let text = text.replace("_name_or_path", "_told");
+        let [plain, named] =
+            ["pix.json", "PixArt-SD3-T5.json"].map(|file| read(&text, file).unwrap());
+        assert!(!plain.known, "{base}");
+        let labels = |model: &Model| (model.name.clone(), model.source.clone());
+        let (name, source) = labels(&plain.model);
+        assert_ne!(name, named.model.name);
+        assert_eq!(
+            plain.model,
+            Model {
+                name,
+                source,
+                ..named.model.clone()
+            },
+            "{base}"
+        );
+        // Calibrated figures are those of the built-in model of these shapes, which is named.
+        let model = crate::model::find(base).unwrap();
+        assert_eq!(
+            (&plain.model.phases, &plain.model.launch),
+            (&model.phases, &model.launch),
+            "{base}"
+        );
+        assert!(
+            plain.assumed.iter().any(|line| line.contains(base)),
+            "{base}: {:?}",
+            plain.assumed
+        );
+    }
+}
+
+#[test]
 fn faults_name_file_key_and_remedy() {
     let refused = |text: &str| read(text, "my.json").unwrap_err().to_string();
     assert!(refused("").starts_with("my.json: the JSON is broken"));
@@ -193,7 +234,7 @@ fn faults_name_file_key_and_remedy() {
     assert!(error.contains("more than can be simulated"), "{error}");
     let deep = format!("{{\"a\": {}", "[".repeat(100_000));
     assert!(refused(&deep).contains("the JSON is broken"));
-    assert!(refused(&" ".repeat(LARGEST_CONFIG + 1)).contains("more than 1048576"));
+    assert!(refused(&" ".repeat(LARGEST_FILE + 1)).contains("more than 1048576"));
 }
 
 #[test]

@@ -1,23 +1,29 @@
 //! One stream of condition and image tokens with joint attention, modulated by timestep and class:
 //! `dit-digits`, the model that the repository's trace was recorded from.
 
+use serde::Deserialize;
+
 use super::{
     Activation, attend, blocks, condition, embed, feed_forward, modulated_tail, self_attention,
     two_layers,
 };
-use crate::model::Model;
+use crate::model::{Model, limits};
 use crate::workload::{
     AttentionKind, BlockKind, CONDITION, Layers, Linear, Role, TokenCounts, Tokens,
 };
 
 /// The widths and counts of a class-conditional joint model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClassJoint {
     /// Blocks.
+    #[serde(deserialize_with = "limits::blocks")]
     pub layers: usize,
     /// Width inside the feed-forward part.
+    #[serde(deserialize_with = "limits::inner")]
     pub feed_forward: u64,
     /// Learned rows of condition tokens: classes and "no class", looked up.
+    #[serde(deserialize_with = "limits::any_tokens")]
     pub classes: u64,
 }
 

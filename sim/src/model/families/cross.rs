@@ -1,28 +1,35 @@
 //! Self-attention over the image, cross-attention to the text: PixArt, Wan, LTX-Video, HunyuanDiT,
 //! Step-Video; and DiT, which has a class instead of a text.
 
+use serde::Deserialize;
+
 use super::{
     Activation, PatchEmbedder, attend, blocks, condition, cross_attention, embed, feed_forward,
     modulated_tail, self_attention, shared_modulation, time_embedder, two_layers,
 };
-use crate::model::Model;
+use crate::model::{Model, limits};
 use crate::workload::{
     AttentionCall, AttentionKind, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts,
     Tokens,
 };
 
 /// The widths and counts of a cross-attention model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cross {
     /// Blocks.
+    #[serde(deserialize_with = "limits::blocks")]
     pub layers: usize,
     /// Width inside the feed-forward part.
+    #[serde(deserialize_with = "limits::inner")]
     pub feed_forward: u64,
     /// How patches are embedded.
     pub patch: PatchEmbedder,
     /// Channels given beside the latent (first frame and mask), before patching.
+    #[serde(default, deserialize_with = "limits::any_channels")]
     pub extra_channels: u64,
     /// Channels predicted, before patching (twice the latent's where the variance is learned).
+    #[serde(deserialize_with = "limits::channels")]
     pub out_channels: u64,
     /// What conditions the blocks.
     pub conditioning: Conditioning,
@@ -31,7 +38,8 @@ pub struct Cross {
 }
 
 /// Whether tensor parallelism splits the cross-attention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CrossSplit {
     /// By heads, with an all-reduce of its output: three per block.
     Heads,
@@ -40,11 +48,13 @@ pub enum CrossSplit {
 }
 
 /// What conditions the blocks of a cross-attention model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Conditioning {
     /// One modulation for all blocks, text through a two-layer projection of this input width.
     Caption {
         /// Width of the text encoder's output.
+        #[serde(deserialize_with = "limits::width")]
         text_width: u64,
         /// Resolution and aspect ratio, embedded in a third of the width each (PixArt-alpha 1024).
         size: SizeEmbedding,
@@ -58,7 +68,8 @@ pub enum Conditioning {
 }
 
 /// Whether the frame size is embedded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum SizeEmbedding {
     /// It is.
     Embedded,
@@ -67,11 +78,14 @@ pub enum SizeEmbedding {
 }
 
 /// Reference image tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reference {
     /// Tokens.
+    #[serde(deserialize_with = "limits::any_tokens")]
     pub tokens: u64,
     /// Width of the image encoder's output.
+    #[serde(deserialize_with = "limits::width")]
     pub width: u64,
 }
 

@@ -1,37 +1,59 @@
 //! A video and an audio stream, each with self- and text cross-attention, and attention between
 //! them: LTX-2.
 
+use serde::Deserialize;
+
 use super::{
     Activation, attend, blocks, condition, embed, feed_forward, self_attention, time_embedder,
     two_layers,
 };
-use crate::model::Model;
+use crate::model::{Model, limits};
 use crate::workload::{
     AttentionCall, AttentionKind, BlockKind, Layers, Linear, Role, Split, TokenCounts, Tokens,
 };
 
 /// The widths and counts of a dual-stream model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DualStream {
     /// Blocks.
+    #[serde(deserialize_with = "limits::blocks")]
     pub layers: usize,
     /// Width inside the video's feed-forward part.
+    #[serde(deserialize_with = "limits::inner")]
     pub feed_forward: u64,
     /// Width of the audio stream.
+    #[serde(deserialize_with = "limits::width")]
     pub audio_hidden: u64,
     /// Width inside the audio's feed-forward part.
+    #[serde(deserialize_with = "limits::inner")]
     pub audio_feed_forward: u64,
     /// Latent values per audio token.
+    #[serde(deserialize_with = "limits::width")]
     pub audio_channels: u64,
     /// Width of the text encoder's output.
+    #[serde(deserialize_with = "limits::width")]
     pub text_width: u64,
     /// Audio tokens per second.
+    #[serde(deserialize_with = "limits::rate")]
     pub audio_rate: u64,
     /// Frames per second.
+    #[serde(deserialize_with = "limits::rate")]
     pub frame_rate: u64,
 }
 
 impl DualStream {
+    /// What is wrong with the width of the audio stream.
+    pub(crate) fn check(&self, model: &Model) -> Option<(&'static str, String)> {
+        (!self.audio_hidden.is_multiple_of(model.heads)).then(|| {
+            let fault = format!(
+                "{} heads do not divide a width of {}",
+                model.heads, self.audio_hidden
+            );
+            ("family.dual-stream.audio_hidden", fault)
+        })
+    }
+
     /// Audio tokens of a video of this many frames, rounded to nearest.
     pub(crate) const fn audio_tokens(&self, frames: u32) -> u64 {
         (2 * frames as u64 * self.audio_rate + self.frame_rate) / (2 * self.frame_rate)

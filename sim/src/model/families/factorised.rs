@@ -3,27 +3,34 @@
 //! Spatial blocks see one frame at a time and repeat the text for each; temporal blocks see one
 //! position in all frames and no text.
 
+use serde::Deserialize;
+
 use super::{
     Activation, PatchEmbedder, attend, cross_attention, feed_forward, self_attention,
     shared_modulation, two_layers,
 };
-use crate::model::Model;
 use crate::model::latent::Grid;
+use crate::model::{Model, limits};
 use crate::workload::{
     AttentionCall, AttentionKind, Block, BlockKind, Layers, Linear, Role, Split, TokenCounts,
     Tokens,
 };
 
 /// The widths and counts of a factorised model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Factorised {
     /// Spatial blocks, each followed by a temporal one.
+    #[serde(deserialize_with = "limits::blocks")]
     pub pairs: usize,
     /// Width inside the feed-forward part.
+    #[serde(deserialize_with = "limits::inner")]
     pub feed_forward: u64,
     /// Width of the text encoder's output.
+    #[serde(deserialize_with = "limits::width")]
     pub text_width: u64,
     /// Channels predicted, before patching.
+    #[serde(deserialize_with = "limits::channels")]
     pub out_channels: u64,
 }
 

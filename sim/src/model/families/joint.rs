@@ -5,36 +5,45 @@
 //! single block: one stream, Q, K, V and feed-forward in parallel, one fused output
 //! ```
 
+use serde::Deserialize;
+
 use super::{
     Activation, PatchEmbedder, attend, blocks, condition, embed, feed_forward, modulated_tail,
     self_attention, time_embedder, two_layers,
 };
-use crate::model::Model;
+use crate::model::{Model, limits};
 use crate::workload::{
     AttentionCall, AttentionKind, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts,
     Tokens,
 };
 
 /// The widths and counts of a joint model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Joint {
     /// Double blocks.
+    #[serde(deserialize_with = "limits::any_blocks")]
     pub double: usize,
     /// Single blocks.
+    #[serde(deserialize_with = "limits::any_blocks")]
     pub single: usize,
     /// Leading double blocks with a second, image-only attention (SD3.5-medium).
+    #[serde(default, deserialize_with = "limits::any_blocks")]
     pub dual_attention: usize,
     /// Width inside the feed-forward part.
+    #[serde(deserialize_with = "limits::inner")]
     pub feed_forward: u64,
     /// Activation of the feed-forward part.
     pub activation: Activation,
     /// How patches are embedded.
     pub patch: PatchEmbedder,
     /// Channels given beside the latent (conditioning frame and mask), before patching.
+    #[serde(default, deserialize_with = "limits::any_channels")]
     pub extra_channels: u64,
     /// What the text passes before the first block.
     pub text: TextStem,
     /// Width of the pooled text vector, where the model takes one.
+    #[serde(default, deserialize_with = "limits::some_width")]
     pub pooled_width: Option<u64>,
     /// Whether the guidance scale is embedded.
     pub guidance: GuidanceEmbedding,
@@ -45,15 +54,18 @@ pub struct Joint {
 }
 
 /// What the text passes before the first block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum TextStem {
     /// One linear from the encoder's width.
-    Linear(u64),
+    Linear(#[serde(deserialize_with = "limits::width")] u64),
     /// A linear, then blocks of self-attention over the text, modulated by time and mean text.
     Refiner {
         /// Width of the encoder's output.
+        #[serde(deserialize_with = "limits::width")]
         from: u64,
         /// Blocks.
+        #[serde(deserialize_with = "limits::stages")]
         blocks: u64,
         /// A second encoder whose tokens join the text, where there is one.
         second: Option<SecondText>,
@@ -61,18 +73,23 @@ pub enum TextStem {
 }
 
 /// A second text encoder whose tokens join the first one's (glyphs).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SecondText {
     /// Tokens of the first encoder, padding included.
+    #[serde(deserialize_with = "limits::any_tokens")]
     pub first: u64,
     /// Tokens of this encoder, contained in the request's text tokens.
+    #[serde(deserialize_with = "limits::any_tokens")]
     pub tokens: u64,
     /// Width of the encoder's output.
+    #[serde(deserialize_with = "limits::width")]
     pub from: u64,
 }
 
 /// Whether a distilled guidance scale enters the conditioning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum GuidanceEmbedding {
     /// It does, through an embedder of its own.
     Embedded,
@@ -81,7 +98,8 @@ pub enum GuidanceEmbedding {
 }
 
 /// Where modulation is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Modulation {
     /// Each block has its own matrices; single blocks have separate Q, K, V and feed-forward.
     PerBlock,
@@ -90,7 +108,8 @@ pub enum Modulation {
 }
 
 /// What the last double block does with the text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum LastText {
     /// As every block.
     Kept,
@@ -99,21 +118,17 @@ pub enum LastText {
 }
 
 impl Joint {
-    /// FLUX.1's layout, from which the others differ by a few fields.
-    pub(crate) const FLUX: Self = Self {
-        double: 19,
-        single: 38,
-        dual_attention: 0,
-        feed_forward: 12_288,
-        activation: Activation::Gelu,
-        patch: PatchEmbedder::Linear,
-        extra_channels: 0,
-        text: TextStem::Linear(4096),
-        pooled_width: Some(768),
-        guidance: GuidanceEmbedding::Embedded,
-        modulation: Modulation::PerBlock,
-        last_text: LastText::Kept,
-    };
+    /// What is wrong with its counts of blocks.
+    pub(crate) fn check(&self) -> Option<(&'static str, String)> {
+        let special = self.dual_attention + usize::from(self.last_text == LastText::Dropped);
+        if self.double + self.single == 0 {
+            return Some(("family.joint.double", "no block of either kind".to_owned()));
+        }
+        (special > self.double).then(|| {
+            let fault = format!("{special} of {} double blocks are special", self.double);
+            ("family.joint.dual_attention", fault)
+        })
+    }
 
     /// The blocks of one forward pass.
     pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {

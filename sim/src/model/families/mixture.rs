@@ -3,37 +3,62 @@
 //! The text is three parts of equal length: T5, the last Llama layer, and the Llama layer of the
 //! block's own depth, projected for each block.
 
+use serde::Deserialize;
+
 use super::{
     Activation, attend, blocks, condition, embed, feed_forward, modulated_tail, self_attention,
     time_embedder, two_layers,
 };
-use crate::model::Model;
+use crate::model::{Model, limits};
 use crate::workload::{
     AttentionKind, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts, Tokens,
 };
 
 /// The widths and counts of a mixture model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mixture {
     /// Double blocks.
+    #[serde(deserialize_with = "limits::any_blocks")]
     pub double: usize,
     /// Single blocks.
+    #[serde(deserialize_with = "limits::any_blocks")]
     pub single: usize,
     /// Width inside an expert (gated).
+    #[serde(deserialize_with = "limits::inner")]
     pub feed_forward: u64,
     /// Width inside the expert that every token passes (gated).
+    #[serde(deserialize_with = "limits::inner")]
     pub shared_feed_forward: u64,
     /// Routed experts.
+    #[serde(deserialize_with = "limits::experts")]
     pub experts: u64,
     /// Experts that a token passes.
+    #[serde(deserialize_with = "limits::experts")]
     pub active: u64,
     /// Width of the text encoders' outputs.
+    #[serde(deserialize_with = "limits::width")]
     pub text_width: u64,
     /// Width of the pooled text vector.
+    #[serde(deserialize_with = "limits::width")]
     pub pooled_width: u64,
 }
 
 impl Mixture {
+    /// What is wrong with its counts.
+    pub(crate) fn check(&self) -> Option<(&'static str, String)> {
+        if self.double + self.single == 0 {
+            return Some((
+                "family.mixture.double",
+                "no block of either kind".to_owned(),
+            ));
+        }
+        (self.active > self.experts).then(|| {
+            let fault = format!("a token passes {} of {} experts", self.active, self.experts);
+            ("family.mixture.active", fault)
+        })
+    }
+
     /// The blocks of one forward pass.
     pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
         let (d, values) = (model.hidden, model.latent.values_per_token());

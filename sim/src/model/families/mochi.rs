@@ -1,26 +1,34 @@
 //! Mochi: joint attention between a wide video stream and a narrow text stream.
 
+use serde::Deserialize;
+
 use super::{
     Activation, PatchEmbedder, attend, blocks, condition, embed, feed_forward, modulated_tail,
     self_attention, time_embedder,
 };
-use crate::model::Model;
+use crate::model::{Model, limits};
 use crate::workload::{
     AttentionKind, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts, Tokens,
 };
 
 /// The widths and counts of an asymmetric model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Asymmetric {
     /// Blocks.
+    #[serde(deserialize_with = "limits::blocks")]
     pub layers: usize,
     /// Width of the text stream.
+    #[serde(deserialize_with = "limits::width")]
     pub text_hidden: u64,
     /// Width inside the video's feed-forward part (gated).
+    #[serde(deserialize_with = "limits::inner")]
     pub feed_forward: u64,
     /// Width inside the text's feed-forward part (gated).
+    #[serde(deserialize_with = "limits::inner")]
     pub text_feed_forward: u64,
     /// Width of the text encoder's output.
+    #[serde(deserialize_with = "limits::width")]
     pub text_width: u64,
 }
 

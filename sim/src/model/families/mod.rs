@@ -1,5 +1,7 @@
 //! One file per family: its widths as data, and the blocks that follow from them.
 
+use serde::Deserialize;
+
 use crate::workload::{
     AttentionCall, AttentionKind, Block, BlockKind, CONDITION, Linear, Role, Split, TokenCounts,
     Tokens,
@@ -21,7 +23,8 @@ pub(crate) mod unet;
 const TIME_WIDTH: u64 = 256;
 
 /// How the patch embedder is written: the product is the same, only the operator differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum PatchEmbedder {
     /// A strided convolution.
     Convolution,
@@ -40,7 +43,8 @@ impl PatchEmbedder {
 }
 
 /// The activation of a feed-forward part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Activation {
     /// One matrix in, one out.
     Gelu,

@@ -1,22 +1,29 @@
 //! One set of weights for image and text with joint attention: CogVideoX.
 
+use serde::Deserialize;
+
 use super::{
     Activation, PatchEmbedder, attend, blocks, condition, embed, feed_forward, modulated_tail,
     self_attention,
 };
-use crate::model::Model;
+use crate::model::{Model, limits};
 use crate::workload::{AttentionKind, BlockKind, Layers, Role, TokenCounts, Tokens};
 
 /// The widths and counts of a model with shared weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Shared {
     /// Blocks.
+    #[serde(deserialize_with = "limits::blocks")]
     pub layers: usize,
     /// Width inside the feed-forward part.
+    #[serde(deserialize_with = "limits::inner")]
     pub feed_forward: u64,
     /// Width of the text encoder's output.
+    #[serde(deserialize_with = "limits::width")]
     pub text_width: u64,
     /// Width of the time embedding that modulates the blocks.
+    #[serde(deserialize_with = "limits::width")]
     pub time_width: u64,
     /// How patches are embedded.
     pub patch: PatchEmbedder,

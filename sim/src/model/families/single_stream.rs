@@ -1,23 +1,31 @@
 //! Refiners for image and text apart, then one stream of both: Z-Image.
 
+use serde::Deserialize;
+
 use super::{Activation, attend, blocks, condition, embed, feed_forward, self_attention};
-use crate::model::Model;
+use crate::model::{Model, limits};
 use crate::workload::{
     AttentionKind, BlockKind, CONDITION, Layers, Linear, Role, Split, TokenCounts, Tokens,
 };
 
 /// The widths and counts of a single-stream model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SingleStream {
     /// Blocks over image and text.
+    #[serde(deserialize_with = "limits::blocks")]
     pub layers: usize,
     /// Blocks over the image alone before them, and as many over the text alone.
+    #[serde(deserialize_with = "limits::any_blocks")]
     pub refiners: usize,
     /// Width inside the feed-forward part (gated).
+    #[serde(deserialize_with = "limits::inner")]
     pub feed_forward: u64,
     /// Width of the text encoder's output.
+    #[serde(deserialize_with = "limits::width")]
     pub text_width: u64,
     /// Width of the time embedding that modulates the blocks.
+    #[serde(deserialize_with = "limits::width")]
     pub time_width: u64,
 }
 

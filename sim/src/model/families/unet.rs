@@ -6,53 +6,83 @@
 //! Each resolution on each side is one block; the convolution that changes the resolution belongs
 //! to the block it leads to. Skips between the sides stay on the rank.
 
+use serde::Deserialize;
+
 use super::{attend, condition, cross_attention, self_attention};
-use crate::model::Model;
+use crate::model::{Model, limits};
 use crate::workload::{
     AttentionCall, AttentionKind, Block, BlockKind, CONDITION, Layers, Linear, Role, Split,
     TokenCounts, Tokens,
 };
 
 /// One stage of the U-Net.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Stage {
     /// Channels.
+    #[serde(deserialize_with = "limits::width")]
     pub channels: u64,
     /// Latent cells per cell of this stage, along a side.
+    #[serde(deserialize_with = "limits::cell_64")]
     pub scale: u64,
     /// Input channels of each residual unit (skips included).
-    pub inputs: &'static [u64],
+    #[serde(deserialize_with = "limits::widths")]
+    pub inputs: Vec<u64>,
     /// Transformer layers after each residual unit.
+    #[serde(deserialize_with = "limits::stages")]
     pub depth: u64,
     /// Transformers in the stage.
+    #[serde(deserialize_with = "limits::stages")]
     pub transformers: u64,
     /// Whether a convolution changes the resolution before the stage.
     pub resample: Resample,
 }
 
 /// The convolution before a stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Resample {
     /// The resolution stays.
     None,
     /// From this many channels to as many.
-    From(u64),
+    From(#[serde(deserialize_with = "limits::width")] u64),
 }
 
 /// The stages of a U-Net.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UNet {
     /// In execution order.
-    pub stages: &'static [Stage],
+    pub stages: Vec<Stage>,
     /// Width of the time embedding.
+    #[serde(deserialize_with = "limits::width")]
     pub time_width: u64,
     /// Width of the pooled text and size vector.
+    #[serde(deserialize_with = "limits::width")]
     pub pooled_width: u64,
     /// Width of the text encoders' outputs.
+    #[serde(deserialize_with = "limits::width")]
     pub text_width: u64,
 }
 
 impl UNet {
+    /// What is wrong with its stages.
+    pub(crate) fn check(&self, model: &Model) -> Option<(&'static str, String)> {
+        let key = "family.u-net.stages";
+        if !(1..=64).contains(&self.stages.len()) {
+            return Some((key, "a list of 1 to 64 stages is meant".to_owned()));
+        }
+        let attends = |stage: &&Stage| stage.depth > 0 && stage.transformers > 0;
+        let odd = |stage: &&Stage| !stage.channels.is_multiple_of(model.head_dim);
+        self.stages.iter().filter(attends).find(odd).map(|stage| {
+            let fault = format!(
+                "{} channels are not heads of {}",
+                stage.channels, model.head_dim
+            );
+            (key, fault)
+        })
+    }
+
     /// The blocks of one forward pass.
     pub(crate) fn layers(&self, model: &Model, tokens: TokenCounts) -> Layers {
         let first = model.hidden;
@@ -88,7 +118,7 @@ impl UNet {
         if let Resample::From(channels) = stage.resample {
             linears.push(convolution(channels, channels));
         }
-        for &from in stage.inputs {
+        for &from in &stage.inputs {
             linears.push(convolution(c, from));
             linears.push(Linear::new(
                 Role::Modulation,

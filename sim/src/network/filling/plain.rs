@@ -116,7 +116,7 @@ impl<'a> Plain<'a> {
 }
 
 /// Changes of a network whose rates are small whole numbers, so that levels are often equal, or differ by
-/// what rounding leaves: the cases that matter. Some in a row are whole fillings with many marks.
+/// what rounding leaves: the cases that matter. Some in a row are full fillings with many marks.
 fn coarse_changes(seed: u64, links: usize, paths: usize, changes: usize) {
     let mut numbers = Numbers::new(seed);
     let wide = [4, 30, 200, 5000][numbers.below(4)];
@@ -144,7 +144,7 @@ fn coarse_changes(seed: u64, links: usize, paths: usize, changes: usize) {
     let mut filling = Filling::new(&paths, &capacities, Scale::WHOLE);
     let mut under_way: Vec<u32> = Vec::new();
     let mut known = vec![0; paths.len()];
-    let mut whole = false;
+    let mut full = false;
     for _ in 0..changes {
         // Only what has had a rate can leave.
         let mut old = under_way.len();
@@ -159,9 +159,9 @@ fn coarse_changes(seed: u64, links: usize, paths: usize, changes: usize) {
                 assert_eq!(filling.leave(path), !under_way.contains(&path));
             }
         }
-        whole ^= numbers.below(8) == 0;
-        if whole {
-            filling.fill_whole(1 + numbers.below(20));
+        full ^= numbers.below(8) == 0;
+        if full {
+            filling.fill_fully(1 + numbers.below(20));
         } else {
             filling.fill();
         }

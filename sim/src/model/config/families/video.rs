@@ -2,16 +2,17 @@
 
 use serde_json::Value;
 
-use super::super::{ConfigError, Keys};
+use super::super::{FileError, Keys};
 use super::{
-    BLOCKS, CHANNELS, WIDTH, cross_of, guidance, heads, joint_of, latent_channels, nearest,
+    BLOCKS, CHANNELS, COGVIDEOX, HUNYUAN_VIDEO, WAN, WIDTH, cross_of, guidance, heads, joint_of,
+    latent_channels, nearest,
 };
 use crate::model::{
     Architecture, Conditioning, Cross, Joint, Latent, Model, PatchEmbedder, Reference, Shared,
     SizeEmbedding, TextStem,
 };
 
-pub(super) fn cogvideox(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
+pub(super) fn cogvideox(keys: &mut Keys<'_>) -> Result<Model, FileError> {
     let (heads, head_dim, hidden) = heads(keys, 30, 64)?;
     let layers = keys.count("num_layers", BLOCKS, 30)?;
     let patch = keys.count("patch_size", 8, 2)?;
@@ -23,11 +24,9 @@ pub(super) fn cogvideox(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
     if extra > 0 {
         keys.assume("what they cost in the patch embedder is left out");
     }
-    let names: &[&str] = match in_time {
-        Some(_) => &["CogVideoX1.5-5B"],
-        None => &["CogVideoX-2b", "CogVideoX-5b"],
-    };
-    let base = nearest(names, hidden, layers);
+    let base = nearest(COGVIDEOX, hidden, layers, |known| {
+        (known.latent.temporal_patch > 1) != in_time.is_some()
+    });
     let shared = Shared {
         layers: layers as usize,
         feed_forward: hidden * 4,
@@ -55,7 +54,7 @@ pub(super) fn cogvideox(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
 }
 
 /// Image to video: more input channels, and tokens of an image encoder where `image_dim` is given.
-pub(super) fn wan(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
+pub(super) fn wan(keys: &mut Keys<'_>) -> Result<Model, FileError> {
     let (heads, head_dim, hidden) = heads(keys, 40, 128)?;
     let layers = keys.count("num_layers", BLOCKS, 40)?;
     let feed_forward = keys.count("ffn_dim", WIDTH * 8, 13_824)?;
@@ -87,13 +86,18 @@ pub(super) fn wan(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
         }
     };
     let (channels, extra) = latent_channels(keys, inputs, 1)?;
-    let names: &[&str] = match (channels, width, extra) {
-        (48, ..) => &["Wan2.2-TI2V-5B"],
-        (_, Some(_), _) => &["Wan2.1-I2V-14B"],
-        (_, None, 1..) => &["Wan2.2-I2V-A14B"],
-        _ => &["Wan2.1-T2V-1.3B", "Wan2.1-T2V-14B"],
-    };
-    let base = nearest(names, hidden, layers);
+    let base = nearest(WAN, hidden, layers, |known| {
+        let (cross, latent) = (cross_of(known), known.latent.channels);
+        let has_reference = reference_of(&cross).is_some();
+        // The pixels of a latent cell go with its channels; what the image passes decides the encoders.
+        let given = (cross.extra_channels > 0) != (extra > 0);
+        (
+            latent != channels,
+            has_reference != width.is_some(),
+            given,
+            known.experts.count(),
+        )
+    });
     if base.experts.count() > 1 {
         keys.assume("two transformers of this shape work by turns, as in Wan2.2-A14B");
     }
@@ -126,7 +130,15 @@ pub(super) fn wan(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
     })
 }
 
-pub(super) fn hunyuan_video(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
+/// The reference image's tokens, where the model takes them.
+const fn reference_of(cross: &Cross) -> Option<Reference> {
+    match cross.conditioning {
+        Conditioning::Caption { reference, .. } => reference,
+        _ => None,
+    }
+}
+
+pub(super) fn hunyuan_video(keys: &mut Keys<'_>) -> Result<Model, FileError> {
     let (heads, head_dim, hidden) = heads(keys, 24, 128)?;
     let double = keys.count("num_layers", BLOCKS, 20)?;
     let single = keys.optional("num_single_layers", BLOCKS)?.unwrap_or(40);
@@ -146,7 +158,7 @@ pub(super) fn hunyuan_video(keys: &mut Keys<'_>) -> Result<Model, ConfigError> {
         ));
     };
     let (channels, extra) = latent_channels(keys, inputs, 1)?;
-    let base = nearest(&["HunyuanVideo"], hidden, double * 2 + single);
+    let base = nearest(HUNYUAN_VIDEO, hidden, double * 2 + single, |_| ());
     let joint = Joint {
         double: double as usize,
         single: single as usize,

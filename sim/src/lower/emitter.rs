@@ -27,7 +27,7 @@ pub(super) struct Spot {
 type Sent = (Vec<u32>, CollectiveKind, Vec<Bytes>);
 
 /// A graph in the making.
-pub(super) struct Weaver<'a> {
+pub(super) struct TaskEmitter<'a> {
     pub setup: Setup<'a>,
     pub builder: GraphBuilder,
     pub spot: Spot,
@@ -48,7 +48,7 @@ pub(super) fn each_once(arrival: &Arrival) -> &[TaskId] {
     &arrival[..distinct]
 }
 
-impl<'a> Weaver<'a> {
+impl<'a> TaskEmitter<'a> {
     pub(super) fn new(setup: Setup<'a>) -> Self {
         Self {
             setup,

@@ -1,4 +1,4 @@
-//! The whole filling: where a change touches most rates, all rise from nothing and stop in one sweep.
+//! Full max-min filling: where a change touches most rates, all rise from nothing and stop in one sweep.
 //!
 //! Its *course* is kept: the paths in the order in which they stopped, and *marks*, what each link was like when
 //! the sweep came to a level. Below the lowest level that a change touches, the next sweep would do the same,
@@ -17,7 +17,7 @@ use super::*;
 /// Links for each list that the queue has per power of two: most levels lie within a few powers.
 const LINKS_PER_LIST: usize = 8;
 
-/// What a whole filling leaves for the next.
+/// What a full filling leaves for the next.
 #[derive(Debug, Default)]
 pub(super) struct Course {
     /// Paths in the order in which they stopped.
@@ -149,7 +149,7 @@ impl Filling {
     }
 
     /// Finds all rates anew, from the last mark on; leaves a mark after as many crossings of paths and links.
-    pub(super) fn fill_whole(&mut self, mark_every: usize) {
+    pub(super) fn fill_fully(&mut self, mark_every: usize) {
         self.rise();
         let mut unmarked = 0;
         while let Some(level) = self.next_level() {

@@ -1,10 +1,10 @@
-//! The filling of what changes touch: the sweep that `filling.rs` describes, level by level.
+//! Incremental max-min filling, from what changes touch: the sweep that `filling.rs` describes, level by level.
 
 use super::*;
 
 impl Filling {
-    /// From what the changes touch; false if that is more work than a whole filling, which then must follow.
-    pub(super) fn fill_touched(&mut self) -> bool {
+    /// From what the changes touch; false if that is more work than a full filling, which then must follow.
+    pub(super) fn fill_incrementally(&mut self) -> bool {
         self.looks = 0;
         let links = &mut self.links;
         self.pending
