@@ -1,6 +1,5 @@
 //! From what was typed to what is asked.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -163,16 +162,20 @@ fn model_of(name: &str) -> Result<&'static Model> {
 
 /// The preset of this name, or the machine in this file: our TOML, nvidia-smi topo -m, an NCCL topology.
 pub(super) fn machine(name: &str) -> Result<Machine> {
-    let hypothetical = name.contains('@');
-    let is_file = Path::new(name).is_file()
-        || !hypothetical && (name.ends_with(".toml") || name.contains('/'));
-    if !is_file {
-        return Ok(Machine::preset(name)?);
+    // A known name never opens a file: `serve` rests on it.
+    let unknown = match Machine::preset(name) {
+        Ok(machine) => return Ok(machine),
+        Err(unknown) => unknown,
+    };
+    let path = Path::new(name);
+    let looks_like_one = name.ends_with(".toml") || name.contains('/');
+    if !path.is_file() && (name.contains('@') || !looks_like_one) {
+        return Err(unknown.into());
     }
-    if fs::metadata(name).is_ok_and(|found| found.is_dir()) {
+    if path.is_dir() {
         bail!("{name} is a directory: give a machine file");
     }
-    let bytes = imported::bytes(Path::new(name))
-        .with_context(|| format!("the machine file {name} cannot be read"))?;
+    let bytes =
+        imported::bytes(path).with_context(|| format!("the machine file {name} cannot be read"))?;
     Ok(import::machine(&bytes, name, &Hints::default())?.machine)
 }

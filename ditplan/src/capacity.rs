@@ -18,6 +18,11 @@ mod report;
 
 pub(super) use asked::prices;
 
+/// Whether `--arrivals` is a pattern, and so no file.
+pub(super) fn is_pattern(arrivals: &str) -> bool {
+    patterns::pattern(arrivals).is_ok()
+}
+
 /// The question of `capacity`.
 #[derive(Debug, Args)]
 pub(super) struct CapacityArguments {

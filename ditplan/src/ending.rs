@@ -93,6 +93,16 @@ pub fn wait_for_other() {
     WAITING.store(true, Ordering::Relaxed);
 }
 
+/// Ends the program when its standard input ends: whoever started it and holds the other end is gone.
+pub fn with_input() {
+    std::thread::spawn(|| {
+        // An input that cannot be read has ended too.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        whole::abandon();
+        std::process::exit(i32::from(Ending::Stopped.code()));
+    });
+}
+
 /// Writes the answer; styles are dropped where standard output is not a terminal.
 pub fn print(text: &str) -> Ending {
     let mut out = anstream::stdout().lock();

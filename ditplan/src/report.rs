@@ -15,7 +15,7 @@ use clap::{ArgMatches, Args, CommandFactory, Parser};
 use serde_json::{Value, json};
 
 use super::arguments::{Arguments, Command};
-use super::asked;
+use super::{asked, ending};
 use planner::search::{self, Filter};
 use traces::whole;
 
@@ -28,6 +28,9 @@ pub(super) struct ReportArguments {
     /// Print what the page holds instead, as JSON
     #[arg(long)]
     pub data: bool,
+    /// End when standard input ends
+    #[arg(long, hide = true)]
+    pub while_asked: bool,
     /// The command whose answer is reported, with its options: plan --machine 8xh100-sxm; any command that
     /// has --json
     #[arg(
@@ -41,6 +44,9 @@ pub(super) struct ReportArguments {
 
 /// What `report` prints; it writes the page.
 pub(super) fn answer(typed: &ReportArguments) -> Result<String> {
+    if typed.while_asked {
+        ending::with_input();
+    }
     if let Some(help) = help(&typed.command) {
         return Ok(help);
     }

@@ -4,14 +4,16 @@
 //! GET /            the form          POST /run {command, options}  ─▶ {id}
 //! GET /run/ID      how it stands     DELETE /run/ID                ─▶ cancelled
 //! ```
-//! Every question runs in a process of its own: it can be cancelled, it is stopped when it takes too long, and
-//! a mistake in it is its error sentence. Requests of other sites' pages are refused (Host, content type).
+//! Every question runs in a process of its own: it can be cancelled, it is stopped when it takes too long, it ends
+//! with the server, and a mistake in it is its error sentence. Requests of other sites' pages are refused (Host,
+//! content type), and no other site can frame the page.
 //!
-//! Guarantees: a connection ends after [`PATIENCE`] for the request and as much for the answer, there are
+//! Guarantees: no question opens or writes a file (`words`). A connection ends after [`PATIENCE`] for the request and as much for the answer, there are
 //! [`CONNECTIONS`] at most, and memory is bounded (`http`, `runs`), whatever clients send or leave out.
 
 mod http;
 mod runs;
+mod words;
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -230,46 +232,6 @@ fn is_local(request: &Request) -> bool {
         && origin.is_none_or(|origin| origin == format!("http://{host}"))
 }
 
-/// Options of every question that a page may set: none of them reads or writes a file.
-const SHARED: &[&str] = &["model", "machine", "batch", "engine", "compile"];
-/// Options of a question about one request.
-const REQUEST: &[&str] = &[
-    "gpus",
-    "size",
-    "frames",
-    "steps",
-    "text-tokens",
-    "network",
-    "guidance",
-];
-/// Commands, and their own options beside [`SHARED`]; whether they take [`REQUEST`] too.
-const COMMANDS: [(&str, bool, &[&str]); 4] = [
-    ("plan", true, &["exact", "budget", "max-fid", "strategy"]),
-    ("simulate", true, &["plan"]),
-    ("sweep", true, &["vary", "plan", "exact", "budget"]),
-    (
-        "capacity",
-        false,
-        &[
-            "rate",
-            "slo",
-            "mix",
-            "arrivals",
-            "routing",
-            "failures",
-            "spares",
-            "objective",
-            "exact",
-            "seed",
-        ],
-    ),
-];
-
-/// Whether a page may set an option of a command.
-fn may_set(request: bool, own: &[&str], name: &str) -> bool {
-    SHARED.contains(&name) || own.contains(&name) || (request && REQUEST.contains(&name))
-}
-
 /// The words of the question in a request's body.
 fn question(request: &Request) -> Result<Vec<String>, (u16, String)> {
     let bad = |sentence: String| (400, sentence);
@@ -279,80 +241,5 @@ fn question(request: &Request) -> Result<Vec<String>, (u16, String)> {
     }
     let asked: Value = serde_json::from_slice(&request.body)
         .map_err(|error| bad(format!("the question is not JSON: {error}")))?;
-    words(&asked).map_err(bad)
-}
-
-fn words(asked: &Value) -> Result<Vec<String>, String> {
-    let command = asked["command"].as_str().unwrap_or_default();
-    let known = COMMANDS.iter().find(|(name, ..)| *name == command);
-    let (_, request, own) = known.ok_or_else(|| {
-        let names: Vec<&str> = COMMANDS.iter().map(|(name, ..)| *name).collect();
-        format!("command \"{command}\": ask for one of {}", names.join(", "))
-    })?;
-    let mut words = vec![command.to_owned()];
-    for (name, value) in asked["options"].as_object().into_iter().flatten() {
-        if !may_set(*request, own, name) {
-            return Err(format!("{command} takes no option \"{name}\" here"));
-        }
-        let values = match value {
-            Value::Bool(true) => {
-                words.push(format!("--{name}"));
-                continue;
-            }
-            Value::String(text) => text.lines().map(str::to_owned).collect(),
-            Value::Number(number) => vec![number.to_string()],
-            _ => return Err(format!("option \"{name}\" is no text, number or true")),
-        };
-        for text in values {
-            let is_file =
-                name == "machine" && !text.contains('@') && text.contains(['/', '\\', '.']);
-            if is_file {
-                return Err(
-                    "machine files are for the command line: name a preset or COUNTxGPU@RATE"
-                        .to_owned(),
-                );
-            }
-            words.push(format!("--{name}={text}"));
-        }
-    }
-    Ok(words)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_known_options_become_words() {
-        let asked = json!({ "command": "sweep", "options": { "vary": "gpus=2,4\nsteps=1..9:3", "exact": true, "batch": 2 } });
-        assert_eq!(
-            words(&asked).unwrap(),
-            [
-                "sweep",
-                "--batch=2",
-                "--exact",
-                "--vary=gpus=2,4",
-                "--vary=steps=1..9:3"
-            ]
-        );
-        for (asked, part) in [
-            (json!({}), "ask for one of"),
-            (json!({ "command": "replay" }), "ask for one of"),
-            (
-                json!({ "command": "plan", "options": { "plot": "x.svg" } }),
-                "no option \"plot\"",
-            ),
-            (
-                json!({ "command": "plan", "options": { "machine": "/etc/passwd" } }),
-                "command line",
-            ),
-            (
-                json!({ "command": "plan", "options": { "model": [] } }),
-                "no text",
-            ),
-        ] {
-            let sentence = words(&asked).unwrap_err();
-            assert!(sentence.contains(part), "{sentence}");
-        }
-    }
+    words::of(&asked).map_err(bad)
 }

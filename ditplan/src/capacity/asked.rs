@@ -10,7 +10,7 @@ use planner::search::{self, Filter};
 use sim::model::{self, Request};
 
 use super::patterns::{rules, source};
-use super::{CapacityArguments, ObjectiveArgument};
+use super::{CapacityArguments, ObjectiveArgument, is_pattern};
 use crate::arguments::QuestionArguments;
 use crate::asked;
 
@@ -88,10 +88,12 @@ fn record(arrivals: &str) -> Result<Recorded> {
     Ok(recorded::read(file, arrivals)?)
 }
 
+/// A known pattern is never a file: `serve` rests on it.
 fn is_file(arrivals: &str) -> bool {
-    arrivals.to_lowercase().ends_with(".csv")
-        || arrivals.contains('/')
-        || Path::new(arrivals).is_file()
+    !is_pattern(arrivals)
+        && (arrivals.to_lowercase().ends_with(".csv")
+            || arrivals.contains('/')
+            || Path::new(arrivals).is_file())
 }
 
 /// The shapes, with their weights.

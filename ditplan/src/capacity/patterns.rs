@@ -59,7 +59,7 @@ pub(super) fn source(
 }
 
 /// Reads `gamma:cv=2`.
-fn pattern(text: &str) -> Result<Pattern> {
+pub(super) fn pattern(text: &str) -> Result<Pattern> {
     let (name, rest) = text.split_once(':').unwrap_or((text, ""));
     let expected: &[&str] = match name {
         "poisson" => &[],

@@ -15,6 +15,12 @@ pub const HEAD: usize = 16 * 1024;
 /// Bytes of a body, at most.
 pub const BODY: usize = 16 * 1024;
 
+/// The page holds its scripts, speaks to this server alone, and no other page may frame it.
+const SECURITY: &str = "Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; \
+     style-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'\r\nX-Frame-Options: DENY\r\nX-Content-Type-Options: nosniff\r\n\
+     Referrer-Policy: no-referrer\r\n";
+
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -153,7 +159,7 @@ pub fn respond(stream: &mut impl Write, status: u16, kind: &str, parts: &[&str])
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let head = format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {length}\r\n\
-         X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+         {SECURITY}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(head.as_bytes())?;
     for part in parts {

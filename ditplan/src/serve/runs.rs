@@ -1,4 +1,7 @@
 //! Questions under way: a process each, a few at a time, each for a limited time.
+//!
+//! Guarantee: no question outlives the server, however that ends. Its standard input is a pipe that only the server
+//! holds; the system closes it with the server, and the question ends ([`crate::ending::with_input`]).
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -162,9 +165,9 @@ impl Runs {
         let failed = |error: std::io::Error| (500, format!("the question cannot be run: {error}"));
         let program = std::env::current_exe().map_err(failed)?;
         let mut child = Command::new(program)
-            .args(["report", "--data"])
+            .args(["report", "--data", "--while-asked"])
             .args(words)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
