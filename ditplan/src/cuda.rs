@@ -95,6 +95,7 @@ mod with_gpu {
     };
 
     use super::{CheckArguments, CudaArguments, CudaCommand, PtxArguments, SweepArguments};
+    use crate::imported;
     use crate::trace::progress;
 
     /// What `cuda` prints.
@@ -141,9 +142,8 @@ mod with_gpu {
     }
 
     fn read(path: &Path) -> Result<Vec<Measured>> {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("{} cannot be read", path.display()))?;
-        Ok(cuda::read(&path.display().to_string(), &text)?)
+        let (text, file) = imported::text(path)?;
+        Ok(cuda::read(&file, &text)?)
     }
 
     /// The table to add lines to, and those it has.

@@ -1,6 +1,5 @@
 //! From what was typed to what is asked.
 
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -8,6 +7,7 @@ use planner::capacity::recorded::{self, Recorded, Wanted};
 use planner::capacity::{Market, Objective, Question, Shape, Slo};
 use planner::search::{self, Filter};
 use sim::model::{self, Request};
+use traces::bounded::{self, TABLE};
 
 use super::patterns::{rules, source};
 use super::{CapacityArguments, ObjectiveArgument, is_pattern};
@@ -83,8 +83,8 @@ fn name(request: &Request, usual: &Request) -> String {
 
 /// The recorded requests of a file.
 fn record(arrivals: &str) -> Result<Recorded> {
-    let file =
-        File::open(arrivals).with_context(|| format!("--arrivals: {arrivals} cannot be read"))?;
+    let file = bounded::open(Path::new(arrivals), TABLE)
+        .with_context(|| format!("--arrivals: {arrivals} cannot be read"))?;
     Ok(recorded::read(file, arrivals)?)
 }
 
@@ -93,7 +93,7 @@ fn is_file(arrivals: &str) -> bool {
     !is_pattern(arrivals)
         && (arrivals.to_lowercase().ends_with(".csv")
             || arrivals.contains('/')
-            || Path::new(arrivals).is_file())
+            || Path::new(arrivals).exists())
 }
 
 /// The shapes, with their weights.

@@ -18,6 +18,7 @@ use planner::search;
 use planner::sweep::Sweep;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use traces::bounded::{self, LARGEST_DESCRIPTION, MEASURED};
 
 use super::rows;
 
@@ -69,7 +70,7 @@ pub fn digest(sweep: &Sweep) -> String {
         .collect();
     files.sort();
     for file in files {
-        hash.update(std::fs::read(file).unwrap_or_default());
+        hash.update(bounded::read(&file, MEASURED.bytes).unwrap_or_default());
     }
     let bytes = hash.finalize();
     bytes[..16]
@@ -95,6 +96,9 @@ fn beside(path: &Path) -> PathBuf {
 impl Appender {
     /// Opens or makes the file of a sweep; a torn last line is cut off.
     pub(super) fn open(path: &Path, sweep: &Sweep) -> Result<Self> {
+        if path.exists() {
+            bounded::plain(path)?;
+        }
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -155,13 +159,13 @@ fn write_question(path: &Path, asked: &Value) -> Result<()> {
 /// Refuses rows of another question, and says in what it differs.
 fn same_question(path: &Path, asked: &Value) -> Result<()> {
     let beside = beside(path);
-    let text = std::fs::read_to_string(&beside).with_context(|| {
+    let text = bounded::read(&beside, LARGEST_DESCRIPTION).with_context(|| {
         format!(
             "{} is missing or unreadable, so nobody knows what the rows answer: choose another name",
             beside.display()
         )
     })?;
-    let known: Value = serde_json::from_str(&text).with_context(|| {
+    let known: Value = serde_json::from_slice(&text).with_context(|| {
         format!(
             "{} is damaged, so nobody knows what the rows answer: choose another name",
             beside.display()

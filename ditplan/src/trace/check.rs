@@ -12,10 +12,10 @@ use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 use serde_json::json;
-use traces::timeline;
 use traces::trace::{
     ErrorRow, QUALITY, Run, STATISTICS, Statistic, TIMELINE, Tensor, Trace, TraceError, measure,
 };
+use traces::{bounded, timeline};
 
 use super::super::{listing, text};
 use super::arguments::CheckArguments;
@@ -155,7 +155,7 @@ fn tables(trace: &Trace) -> Result<Vec<(&'static str, usize)>> {
     let path = trace.path(TIMELINE);
     if path.exists() {
         let name = path.display().to_string();
-        let file = std::fs::File::open(&path).with_context(|| name.clone())?;
+        let file = bounded::plain(&path).with_context(|| name.clone())?;
         let spans = timeline::read(file, &name)?;
         tables.push((TIMELINE, spans.spans().len()));
     }

@@ -9,7 +9,7 @@ use planner::search::{self, Evaluation, Filter};
 use serde_json::{Value, json};
 use sim::graph::Exchange;
 use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
-use traces::bounded::{self, LARGEST_TIMELINE};
+use traces::bounded;
 use traces::timeline::kineto::{self, Kineto};
 use traces::timeline::{self, SpanClass};
 use traces::whole;
@@ -50,9 +50,8 @@ type Key = (String, Option<u32>);
 /// What `trace kineto` prints.
 pub(super) fn answer(typed: &KinetoArguments) -> Result<String> {
     let file = typed.file.display().to_string();
-    let bytes = bounded::read(&typed.file, LARGEST_TIMELINE)
-        .with_context(|| format!("{file} cannot be read"))?;
-    let found = kineto::read_kineto(&bytes, &file)?;
+    let input = bounded::plain(&typed.file).with_context(|| format!("{file} cannot be read"))?;
+    let found = kineto::read_kineto(input, &file)?;
     if let Some(path) = &typed.timeline {
         whole::write_with(path, |out| timeline::write(&found.timeline, out))
             .with_context(|| format!("{} cannot be written", path.display()))?;
