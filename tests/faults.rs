@@ -111,7 +111,7 @@ impl Bench {
         let run = simulate(workload, plan, &platform, &self.execution, costs, detail);
         (
             parts.expect("it has a cost").total,
-            run.expect("it can run").latency,
+            run.expect("it can run").totals.latency,
         )
     }
 

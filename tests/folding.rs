@@ -41,14 +41,19 @@ fn said(model: &str, machine: &str, line: &str) -> [Said; 2] {
     [Detail::Folded, Detail::Full].map(|detail| {
         let run = simulate(&workload, &plan, &platform, &execution, tables, detail).unwrap();
         // The critical path has no gap: its classes add up to the steps, folded or not.
-        let classes: u64 = run.critical.iter().map(|(_, time)| time.get()).sum();
+        let classes: u64 = run.totals.critical.iter().map(|(_, time)| time.get()).sum();
         assert_eq!(
             classes,
-            run.denoise.get(),
+            run.totals.denoise.get(),
             "{line} on {} ({detail:?})",
             machine.name
         );
-        (run.latency, run.exposed, run.by_class, run.critical)
+        (
+            run.totals.latency,
+            run.totals.exposed,
+            run.totals.by_class,
+            run.totals.critical,
+        )
     })
 }
 

@@ -48,6 +48,10 @@ fn check(plan: &Value) {
         "{fidelity}"
     );
     assert_eq!(plan["compressor"].is_string(), fidelity == "lossy");
+    let residency = &plan["residency"];
+    let resident =
+        (&residency["components"], &residency["weights"]) == (&"together".into(), &"whole".into());
+    assert_eq!(residency["in_latency"], resident, "{plan:#}");
 }
 
 #[test]
@@ -67,6 +71,7 @@ fn the_default_question_has_an_answer_with_a_proof() {
     assert_eq!(plans[0]["plan"], answer["choice"]["plan"]);
     let count = |field: &str| answer[field].as_u64().expect("a count");
     assert_eq!(count("considered"), count("simulated") + count("pruned"));
+    assert!(count("considered") <= count("legal"));
     assert!(!answer["provenance"].as_array().expect("a list").is_empty());
 }
 

@@ -11,7 +11,7 @@ fn the_default_question_fills_one_page() {
         "one GPU",
         "Best: ",
         "lower bound",
-        "legal plans considered",
+        "may be chosen",
         "Why the others lose",
         "Launch",
         "Where the numbers come from",
@@ -21,6 +21,39 @@ fn the_default_question_fills_one_page() {
     for line in page.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
+}
+
+/// Eight GPUs decode a video together, which SGLang Diffusion does not: its command is that of the fastest plan that does
+/// without.
+#[test]
+fn an_engine_without_a_parallel_vae_uses_all_gpus_of_a_video() {
+    let video = [
+        "plan",
+        "--model",
+        "Wan2.1-T2V-14B",
+        "--machine",
+        "8xh100-sxm",
+        "--exact",
+    ];
+    for engine in ["sglang", "diffusers"] {
+        let command = printed(&[&video[..], &["--emit", engine]].concat());
+        let gpus = ["--num-gpus 8", "--nproc_per_node=8"];
+        assert!(
+            gpus.iter().any(|words| command.contains(words)),
+            "{command}"
+        );
+    }
+}
+
+#[test]
+fn weights_that_fit_only_in_parts_are_told() {
+    let sharded = "fits only with its weights sharded over the ranks";
+    let ring = |machine: &str| {
+        let page = printed(&["simulate", "--plan", "ring4", "--machine", machine]);
+        page.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert!(ring("4xRTX4090@pcie4").contains(sharded));
+    assert!(!ring("4xRTX4090-48GB@pcie4").contains(sharded));
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Bench {
     }
 
     fn latency(&self, plan: &Plan) -> SimDuration {
-        self.simulate(plan, Detail::Folded).latency
+        self.simulate(plan, Detail::Folded).totals.latency
     }
 
     fn estimate(&self, plan: &Plan) -> SimDuration {
@@ -269,9 +269,9 @@ fn simulated_times_lie_between_their_bounds() {
             assert!(makespan <= bounds.upper, "{context}");
             let estimate = bench.estimate(&plan);
             assert!(
-                estimate <= run.latency,
+                estimate <= run.totals.latency,
                 "{context}: estimate {estimate} above simulated {}",
-                run.latency
+                run.totals.latency
             );
         }
     }
@@ -286,7 +286,11 @@ fn a_folded_run_takes_as_long_as_the_full_one() {
                 warmup: 1,
                 ..plan(&text)
             };
-            let full = bench.simulate(&plan, Detail::Full).latency.as_secs_f64();
+            let full = bench
+                .simulate(&plan, Detail::Full)
+                .totals
+                .latency
+                .as_secs_f64();
             let folded = bench.latency(&plan).as_secs_f64();
             let difference = (full - folded).abs() / full;
             assert!(difference <= 1e-6, "{text}: full {full}, folded {folded}");

@@ -14,11 +14,22 @@ use super::arguments::{EngineArgument, GuidanceArgument, PlanArguments, Question
 use super::{imported, quality};
 use planner::launch::Engine;
 use planner::profile::{Accept, Profile};
-use planner::search::{Filter, Question};
+use planner::search::{ALL_KINDS, Filter, Question};
+
+/// How many plans are shown to people.
+pub(super) const SHOWN: usize = 10;
 
 /// The question of `plan`.
 pub(super) fn plan_question(typed: &PlanArguments) -> Result<Question> {
-    question(&typed.question, quality::filter(typed)?)
+    let all = if typed.format.json || typed.plot.is_some() {
+        ALL_KINDS
+    } else {
+        SHOWN
+    };
+    Ok(Question {
+        shown: typed.top.unwrap_or(all),
+        ..question(&typed.question, quality::filter(typed)?)?
+    })
 }
 
 /// The question about one model on one machine.
@@ -75,6 +86,7 @@ pub(super) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         filter,
         quality,
         profile,
+        shown: SHOWN,
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use comfy_table::Table;
+use sim::memory::{Components, Residency, WeightSharding};
 use sim::plan::{Compression, Fidelity, Plan};
 use traces::timeline::SpanClass;
 
@@ -16,9 +17,6 @@ use planner::search::{self, Answer, Candidate, Quality, Question};
 mod budget;
 mod emitted;
 mod picture;
-
-/// How many plans are shown to people.
-const SHOWN: usize = 10;
 
 /// What `plan` prints.
 pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
@@ -46,7 +44,7 @@ pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
     if typed.format.json {
         return Ok(listing::pretty(&contract::answer(&answer, typed.top)));
     }
-    Ok(report(&answer, typed.top.unwrap_or(SHOWN)))
+    Ok(report(&answer, typed.top.unwrap_or(asked::SHOWN)))
 }
 
 /// The answer for people.
@@ -56,11 +54,10 @@ pub(super) fn report(answer: &Answer, shown: usize) -> String {
     page.push('\n');
     page.push_str(&ranking(&rivals, &answer.single));
     let slower = distinct(&answer.plans).count() - rivals.len();
-    if slower > 0 {
-        page.push_str(&format!(
-            "    {slower} slower plans simulated: --top shows more\n"
-        ));
+    if slower > 0 || answer.pruned > 0 {
+        page.push_str("    --top shows more plans\n");
     }
+    page.push_str(&residencies(rivals.iter().copied().chain([&answer.single])));
     page.push('\n');
     page.push_str(&proof(answer));
     let reasons: Vec<(String, &str)> = rivals
@@ -231,14 +228,50 @@ pub(super) fn row(
         interval(found),
         format!("{speedup:.2}x"),
         duration(found.exposed),
-        if found.fits {
-            memory
-        } else {
-            format!("{memory} OOM")
+        match (found.fits, residency(found)) {
+            (true, "") => memory,
+            (true, mark) => format!("{memory} {mark}"),
+            (false, _) => format!("{memory} OOM"),
         },
         output(found),
     ];
     table.add_row(place.into_iter().chain(figures));
+}
+
+/// How a plan's weights are kept so that it fits, as a mark in tables; empty where all are on every GPU.
+fn residency(found: &Candidate) -> &'static str {
+    let Residency {
+        components,
+        weights,
+        ..
+    } = found.residency;
+    match (weights, components) {
+        (WeightSharding::Whole, Components::Together) => "",
+        (WeightSharding::Whole, Components::InTurn) => "t",
+        (_, Components::Together) => "s",
+        (_, Components::InTurn) => "s,t",
+    }
+}
+
+/// What the marks of a table's plans mean.
+pub(super) fn residencies<'a>(shown: impl Iterator<Item = &'a Candidate>) -> String {
+    let marks: BTreeSet<&str> = shown
+        .map(residency)
+        .flat_map(|mark| mark.split(','))
+        .collect();
+    let meaning = [
+        (
+            "s",
+            "fits only with its weights sharded over the ranks (FSDP); gathering them is not in the latency",
+        ),
+        (
+            "t",
+            "fits only with encoders, transformer and VAE moved to the GPU in turn; that is not in the latency",
+        ),
+    ];
+    let said = meaning.into_iter().filter(|(mark, _)| marks.contains(mark));
+    said.map(|(mark, text)| wrapped(&format!("    {mark}  {text}"), 7))
+        .collect()
 }
 
 /// `7.46 (7.05-7.90)`.
@@ -300,6 +333,7 @@ pub(super) fn bound(candidate: &Candidate) -> String {
 fn proof(answer: &Answer) -> String {
     let Answer {
         choice,
+        legal,
         considered,
         simulated,
         pruned,
@@ -313,8 +347,8 @@ fn proof(answer: &Answer) -> String {
     ));
     let bound = bound(choice);
     let counts = format!(
-        "{considered} legal plans considered, {simulated} simulated, {pruned} dropped because their lower \
-         bounds exceed it; {}.",
+        "{legal} legal plans, {considered} fit and may be chosen, {simulated} simulated, {pruned} dropped \
+         because their lower bounds exceed it; {}.",
         choice.stop_reason
     );
     let time = breakdown(choice);
@@ -430,7 +464,7 @@ mod tests {
             "7.46 (7.05-7.90)",
             "lossy 7.08/0.260",
             "lossy, FID 7.08, LPIPS 0.260",
-            "lower bound",
+            "No schedule of this plan is faster than 6.94 s",
             "Why the others lose",
             "Launch (xDiT)",
             "COMPACT_TEST_METHOD=binary",
@@ -443,6 +477,6 @@ mod tests {
     #[test]
     fn what_is_left_out_is_counted() {
         let page = report(&sample::answer(), 1);
-        assert!(page.contains("2 slower plans simulated"), "{page}");
+        assert!(page.contains("--top shows more plans"), "{page}");
     }
 }

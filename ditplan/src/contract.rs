@@ -4,6 +4,7 @@
 
 use kernels::Compressor;
 use serde_json::{Map, Value, json};
+use sim::memory::{Components, Residency, WeightSharding};
 use sim::plan::{Exchange, Fidelity, Plan};
 
 use super::listing;
@@ -21,6 +22,7 @@ pub(super) fn answer(answer: &Answer, top: Option<usize>) -> Value {
         "choice": listed(&answer.choice),
         "plans": answer.plans.iter().take(shown).map(listed).collect::<Value>(),
         "single": listed(&answer.single),
+        "legal": answer.legal,
         "considered": answer.considered,
         "simulated": answer.simulated,
         "pruned": answer.pruned,
@@ -59,6 +61,7 @@ pub(super) fn question(asked: &Question) -> Value {
         quality,
         profile,
         measured: _,
+        shown: _,
         faults,
     } = asked;
     json!({
@@ -104,6 +107,7 @@ pub(super) fn plan(candidate: &Candidate, single: f64) -> Value {
         "stop_reason": candidate.stop_reason.to_string(),
         "peak_memory_bytes": candidate.peak_memory.get(),
         "fits": candidate.fits,
+        "residency": residency(candidate),
         "exposed_communication_s": candidate.exposed.as_secs_f64(),
         "time_by_class_s": by_class,
         "quality": {
@@ -122,6 +126,27 @@ pub(super) fn plan(candidate: &Candidate, single: f64) -> Value {
             "command": candidate.launch.command.as_ref().ok(),
             "reason": candidate.launch.command.as_ref().err(),
         },
+    })
+}
+
+/// Where a plan's weights are, so that it fits.
+fn residency(candidate: &Candidate) -> Value {
+    let Residency {
+        components,
+        weights,
+        ..
+    } = candidate.residency;
+    json!({
+        "components": match components {
+            Components::Together => "together",
+            Components::InTurn => "in-turn",
+        },
+        "weights": match weights {
+            WeightSharding::Whole => "whole",
+            WeightSharding::Sharded => "sharded",
+            WeightSharding::HostBlocks => "host-blocks",
+        },
+        "in_latency": candidate.residency == Residency::default(),
     })
 }
 

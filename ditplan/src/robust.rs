@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use planner::search::{self, Column, Faced, Kind, Question, Replan, Robust, usual};
+use planner::search::{self, Column, Kind, Question, Replan, Robust, RobustPlan, usual};
 use serde_json::{Value, json};
 use topologies::{Faults, SimDuration};
 
@@ -116,7 +116,7 @@ fn table(found: &Robust, shown: usize) -> String {
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let numbers: Vec<usize> = (1..header.len()).collect();
     let mut table = text::table(&header, &numbers);
-    let mut row = |name: String, faced: &Faced| {
+    let mut row = |name: String, faced: &RobustPlan| {
         let times = [faced.candidate.latency];
         let times = times.iter().chain(&faced.latencies);
         let times = times.chain([&faced.worst, &faced.regret]);
@@ -146,9 +146,9 @@ fn table(found: &Robust, shown: usize) -> String {
 }
 
 /// The first plans, each on the best of its placements.
-fn listed(found: &Robust, most: usize) -> Vec<&Faced> {
+fn listed(found: &Robust, most: usize) -> Vec<&RobustPlan> {
     let mut seen = BTreeSet::new();
-    let new = |faced: &&Faced| seen.insert(choice::label(&faced.candidate.plan));
+    let new = |faced: &&RobustPlan| seen.insert(choice::label(&faced.candidate.plan));
     found.plans.iter().filter(new).take(most).collect()
 }
 
@@ -198,7 +198,7 @@ fn verdict(found: &Robust) -> String {
 }
 
 /// The worst case of a plan in words.
-fn worst(found: &Robust, faced: &Faced) -> String {
+fn worst(found: &Robust, faced: &RobustPlan) -> String {
     let kinds = faced.latencies.iter().zip(&faced.worst_cases);
     let at = kinds.zip(&found.columns);
     let hit = at
@@ -218,7 +218,7 @@ fn worst(found: &Robust, faced: &Faced) -> String {
 }
 
 /// What the robust plan costs when nothing is wrong, and what it saves when something is.
-fn price(robust: &Faced, nominal: &Faced) -> String {
+fn price(robust: &RobustPlan, nominal: &RobustPlan) -> String {
     if robust.candidate.plan == nominal.candidate.plan {
         return "none: it is also the fastest plan when nothing is wrong.".to_owned();
     }
@@ -278,7 +278,7 @@ fn gpus(placement: &[topologies::DeviceId]) -> String {
 fn contract(found: &Robust, shown: usize) -> Value {
     // One GPU is not simulated, so there is no speed-up over it.
     let plan = |candidate: &search::Candidate| contract::plan(candidate, f64::NAN);
-    let faced = |faced: &Faced| {
+    let faced = |faced: &RobustPlan| {
         let cases = faced.worst_cases.iter().zip(&found.columns);
         json!({
             "plan": plan(&faced.candidate),

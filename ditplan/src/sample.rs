@@ -25,6 +25,7 @@ fn question() -> Question {
         filter: Filter::default(),
         quality: None,
         profile: None,
+        shown: planner::search::ALL_KINDS,
     }
 }
 
@@ -56,6 +57,7 @@ fn candidate(
         stop_reason: StopReason::Exhausted,
         peak_memory: Bytes::new(34_200_000_000),
         fits: true,
+        residency: sim::memory::Residency::default(),
         exposed: seconds(exposed),
         by_class: vec![
             (SpanClass::Linear, seconds(4.4)),
@@ -92,6 +94,7 @@ pub(super) fn answer() -> Answer {
         plans,
         spent: None,
         layers: 57,
+        legal: 50,
         considered: 40,
         simulated: 3,
         pruned: 37,

@@ -61,7 +61,9 @@ fn report(question: &Question, found: &Evaluation, timeline: Option<&Path>) -> S
     if candidate.plan.ranks() > 1 {
         choice::row(&mut table, None, "one GPU", &found.single, &found.single);
     }
-    let mut page = choice::title(question) + "\n" + &text::rendered(&mut table) + "\n";
+    let mut page = choice::title(question) + "\n" + &text::rendered(&mut table);
+    page.push_str(&choice::residencies([candidate, &found.single].into_iter()));
+    page.push('\n');
     page.push_str(&heading(&candidate.plan.to_string()));
     for (name, text) in [
         ("proof", choice::bound(candidate)),

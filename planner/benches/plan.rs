@@ -113,6 +113,7 @@ fn whole_plan(bencher: Bencher, case: &str) {
             filter: Filter::default(),
             quality: None,
             profile: None,
+            shown: 10,
         })
         .bench_values(|question| plan(&question).map(|answer| answer.simulated));
 }

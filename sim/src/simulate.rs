@@ -41,9 +41,20 @@ pub enum SimulationError {
     Run(#[from] RunError),
 }
 
-/// A simulated run.
+/// A simulated run: what it adds up to, and its tasks.
 #[derive(Clone, Debug)]
 pub struct Simulation {
+    /// What it adds up to.
+    pub totals: Totals,
+    /// The tasks.
+    pub graph: TaskGraph,
+    /// Their starts and ends.
+    pub outcome: Outcome,
+}
+
+/// What a simulated run adds up to.
+#[derive(Clone, Debug)]
+pub struct Totals {
     /// Phases before the loop, the loop, phases after it.
     pub latency: SimDuration,
     /// The denoising loop.
@@ -56,10 +67,6 @@ pub struct Simulation {
     pub critical: Vec<(SpanClass, SimDuration)>,
     /// Durations of tasks by class, of the busiest device of each.
     pub by_class: BTreeMap<SpanClass, SimDuration>,
-    /// The tasks.
-    pub graph: TaskGraph,
-    /// Their starts and ends.
-    pub outcome: Outcome,
 }
 
 /// The closed form of `plan`: a lower bound, in microseconds of work.
@@ -97,11 +104,15 @@ pub fn simulate(
     let graph = setup.tasks(&schedule.simulated, detail == Detail::Folded)?;
     let outcome = engine::run(&graph, &platform.effective)?;
     let phases = setup.phases();
-    let run = summary(graph, outcome, phases, &schedule.repeats, plan.vae);
-    if run.latency > engine::LONGEST {
+    let totals = totals(&graph, &outcome, phases, &schedule.repeats, plan.vae);
+    if totals.latency > engine::LONGEST {
         return Err(RunError::TooLong.into());
     }
-    Ok(run)
+    Ok(Simulation {
+        totals,
+        graph,
+        outcome,
+    })
 }
 
 /// Which steps are simulated, and which of them stand for others.
@@ -148,21 +159,21 @@ fn window(graph: &TaskGraph, outcome: &Outcome, step: u32) -> (SimTime, SimTime)
     (until(step), until(step + 1))
 }
 
-fn summary(
-    graph: TaskGraph,
-    outcome: Outcome,
+fn totals(
+    graph: &TaskGraph,
+    outcome: &Outcome,
     phases: Phases,
     repeats: &[Repeat],
     vae: u32,
-) -> Simulation {
-    let whole = outcome::device_use(&graph, &outcome);
+) -> Totals {
+    let whole = outcome::device_use(graph, outcome);
     let mut denoise = outcome.makespan();
     let mut repeated = Vec::new();
     let mut windows = Vec::new();
     for repeat in repeats {
-        let (from, until) = window(&graph, &outcome, repeat.step);
+        let (from, until) = window(graph, outcome, repeat.step);
         denoise += until.since(from) * repeat.more;
-        let within = outcome::device_use_within(&graph, &outcome, from, until);
+        let within = outcome::device_use_within(graph, outcome, from, until);
         repeated.push((within, repeat.more));
         windows.push((from, until, repeat.more));
     }
@@ -181,16 +192,14 @@ fn summary(
         .map(|&class| (class, most(&|device| device.busy(class))))
         .collect();
     let exposed = most(&|device| device.waiting);
-    let critical = critical(&graph, &outcome, &windows);
-    Simulation {
+    let critical = critical(graph, outcome, &windows);
+    Totals {
         latency: phases.encode + denoise + phases.shared_decode(vae),
         denoise,
         phases,
         exposed,
         critical,
         by_class,
-        graph,
-        outcome,
     }
 }
 

@@ -27,6 +27,7 @@ fn question(machine: &str, gpus: u32) -> Question {
         filter: search::Filter::default(),
         quality: None,
         profile: None,
+        shown: planner::search::ALL_KINDS,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Plans by faults as a table of colours: how much longer each takes than the fastest plan without a fault.
 
-use planner::search::{Faced, Robust};
+use planner::search::{Robust, RobustPlan};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -35,7 +35,7 @@ impl Weather {
     /// The picture of an answer: the best plans, the fastest without a fault, and what would be best if one
     /// knew.
     pub(super) fn new(found: &Robust) -> Self {
-        let row = |name: String, faced: &Faced| {
+        let row = |name: String, faced: &RobustPlan| {
             let times = [faced.candidate.latency];
             let times = times.iter().chain(&faced.latencies).chain([&faced.worst]);
             let times: Vec<_> = times.copied().collect();
@@ -46,7 +46,7 @@ impl Weather {
             }
         };
         let nominal = &found.nominal;
-        let named = |faced: &Faced| {
+        let named = |faced: &RobustPlan| {
             let name = choice::label(&faced.candidate.plan);
             let fastest = name == choice::label(&nominal.candidate.plan);
             if fastest { format!("{name} *") } else { name }

@@ -156,6 +156,7 @@ fn question(machine: Machine, gpus: u32) -> Question {
         filter: Filter::default(),
         quality: None,
         profile: None,
+        shown: 10,
     }
 }
 

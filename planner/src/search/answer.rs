@@ -4,115 +4,103 @@ use std::collections::BTreeMap;
 
 use sim::outcome;
 use sim::plan::{Compression, Fidelity, Plan};
-use sim::simulate::{Detail, Simulation};
+use sim::simulate::{Detail, Totals};
 use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
-use super::bench::{Bench, Bounded};
-use super::best::{self, Judged, WORTH};
+use super::bounded::{BoundedPlan, bounded};
+use super::evaluator::Evaluator;
 use super::shared::Shared;
-use super::{Answer, Assigned, Candidate, Evaluation, PlanningError, StopReason};
+use super::simulated::{Simulated, SimulatedPlan, WORTH};
+use super::{Answer, Candidate, Evaluation, PlanningError, StopReason};
 use crate::interval;
 use crate::launch::{Launch, Run};
 use crate::sweep::Found;
 
-/// The answer from what the search found.
+/// The answer from the simulated plans.
 pub(super) fn compose(
-    bench: &Bench<'_>,
-    considered: usize,
-    illegal: Vec<(String, String)>,
-    found: best::Found,
-    assigned: Vec<Assigned>,
+    evaluator: &Evaluator<'_>,
+    found: Simulated,
 ) -> Result<Answer, PlanningError> {
-    let Some(best) = found.judged.first() else {
-        return Err(no_plan(&illegal));
-    };
-    let baseline = best.simulation.critical.clone();
+    let best = found.best(evaluator)?;
+    let baseline = best.totals.critical.clone();
     let stop = found
         .next_bound
         .map_or(StopReason::Exhausted, |bound| StopReason::Proved {
             next_bound: bound,
         });
-    let candidate = |judged: &Judged| {
-        let mut one = bench.candidate(&judged.bounded, &judged.simulation);
-        one.stop_reason = stop;
-        one.why_slower = why_slower(&judged.simulation, best);
-        one
+    let candidate = |one: &SimulatedPlan| {
+        let mut candidate = evaluator.candidate(&one.bounded, &one.totals);
+        candidate.stop_reason = stop;
+        candidate.why_slower = why_slower(&one.totals, &best.totals);
+        candidate
     };
-    let mut plans: Vec<Candidate> = found.judged.iter().map(candidate).collect();
+    let mut plans: Vec<Candidate> = found.plans.iter().map(candidate).collect();
     plans[0].why_slower = String::new();
     let choice = plans[0].clone();
-    let single = match &found.single {
-        Some(single) => candidate(single),
-        None => bench.single()?,
+    let single = match plans.iter().find(|one| one.plan.ranks() == 1) {
+        Some(single) => single.clone(),
+        None => evaluator.single()?,
     };
     let mut findings = findings(&plans, &single, &baseline);
     findings.extend(per_layer(&plans));
-    let spent = bench.spent(&choice.plan, assigned)?;
+    let spent = evaluator.spent(&choice.plan, found.assigned)?;
     Ok(Answer {
-        question: bench.question.clone(),
+        question: evaluator.question.clone(),
         choice,
+        considered: plans.len() + found.pruned,
         simulated: plans.len(),
-        plans,
-        considered,
         pruned: found.pruned,
-        illegal,
+        legal: found.dropped.legal,
+        plans,
+        illegal: found.dropped.illegal,
         single,
         spent,
-        layers: bench.workload.layers.order.len(),
-        provenance: bench.provenance(),
+        layers: evaluator.workload.layers.order.len(),
+        provenance: evaluator.provenance(),
         findings,
     })
 }
 
-/// Why no plan is left.
-pub(super) fn no_plan(illegal: &[(String, String)]) -> PlanningError {
-    let reason = illegal.first().map_or_else(
-        || {
-            "no legal plan passes the filter (strategy, exactness, FID, budget, engine): loosen one of them"
-                .to_owned()
-        },
-        |(plan, reason)| {
-            format!("{plan}: {reason}; take more GPUs, a larger one, or a looser filter")
-        },
-    );
-    PlanningError::NoPlan { reason }
-}
-
 /// The first of the plans that could win.
 pub(super) fn winner(
-    bench: &Bench<'_>,
+    evaluator: &Evaluator<'_>,
     shared: &Shared,
-    considered: usize,
-    illegal: &[(String, String)],
-    judged: &[Judged],
+    found: &Simulated,
 ) -> Result<Found, PlanningError> {
-    let best = judged.first().ok_or_else(|| no_plan(illegal))?;
-    let candidate = bench.candidate(&best.bounded, &best.simulation);
-    bench.found(shared, candidate, considered, judged.len())
+    let best = found.best(evaluator)?;
+    let candidate = evaluator.candidate(&best.bounded, &best.totals);
+    let simulated = found.plans.len();
+    evaluator.found(shared, candidate, simulated + found.pruned, simulated)
 }
 
 /// One given plan.
 pub(super) fn judgement(
-    bench: &Bench<'_>,
+    evaluator: &Evaluator<'_>,
     shared: &Shared,
     plan: &Plan,
 ) -> Result<Found, PlanningError> {
-    bench.found(shared, candidate(bench, plan)?, 1, 1)
+    evaluator.found(shared, candidate(evaluator, plan)?, 1, 1)
 }
 
 /// One plan, its steady steps folded.
-pub(super) fn candidate(bench: &Bench<'_>, plan: &Plan) -> Result<Candidate, PlanningError> {
-    let simulation = bench.simulate(plan, Detail::Folded)?;
-    Ok(bench.candidate(&bounded(bench, plan)?, &simulation))
+pub(super) fn candidate(
+    evaluator: &Evaluator<'_>,
+    plan: &Plan,
+) -> Result<Candidate, PlanningError> {
+    let totals = evaluator.simulate(plan)?;
+    Ok(evaluator.candidate(&bounded(evaluator, plan)?, &totals))
 }
 
 /// One plan in full.
-pub(super) fn evaluation(bench: &Bench<'_>, plan: &Plan) -> Result<Evaluation, PlanningError> {
-    let simulation = bench.simulate(plan, Detail::Full)?;
-    let candidate = bench.candidate(&bounded(bench, plan)?, &simulation);
-    let names: Vec<String> = bench.link_names();
-    let provenance = bench.provenance();
+pub(super) fn evaluation(
+    evaluator: &Evaluator<'_>,
+    plan: &Plan,
+) -> Result<Evaluation, PlanningError> {
+    let simulation = evaluator.run(plan, Detail::Full)?;
+    let candidate = evaluator.candidate(&bounded(evaluator, plan)?, &simulation.totals);
+    let names: Vec<String> = evaluator.link_names();
+    let provenance = evaluator.provenance();
     let timeline = outcome::timeline(
         &simulation.graph,
         &simulation.outcome,
@@ -121,35 +109,14 @@ pub(super) fn evaluation(bench: &Bench<'_>, plan: &Plan) -> Result<Evaluation, P
     );
     Ok(Evaluation {
         candidate,
-        single: bench.single()?,
+        single: evaluator.single()?,
         timeline,
         simulation,
         provenance,
     })
 }
 
-/// A plan with its memory and lower bound.
-pub(super) fn bounded(bench: &Bench<'_>, plan: &Plan) -> Result<Bounded, PlanningError> {
-    let gpu = bench.platform.gpu(plan.placement[0]);
-    let memory = sim::memory::first_fit(&bench.workload, plan, gpu).map_or_else(
-        || {
-            sim::memory::peak(
-                &bench.workload,
-                plan,
-                gpu,
-                &sim::memory::Residency::default(),
-            )
-        },
-        |(_, memory)| memory,
-    );
-    Ok(Bounded {
-        plan: plan.clone(),
-        memory,
-        parts: bench.parts(plan)?,
-    })
-}
-
-impl Bench<'_> {
+impl Evaluator<'_> {
     fn found(
         &self,
         shared: &Shared,
@@ -160,7 +127,7 @@ impl Bench<'_> {
         let one = self.one_gpu();
         let gpu = self.platform.gpu(one.placement[0]).name.clone();
         let single = shared.single.get((self.question.request, gpu), || {
-            Ok::<_, PlanningError>(self.simulate(&one, Detail::Folded)?.latency)
+            Ok::<_, PlanningError>(self.simulate(&one)?.latency)
         })?;
         Ok(Found {
             speed_up: single.as_secs_f64() / candidate.latency.as_secs_f64(),
@@ -182,20 +149,19 @@ impl Bench<'_> {
 
     /// One GPU, whether or not it fits.
     fn single(&self) -> Result<Candidate, PlanningError> {
-        let plan = self.one_gpu();
-        let simulation = self.simulate(&plan, Detail::Folded)?;
-        Ok(self.candidate(&bounded(self, &plan)?, &simulation))
+        candidate(self, &self.one_gpu())
     }
 
-    pub(super) fn candidate(&self, bounded: &Bounded, simulation: &Simulation) -> Candidate {
-        let Bounded {
+    pub(super) fn candidate(&self, bounded: &BoundedPlan, totals: &Totals) -> Candidate {
+        let BoundedPlan {
             plan,
+            residency,
             memory,
             parts,
         } = bounded;
         let question = self.question;
         let factor = interval::factor(parts, plan, question.compilation, &self.calibrated.evidence);
-        let latency = simulation.latency;
+        let latency = totals.latency;
         Candidate {
             plan: plan.clone(),
             latency,
@@ -206,8 +172,9 @@ impl Bench<'_> {
             stop_reason: StopReason::Exhausted,
             peak_memory: memory.total,
             fits: memory.fits.is_fit(),
-            exposed: simulation.exposed,
-            by_class: simulation.critical.clone(),
+            residency: *residency,
+            exposed: totals.exposed,
+            by_class: totals.critical.clone(),
             fidelity: plan.fidelity(),
             quality: self.quality(plan),
             why_slower: String::new(),
@@ -314,9 +281,9 @@ const fn in_words(class: SpanClass) -> &'static str {
 }
 
 /// The two classes of work that a plan's critical path has most more of than the best plan's.
-fn why_slower(simulation: &Simulation, best: &Judged) -> String {
-    let own = times(&simulation.critical);
-    let other = times(&best.simulation.critical);
+fn why_slower(totals: &Totals, best: &Totals) -> String {
+    let own = times(&totals.critical);
+    let other = times(&best.critical);
     let mut more: Vec<(f64, SpanClass)> = own
         .iter()
         .map(|(class, time)| (time - other.get(class).copied().unwrap_or(0.0), *class))

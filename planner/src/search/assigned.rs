@@ -12,8 +12,8 @@ use sim::plan::{Assignment, Compression, Phase, Plan};
 use sim::quality::{Entry, phase_starts};
 use sim::replay::Method;
 
-use super::bench::Bench;
 use super::budget::{CONFIDENCE, TraceQuality, own_shard, shards};
+use super::evaluator::Evaluator;
 use super::space::Space;
 use super::{Granularity, PlanningError, Spent, Uniform};
 use crate::assign::{self, Certificate, Coupled, Instance, Item};
@@ -63,15 +63,15 @@ fn phase_steps(steps: u32, warmup: u32) -> [f64; 3] {
     counts
 }
 
-impl Bench<'_> {
-    /// Adds to the space, for every layout that can be compressed, its best assignment under the budget;
-    /// none without a budget and a trace.
+impl Evaluator<'_> {
+    /// The space with, for every layout that can be compressed, its best assignment under the budget; as it is without
+    /// a budget and a trace.
     ///
     /// # Errors
     /// [`PlanningError`] when something has no cost.
-    pub(super) fn assigned(&self, space: &mut Space) -> Result<Vec<Assigned>, PlanningError> {
+    pub(super) fn assigned(&self, mut space: Space) -> Result<Space, PlanningError> {
         let Some((quality, limit)) = self.judge() else {
-            return Ok(Vec::new());
+            return Ok(space);
         };
         let mut layouts: Vec<Plan> = Vec::new();
         for plan in space.legal.iter().filter(|plan| !plan.compression.is_raw()) {
@@ -97,7 +97,8 @@ impl Bench<'_> {
         let mixed = assigned.iter().map(|one| &one.plan);
         let mixed = mixed.filter(|plan| matches!(plan.compression, Compression::Mixed(_)));
         space.legal.extend(mixed.cloned());
-        Ok(assigned)
+        space.assigned = assigned;
+        Ok(space)
     }
 
     /// The trace's quality model and the largest deviation that the budget allows.

@@ -16,34 +16,30 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use sim::plan::{Compression, Plan};
-use sim::simulate::Detail;
 
+use super::PlanningError;
 use super::assigned::{Assigned, Classes};
-use super::bench::Bench;
-use super::best::{Found, Judged};
+use super::bounded::bounded;
 use super::budget::{CONFIDENCE, TraceQuality};
-use super::{PlanningError, answer};
+use super::evaluator::Evaluator;
+use super::simulated::{Simulated, SimulatedPlan};
 use crate::assign::{Coupled, coupled};
 
 /// Rounds of asking and solving at most.
 const ROUNDS: usize = 4;
 
-impl Bench<'_> {
-    /// What the search found, with the assignment of the chosen layout coupled to the schedule; as it was where no
+impl Evaluator<'_> {
+    /// The simulated plans, with the assignment of the chosen layout coupled to the schedule; as it was where no
     /// compressor per layer was chosen.
     ///
     /// # Errors
     /// [`PlanningError`] when something has no cost.
-    pub(super) fn couple(
-        &self,
-        mut found: Found,
-        assigned: &mut [Assigned],
-    ) -> Result<Found, PlanningError> {
-        let (Some((quality, limit)), Some(best)) = (self.judge(), found.judged.first()) else {
+    pub(super) fn couple(&self, mut found: Simulated) -> Result<Simulated, PlanningError> {
+        let (Some((quality, limit)), Some(best)) = (self.judge(), found.plans.first()) else {
             return Ok(found);
         };
         let chosen = best.bounded.plan.clone();
-        let own = assigned.iter_mut().find(|one| one.plan == chosen);
+        let own = found.assigned.iter_mut().find(|one| one.plan == chosen);
         let (Compression::Mixed(_), Some(own)) = (&chosen.compression, own) else {
             return Ok(found);
         };
@@ -51,16 +47,10 @@ impl Bench<'_> {
         let faster = rounds.best > 0;
         if faster {
             let plan = classes.plan(&chosen, &rounds.best().chosen);
-            let simulation = self.simulate(&plan, Detail::Folded)?;
-            let bounded = answer::bounded(self, &plan)?;
+            let totals = self.simulate(&plan)?;
+            let bounded = bounded(self, &plan)?;
             own.plan = plan;
-            found.judged.insert(
-                0,
-                Judged {
-                    bounded,
-                    simulation,
-                },
-            );
+            found.plans.insert(0, SimulatedPlan { bounded, totals });
         }
         own.coupled = Some(rounds);
         Ok(found)
@@ -107,7 +97,7 @@ impl Bench<'_> {
     }
 
     fn seconds(&self, plan: &Plan) -> Result<f64, PlanningError> {
-        Ok(self.simulate(plan, Detail::Folded)?.latency.as_secs_f64())
+        Ok(self.simulate(plan)?.latency.as_secs_f64())
     }
 
     /// The cost of each option of each layer around an assignment, in seconds from it.

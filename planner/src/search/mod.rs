@@ -2,22 +2,24 @@
 
 mod answer;
 mod assigned;
-mod bench;
-mod best;
+mod bounded;
 mod budget;
 mod coupling;
+mod evaluator;
+mod fault_scenarios;
 mod fault_set;
 mod quality;
 mod robust;
 mod shared;
+mod simulated;
 mod space;
-mod weather;
 
 use std::sync::Arc;
 
 use kernels::Tables;
 use sim::legality::Illegal;
 use sim::lower::LowerError;
+use sim::memory::Residency;
 use sim::model::{Model, Request, RequestError};
 use sim::plan::{Fidelity, Plan};
 use sim::simulate::{Simulation, SimulationError};
@@ -27,13 +29,15 @@ use topologies::{Bytes, FaultError, Faults, Machine, SimDuration};
 use traces::timeline::{SpanClass, Timeline};
 
 pub use self::assigned::{Assigned, FrontierPoint};
-use self::bench::Bench;
+use self::bounded::Bounded;
 pub use self::budget::{
     Budget, BudgetError, CONFIDENCE, Predicted, TraceQuality, own_shard, shards,
 };
+use self::evaluator::Evaluator;
 pub use self::fault_set::{Kind, usual};
-pub use self::robust::{Column, Faced, Replan, Robust, robust};
+pub use self::robust::{Column, Replan, Robust, RobustPlan, robust};
 pub use self::shared::Shared;
+use self::simulated::Simulated;
 use self::space::Space;
 use crate::launch::{Engine, Launch};
 use crate::profile::Profile;
@@ -64,7 +68,12 @@ pub struct Question {
     pub quality: Option<TraceQuality>,
     /// What was measured on the machine's GPU, in place of the built-in tables.
     pub profile: Option<Arc<Profile>>,
+    /// How many plans of different kinds the answer shows; [`ALL_KINDS`] for the most promising of each.
+    pub shown: usize,
 }
+
+/// The most promising plan of every kind is shown.
+pub const ALL_KINDS: usize = usize::MAX;
 
 impl Question {
     /// What operations cost.
@@ -209,6 +218,8 @@ pub struct Candidate {
     pub peak_memory: Bytes,
     /// Whether that fits.
     pub fits: bool,
+    /// Where the weights are, so that it fits. Moving and gathering them is not in the latency.
+    pub residency: Residency,
     /// Time that a GPU waits for messages with nothing to compute.
     pub exposed: SimDuration,
     /// Time by kind of work, on the critical path.
@@ -236,7 +247,9 @@ pub struct Answer {
     pub spent: Option<Spent>,
     /// Layers of the model.
     pub layers: usize,
-    /// Legal plans.
+    /// Legal plans, whether or not the filter lets them pass and they fit.
+    pub legal: usize,
+    /// Those that may be chosen: simulated or dropped by their bounds.
     pub considered: usize,
     /// Plans simulated.
     pub simulated: usize,
@@ -298,20 +311,19 @@ pub struct Evaluation {
 /// The best plan for a question.
 ///
 /// ```text
-/// space ─▶ compressors per layer ─▶ memory ─▶ bounds ─▶ order ─▶ simulate until no bound beats the best ─▶ answer
+/// Question ─▶ Space ─▶ Bounded ─▶ Simulated ─▶ Answer
+///   legal plans; compressors per layer ─▶ filter, memory, lower bounds ─▶ as far as the answer needs ─▶ figures, findings
 /// ```
 ///
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it.
 pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
-    let bench = Bench::new(question)?;
-    let mut space = Space::new(&bench);
-    let mut assigned = bench.assigned(&mut space)?;
-    let fitting = bench.fitting(space);
-    let bounded = bench.bounded(fitting.plans)?;
-    let found = best::search(&bench, bounded)?;
-    let found = bench.couple(found, &mut assigned)?;
-    answer::compose(&bench, fitting.considered, fitting.illegal, found, assigned)
+    let evaluator = Evaluator::new(question)?;
+    let space = evaluator.assigned(Space::new(&evaluator))?;
+    let bounded = Bounded::new(&evaluator, space)?;
+    let simulated = Simulated::new(&evaluator, bounded, question.shown)?;
+    let simulated = evaluator.couple(simulated)?;
+    answer::compose(&evaluator, simulated)
 }
 
 /// The best plan alone: the choice of [`plan`], without the plans that cannot win.
@@ -319,13 +331,11 @@ pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it.
 pub fn winner(question: &Question, shared: &Shared) -> Result<crate::sweep::Found, PlanningError> {
-    let bench = Bench::sharing(question, shared)?;
-    let mut space = Space::new(&bench);
-    bench.assigned(&mut space)?;
-    let fitting = bench.fitting(space);
-    let bounded = bench.bounded(fitting.plans)?;
-    let found = best::fastest(&bench, bounded)?;
-    answer::winner(&bench, shared, fitting.considered, &fitting.illegal, &found)
+    let evaluator = Evaluator::sharing(question, shared)?;
+    let space = evaluator.assigned(Space::new(&evaluator))?;
+    let bounded = Bounded::new(&evaluator, space)?;
+    let simulated = Simulated::contenders(&evaluator, bounded)?;
+    answer::winner(&evaluator, shared, &simulated)
 }
 
 /// One given plan, its steady steps folded.
@@ -337,10 +347,10 @@ pub fn judge(
     plan: &Plan,
     shared: &Shared,
 ) -> Result<crate::sweep::Found, PlanningError> {
-    let bench = Bench::sharing(question, shared)?;
-    bench.check(plan)?;
-    let plan = bench.placed(plan);
-    answer::judgement(&bench, shared, &plan)
+    let evaluator = Evaluator::sharing(question, shared)?;
+    evaluator.check(plan)?;
+    let plan = evaluator.placed(plan);
+    answer::judgement(&evaluator, shared, &plan)
 }
 
 /// One given plan, simulated in full.
@@ -348,8 +358,8 @@ pub fn judge(
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn evaluate(question: &Question, plan: &Plan) -> Result<Evaluation, PlanningError> {
-    let (bench, plan) = legal(question, plan)?;
-    answer::evaluation(&bench, &plan)
+    let (evaluator, plan) = legal(question, plan)?;
+    answer::evaluation(&evaluator, &plan)
 }
 
 /// One given plan without its timeline, and without one GPU beside it.
@@ -357,16 +367,16 @@ pub fn evaluate(question: &Question, plan: &Plan) -> Result<Evaluation, Planning
 /// # Errors
 /// A [`PlanningError`] when the plan is not legal for the question.
 pub fn candidate(question: &Question, plan: &Plan) -> Result<Candidate, PlanningError> {
-    let (bench, plan) = legal(question, plan)?;
-    answer::candidate(&bench, &plan)
+    let (evaluator, plan) = legal(question, plan)?;
+    answer::candidate(&evaluator, &plan)
 }
 
-/// The bench of a question that a plan is legal for, and the plan on GPUs that are left.
-fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<(Bench<'a>, Plan), PlanningError> {
-    let bench = Bench::new(question)?;
-    bench.check(plan)?;
-    let plan = bench.placed(plan);
-    Ok((bench, plan))
+/// The evaluator of a question that a plan is legal for, and the plan on GPUs that are left.
+fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<(Evaluator<'a>, Plan), PlanningError> {
+    let evaluator = Evaluator::new(question)?;
+    evaluator.check(plan)?;
+    let plan = evaluator.placed(plan);
+    Ok((evaluator, plan))
 }
 
 /// Where a question's numbers come from, one sentence each.
@@ -374,5 +384,5 @@ fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<(Bench<'a>, Plan), P
 /// # Errors
 /// A [`PlanningError`] when the question cannot be served at all.
 pub fn provenance(question: &Question) -> Result<Vec<String>, PlanningError> {
-    Ok(Bench::new(question)?.provenance())
+    Ok(Evaluator::new(question)?.provenance())
 }

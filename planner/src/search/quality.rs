@@ -4,7 +4,7 @@ use kernels::Compressor;
 use sim::model::{Request, Resolution};
 use sim::plan::{Exchange, Fidelity, Pipeline, Plan};
 
-use super::bench::Bench;
+use super::evaluator::Evaluator;
 use super::{Budget, Quality};
 
 /// FID and LPIPS against the uncompressed output of FLUX.1-dev, 1024x1024, 28 steps, 4 GPUs, warm-up
@@ -17,7 +17,7 @@ const FLUX_PIPELINE: Pipeline = Pipeline {
     patches: 4,
 };
 
-impl Bench<'_> {
+impl Evaluator<'_> {
     /// What is known of the output of `plan`.
     pub(super) fn quality(&self, plan: &Plan) -> Quality {
         let published = published(self.question.model.name, &self.question.request, plan);

@@ -20,11 +20,13 @@ use rayon::prelude::*;
 use topologies::SimDuration;
 use topologies::fault::Faults;
 
-use super::bench::{Bench, Bounded};
+use super::bounded::{Bounded, BoundedPlan};
+use super::evaluator::Evaluator;
+use super::fault_scenarios::FaultScenarios;
 use super::fault_set::Kind;
+use super::simulated::Simulated;
 use super::space::Space;
-use super::weather::Weather;
-use super::{Candidate, PlanningError, Question, answer, best};
+use super::{Candidate, PlanningError, Question};
 
 /// Plans simulated side by side.
 const BATCH: usize = 8;
@@ -40,9 +42,9 @@ pub struct Column {
     pub case: Faults,
 }
 
-/// A plan in all weathers.
+/// A plan in every case of faults.
 #[derive(Clone, Debug)]
-pub struct Faced {
+pub struct RobustPlan {
     /// The plan with its figures when nothing is wrong.
     pub candidate: Candidate,
     /// Its latency in the worst case of each kind.
@@ -74,11 +76,11 @@ pub struct Robust {
     /// The kinds of faults.
     pub columns: Vec<Column>,
     /// The plan of the least worst case.
-    pub choice: Faced,
+    pub choice: RobustPlan,
     /// The fastest plan when nothing is wrong.
-    pub nominal: Faced,
+    pub nominal: RobustPlan,
     /// The plans simulated, best first.
-    pub plans: Vec<Faced>,
+    pub plans: Vec<RobustPlan>,
     /// Plans considered.
     pub considered: usize,
     /// Plans that pass the filter and fit.
@@ -97,7 +99,7 @@ pub struct Robust {
 
 /// A plan, and its bounds from the largest.
 struct Waiting {
-    bounded: Bounded,
+    bounded: BoundedPlan,
     key: Vec<SimDuration>,
 }
 
@@ -106,48 +108,45 @@ struct Waiting {
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it, also with a fault.
 pub fn robust(question: &Question, kinds: Vec<Kind>) -> Result<Robust, PlanningError> {
-    let bench = Bench::new(question)?;
-    let weather = Weather::new(&bench, &kinds)?;
-    let fitting = bench.fitting(Space::new(&bench));
-    let mut plans = bench.bounded(fitting.plans)?;
-    plans.retain(|bounded| best::passes(&bench, &bounded.plan));
+    let evaluator = Evaluator::new(question)?;
+    let scenarios = FaultScenarios::new(&evaluator, &kinds)?;
+    let bounded = Bounded::new(&evaluator, Space::new(&evaluator))?;
+    let (plans, dropped) = (bounded.plans.clone(), bounded.dropped.clone());
     let number = plans.len();
-    let judged = best::fastest(&bench, plans.clone())?;
-    let Some(fastest) = judged.into_iter().next() else {
-        return Err(answer::no_plan(&fitting.illegal));
-    };
-    let (faced, left) = race(&weather, plans)?;
-    let same = |faced: &&Faced| faced.candidate.plan == fastest.bounded.plan;
-    let nominal = match faced.iter().find(same) {
+    let nominal = Simulated::contenders(&evaluator, bounded)?;
+    let fastest = nominal.best(&evaluator)?;
+    let (found, left) = race(&scenarios, plans)?;
+    let same = |faced: &&RobustPlan| faced.candidate.plan == fastest.bounded.plan;
+    let nominal = match found.iter().find(same) {
         Some(nominal) => nominal.clone(),
-        None => weather.faced(&fastest.bounded)?,
+        None => scenarios.in_all_cases(&fastest.bounded)?,
     };
     Ok(Robust {
         question: question.clone(),
-        choice: faced[0].clone(),
+        choice: found[0].clone(),
         nominal,
-        considered: fitting.considered,
+        considered: dropped.legal,
         fitting: number,
         pruned: left.len(),
-        runs: faced
+        runs: found
             .iter()
-            .map(|faced| weather.runs(&faced.candidate.plan))
+            .map(|faced| scenarios.runs(&faced.candidate.plan))
             .sum(),
         next_bound: left.first().map(|waiting| waiting.key[0]),
-        plans: faced,
-        replans: weather.replans(),
-        columns: weather.columns(kinds),
-        provenance: bench.provenance(),
+        plans: found,
+        replans: scenarios.replans(),
+        columns: scenarios.columns(kinds),
+        provenance: evaluator.provenance(),
     })
 }
 
 /// Plans in the order of their bounds, simulated until none left can win; these best first, and those left.
 fn race(
-    weather: &Weather<'_>,
-    plans: Vec<Bounded>,
-) -> Result<(Vec<Faced>, Vec<Waiting>), PlanningError> {
-    let waiting = |bounded: Bounded| {
-        let key = from_largest(weather.bounds(&bounded)?);
+    scenarios: &FaultScenarios<'_>,
+    plans: Vec<BoundedPlan>,
+) -> Result<(Vec<RobustPlan>, Vec<Waiting>), PlanningError> {
+    let waiting = |bounded: BoundedPlan| {
+        let key = from_largest(scenarios.bounds(&bounded)?);
         Ok(Waiting { bounded, key })
     };
     let mut queue: Vec<Waiting> = plans
@@ -156,13 +155,15 @@ fn race(
         .collect::<Result<_, PlanningError>>()?;
     queue.sort_by(|a, b| (&a.key, &a.bounded.plan).cmp(&(&b.key, &b.bounded.plan)));
     let mut queue = queue.into_iter().peekable();
-    let mut faced: Vec<Faced> = Vec::new();
+    let mut faced: Vec<RobustPlan> = Vec::new();
     while let Some(next) = queue.peek() {
         if faced.first().is_some_and(|best| next.key > best.key()) {
             break;
         }
         let batch: Vec<Waiting> = queue.by_ref().take(BATCH).collect();
-        let judged = batch.par_iter().map(|one| weather.faced(&one.bounded));
+        let judged = batch
+            .par_iter()
+            .map(|one| scenarios.in_all_cases(&one.bounded));
         faced.extend(judged.collect::<Result<Vec<_>, PlanningError>>()?);
         faced.sort_by_cached_key(|faced| (faced.key(), faced.candidate.plan.clone()));
     }
@@ -175,7 +176,7 @@ fn from_largest(mut times: Vec<SimDuration>) -> Vec<SimDuration> {
     times
 }
 
-impl Faced {
+impl RobustPlan {
     /// All its latencies from the largest: what plans are compared by.
     fn key(&self) -> Vec<SimDuration> {
         let sound = [self.candidate.latency];

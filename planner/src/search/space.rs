@@ -9,7 +9,8 @@ use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan};
 use sim::workload::Workload;
 use topologies::DeviceId;
 
-use super::bench::Bench;
+use super::assigned::Assigned;
+use super::evaluator::Evaluator;
 
 /// Compressors that a uniform plan may use without a trace: those with published behaviour.
 const COMPRESSORS: [Compressor; 4] = [
@@ -27,6 +28,8 @@ const WARMUP: u32 = 1;
 pub(super) struct Space {
     pub legal: Vec<Plan>,
     pub illegal: Vec<(String, String)>,
+    /// Compressors per layer, by layout, where a budget and a trace are given.
+    pub assigned: Vec<Assigned>,
 }
 
 fn divisors(n: u32) -> impl Iterator<Item = u32> {
@@ -34,13 +37,13 @@ fn divisors(n: u32) -> impl Iterator<Item = u32> {
 }
 
 impl Space {
-    /// The space of the bench's question: uniform plans use what its trace was replayed with, else what
+    /// The space of the evaluator's question: uniform plans use what its trace was replayed with, else what
     /// has published behaviour.
-    pub(super) fn new(bench: &Bench<'_>) -> Self {
-        let question = bench.question;
-        let (model, gpus) = (question.model, bench.gpus);
-        let orders = Orders::new(bench);
-        let workload = &bench.workload;
+    pub(super) fn new(evaluator: &Evaluator<'_>) -> Self {
+        let question = evaluator.question;
+        let (model, gpus) = (question.model, evaluator.gpus);
+        let orders = Orders::new(evaluator);
+        let workload = &evaluator.workload;
         let compressors = question.quality.as_ref().map_or_else(
             || COMPRESSORS.to_vec(),
             |quality| quality.model.compressors(),
@@ -48,10 +51,11 @@ impl Space {
         let mut space = Self {
             legal: Vec::new(),
             illegal: Vec::new(),
+            assigned: Vec::new(),
         };
         let mut reasons = BTreeSet::new();
-        for plan in layouts(gpus) {
-            let plan = finished(plan, workload);
+        let plans = layouts(gpus).into_iter();
+        for plan in plans.flat_map(|plan| finished(plan, workload)) {
             match legality::check(model, workload, &plan, gpus as usize) {
                 Ok(()) => space.add_variants(model, workload, &plan, &orders, &compressors),
                 Err(reason) => {
@@ -75,11 +79,14 @@ impl Space {
         compressors: &[Compressor],
     ) {
         let compressed = compressors.iter().map(|&compressor| {
-            let plan = Plan {
-                compression: Compression::Uniform(compressor),
-                ..plan.clone()
-            };
-            finished(plan, workload)
+            let compression = Compression::Uniform(compressor);
+            warmed(
+                Plan {
+                    compression,
+                    ..plan.clone()
+                },
+                workload,
+            )
         });
         // Before they are placed: of GPUs that are left, the last may be counted higher than there are.
         let legal =
@@ -93,20 +100,30 @@ impl Space {
     }
 }
 
-/// Warm-up and VAE degree follow from the rest.
-fn finished(mut plan: Plan, workload: &Workload) -> Plan {
+/// Warm-up follows from the rest.
+fn warmed(mut plan: Plan, workload: &Workload) -> Plan {
     plan.warmup = if plan.fidelity() == Fidelity::Exact {
         0
     } else {
         WARMUP.min(workload.request.steps)
     };
-    // Decoding a video takes tens of seconds and is shared; an image's is not worth the engine's care.
-    plan.vae = if workload.request.frames > 1 {
-        plan.ranks().min(8)
-    } else {
-        1
-    };
     plan
+}
+
+/// The plan with its warm-up, decoding on one rank and, of a video, on all: decoding one takes tens of seconds, but
+/// some engines do not share it. An image's is not worth sharing.
+fn finished(plan: Plan, workload: &Workload) -> impl Iterator<Item = Plan> + use<> {
+    let shared = plan.ranks().min(8);
+    let degrees = if workload.request.frames > 1 && shared > 1 {
+        vec![1, shared]
+    } else {
+        vec![1]
+    };
+    let plan = warmed(plan, workload);
+    degrees.into_iter().map(move |vae| Plan {
+        vae,
+        ..plan.clone()
+    })
 }
 
 /// All degrees whose product is at most `gpus`, legal or not; one GPU included.
@@ -197,8 +214,8 @@ struct Orders {
 }
 
 impl Orders {
-    fn new(bench: &Bench<'_>) -> Self {
-        let (machine, condition) = (&bench.question.machine, &bench.condition);
+    fn new(evaluator: &Evaluator<'_>) -> Self {
+        let (machine, condition) = (&evaluator.question.machine, &evaluator.condition);
         let left = |island: Vec<DeviceId>| -> Vec<DeviceId> {
             let there = |gpu: &DeviceId| !condition.lost.contains(gpu);
             island.into_iter().filter(there).collect()

@@ -2,7 +2,6 @@
 
 use sim::model::{self, Request};
 use sim::plan::Plan;
-use sim::simulate::Detail;
 use topologies::Machine;
 use topologies::host::Compilation;
 
@@ -29,17 +28,18 @@ fn question(machine: &str) -> Question {
         filter: Filter::default(),
         quality: None,
         profile: None,
+        shown: usize::MAX,
     }
 }
 
 /// A plan's latency without a fault and in the worst case of each kind, every case simulated.
 fn exhaustively(
     question: &Question,
-    bench: &Bench<'_>,
+    evaluator: &Evaluator<'_>,
     plan: &Plan,
     kinds: &[Kind],
 ) -> Vec<SimDuration> {
-    let sound = bench.simulate(plan, Detail::Folded).expect("it can run");
+    let sound = evaluator.simulate(plan).expect("it can run");
     let mut times = vec![sound.latency];
     for kind in kinds {
         let of_case = |case: &Faults| {
@@ -47,18 +47,15 @@ fn exhaustively(
                 faults: case.clone(),
                 ..question.clone()
             };
-            let bench = Bench::new(&asked).expect("a bench");
-            let lost = |gpu| bench.condition.lost.contains(gpu);
+            let evaluator = Evaluator::new(&asked).expect("an evaluator");
+            let lost = |gpu| evaluator.condition.lost.contains(gpu);
             if plan.placement.iter().any(lost) {
                 return winner(&asked, &Shared::default())
                     .expect("plans")
                     .candidate
                     .latency;
             }
-            bench
-                .simulate(plan, Detail::Folded)
-                .expect("it can run")
-                .latency
+            evaluator.simulate(plan).expect("it can run").latency
         };
         times.push(kind.cases.iter().map(of_case).max().expect("cases"));
     }
@@ -71,17 +68,18 @@ fn bounds_and_symmetry_change_no_answer() {
         let question = question(machine);
         let kinds = usual(&question.machine);
         let found = robust(&question, kinds.clone()).expect("plans");
-        let bench = Bench::new(&question).expect("a bench");
-        let plans = bench.fitting(Space::new(&bench)).plans.into_iter();
+        let evaluator = Evaluator::new(&question).expect("an evaluator");
+        let bounded = Bounded::new(&evaluator, Space::new(&evaluator)).expect("bounds");
+        let plans = bounded.plans.into_iter().map(|one| one.plan);
         let mut all: Vec<(Vec<SimDuration>, Plan)> = plans
-            .map(|(plan, _)| {
-                let times = exhaustively(&question, &bench, &plan, &kinds);
+            .map(|plan| {
+                let times = exhaustively(&question, &evaluator, &plan, &kinds);
                 (from_largest(times), plan)
             })
             .collect();
         all.sort();
         assert_eq!(all.len(), found.fitting, "{machine}");
-        let of = |faced: &Faced| (faced.key(), faced.candidate.plan.clone());
+        let of = |faced: &RobustPlan| (faced.key(), faced.candidate.plan.clone());
         assert_eq!(of(&found.choice), all[0], "{machine}");
         for (faced, expected) in found.plans.iter().zip(&all) {
             // Up to the first that was dropped, the order is that of all.

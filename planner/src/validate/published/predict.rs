@@ -120,7 +120,7 @@ fn simulated(case: &Case, plan: &Plan, execution: &Execution) -> Result<f64, Str
     );
     let run = run.map_err(|error| error.to_string())?;
     Ok(match case.row.metric {
-        Metric::Latency => run.latency.as_secs_f64(),
-        _ => run.denoise.as_secs_f64(),
+        Metric::Latency => run.totals.latency.as_secs_f64(),
+        _ => run.totals.denoise.as_secs_f64(),
     })
 }

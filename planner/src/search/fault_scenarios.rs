@@ -1,23 +1,24 @@
-//! The faults of a set on a bench: what a plan takes in each case, and what would be best if one knew.
+//! The faults of a set: what a plan takes in each case, and what would be best if one knew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 use sim::plan::Plan;
-use sim::simulate::Detail;
 use topologies::fault::Faults;
 use topologies::{DeviceId, SimDuration};
 
-use super::bench::{Bench, Bounded};
+use super::bounded::{Bounded, BoundedPlan};
+use super::evaluator::Evaluator;
 use super::fault_set::Kind;
-use super::robust::{Column, Faced, Replan};
+use super::robust::{Column, Replan, RobustPlan};
+use super::simulated::Simulated;
 use super::space::Space;
-use super::{Candidate, PlanningError, answer, best};
+use super::{Candidate, PlanningError};
 
 /// A fault that may happen.
 struct Case<'a> {
     faults: Faults,
-    bench: Bench<'a>,
+    evaluator: Evaluator<'a>,
     likeness: Likeness,
 }
 
@@ -31,26 +32,26 @@ enum Likeness {
 }
 
 /// All that may happen.
-pub(super) struct Weather<'a> {
-    bench: &'a Bench<'a>,
+pub(super) struct FaultScenarios<'a> {
+    evaluator: &'a Evaluator<'a>,
     /// By kind.
     cases: Vec<Vec<Case<'a>>>,
     /// By kind, the best plans for the cases if one knew that they come.
     known: Vec<BTreeMap<Likeness, Candidate>>,
 }
 
-impl<'a> Weather<'a> {
-    pub(super) fn new(bench: &'a Bench<'a>, kinds: &[Kind]) -> Result<Self, PlanningError> {
-        let machine = &bench.question.machine;
+impl<'a> FaultScenarios<'a> {
+    pub(super) fn new(evaluator: &'a Evaluator<'a>, kinds: &[Kind]) -> Result<Self, PlanningError> {
+        let machine = &evaluator.question.machine;
         let islands = machine.islands();
-        let asked = &bench.question.faults;
+        let asked = &evaluator.question.faults;
         let case = |(index, faults): (usize, &Faults)| {
             let all: Faults = asked.all().iter().chain(faults.all()).cloned().collect();
             // What is wrong already sets GPUs of an island apart.
             let gpu = one_gpu_of(faults).filter(|_| asked.is_empty());
             let island = gpu.and_then(|gpu| islands.iter().position(|of| of.contains(&gpu)));
             Ok(Case {
-                bench: bench.under(all.on(machine)?),
+                evaluator: evaluator.under(all.on(machine)?),
                 faults: faults.clone(),
                 likeness: island.map_or(Likeness::Alone(index), Likeness::Island),
             })
@@ -62,7 +63,7 @@ impl<'a> Weather<'a> {
             .collect::<Result<_, PlanningError>>()?;
         let known = cases.iter().map(|cases| known(cases));
         Ok(Self {
-            bench,
+            evaluator,
             known: known.collect::<Result<_, _>>()?,
             cases,
         })
@@ -86,13 +87,13 @@ impl<'a> Weather<'a> {
 
     /// The plan that takes the place of `plan` where a case takes a GPU that it uses.
     fn replacement(&self, kind: usize, case: &Case<'_>, plan: &Plan) -> Option<&Candidate> {
-        let lost = |gpu: &DeviceId| case.bench.condition.lost.contains(gpu);
+        let lost = |gpu: &DeviceId| case.evaluator.condition.lost.contains(gpu);
         let hit = plan.placement.iter().any(lost);
         hit.then(|| &self.known[kind][&case.likeness])
     }
 
     /// Bounds on what a plan takes: when nothing is wrong, then in the worst case of each kind.
-    pub(super) fn bounds(&self, bounded: &Bounded) -> Result<Vec<SimDuration>, PlanningError> {
+    pub(super) fn bounds(&self, bounded: &BoundedPlan) -> Result<Vec<SimDuration>, PlanningError> {
         let plan = &bounded.plan;
         let mut bounds = vec![bounded.parts.total];
         for kind in 0..self.cases.len() {
@@ -101,7 +102,7 @@ impl<'a> Weather<'a> {
                 let case = &self.cases[kind][index];
                 worst = worst.max(match self.replacement(kind, case, plan) {
                     Some(other) => other.latency,
-                    None => case.bench.parts(plan)?.total,
+                    None => case.evaluator.parts(plan)?.total,
                 });
             }
             bounds.push(worst);
@@ -110,11 +111,11 @@ impl<'a> Weather<'a> {
     }
 
     /// A plan in all cases.
-    pub(super) fn faced(&self, bounded: &Bounded) -> Result<Faced, PlanningError> {
+    pub(super) fn in_all_cases(&self, bounded: &BoundedPlan) -> Result<RobustPlan, PlanningError> {
         let plan = &bounded.plan;
-        let simulation = self.bench.simulate(plan, Detail::Folded)?;
-        let candidate = self.bench.candidate(bounded, &simulation);
-        let mut faced = Faced {
+        let totals = self.evaluator.simulate(plan)?;
+        let candidate = self.evaluator.candidate(bounded, &totals);
+        let mut robust = RobustPlan {
             worst: candidate.latency,
             regret: SimDuration::ZERO,
             latencies: Vec::new(),
@@ -127,22 +128,22 @@ impl<'a> Weather<'a> {
                 let case = &self.cases[kind][index];
                 let latency = match self.replacement(kind, case, plan) {
                     Some(other) => other.latency,
-                    None => case.bench.simulate(plan, Detail::Folded)?.latency,
+                    None => case.evaluator.simulate(plan)?.latency,
                 };
                 if latency > worst.0 {
                     worst = (latency, index);
                 }
             }
-            faced.worst = faced.worst.max(worst.0);
+            robust.worst = robust.worst.max(worst.0);
             let known = self.hardest(kind).1.latency;
-            faced.regret = faced.regret.max(worst.0.saturating_sub(known));
-            faced.latencies.push(worst.0);
-            faced.worst_cases.push(worst.1);
+            robust.regret = robust.regret.max(worst.0.saturating_sub(known));
+            robust.latencies.push(worst.0);
+            robust.worst_cases.push(worst.1);
         }
-        Ok(faced)
+        Ok(robust)
     }
 
-    /// How many simulations [`faced`](Self::faced) takes.
+    /// How many simulations [`in_all_cases`](Self::in_all_cases) takes.
     pub(super) fn runs(&self, plan: &Plan) -> usize {
         let simulated = |kind: usize| {
             let cases = self.representatives(kind, plan).into_iter();
@@ -187,7 +188,7 @@ impl<'a> Weather<'a> {
         let mut replans: Vec<Replan> = Vec::new();
         for (cases, known) in self.cases.iter().zip(&self.known) {
             let losing = || {
-                let lost = |case: &&Case<'_>| !case.bench.condition.lost.is_empty();
+                let lost = |case: &&Case<'_>| !case.evaluator.condition.lost.is_empty();
                 cases.iter().filter(lost)
             };
             for (likeness, candidate) in known {
@@ -213,16 +214,16 @@ fn known(cases: &[Case<'_>]) -> Result<BTreeMap<Likeness, Candidate>, PlanningEr
     }
     let firsts: Vec<_> = firsts.into_iter().collect();
     let best = |(likeness, case): (Likeness, &Case<'_>)| {
-        let bench = &case.bench;
-        let fitting = bench.fitting(Space::new(bench));
-        let judged = best::fastest(bench, bench.bounded(fitting.plans)?)?;
-        let Some(best) = judged.first() else {
-            let reason = answer::no_plan(&fitting.illegal);
-            return Err(PlanningError::NoPlan {
+        let evaluator = &case.evaluator;
+        let bounded = Bounded::new(evaluator, Space::new(evaluator))?;
+        let found = Simulated::contenders(evaluator, bounded)?;
+        let best = found.best(evaluator).map_err(|error| match error {
+            PlanningError::NoPlan { reason } => PlanningError::NoPlan {
                 reason: format!("with {}: {reason}; or leave this fault out", case.faults),
-            });
-        };
-        Ok((likeness, bench.candidate(&best.bounded, &best.simulation)))
+            },
+            other => other,
+        })?;
+        Ok((likeness, evaluator.candidate(&best.bounded, &best.totals)))
     };
     firsts.into_par_iter().map(best).collect()
 }

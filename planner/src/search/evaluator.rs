@@ -1,27 +1,23 @@
-//! The bench that plans are judged on: the question's workload, platform, calibration and costs.
+//! What plans of a question are bounded and simulated with: its workload, platform, calibration and costs.
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-use sim::engine::RunError;
 use sim::execution::{Execution, Software};
 use sim::legality;
 use sim::lower::Parts;
-use sim::memory::{self, Memory};
 use sim::plan::Plan;
 use sim::platform::Platform;
-use sim::simulate::{Detail, Simulation, SimulationError, estimate, simulate};
+use sim::simulate::{Detail, Simulation, Totals, estimate, simulate};
 use sim::workload::Workload;
 use topologies::{Condition, DeviceId};
 
 use super::shared::Shared;
-use super::space::Space;
 use super::{PlanningError, Question};
 use crate::calibrate::{self, Calibrated};
 
 /// The question's workload, platform, calibration and costs.
 #[derive(Clone)]
-pub(super) struct Bench<'a> {
+pub(super) struct Evaluator<'a> {
     pub question: &'a Question,
     /// What is wrong with the machine.
     pub condition: Condition,
@@ -33,22 +29,7 @@ pub(super) struct Bench<'a> {
     pub calibrated: Arc<Calibrated>,
 }
 
-/// A plan that fits, and what it needs.
-pub(super) struct Fitting {
-    pub plans: Vec<(Plan, Memory)>,
-    pub considered: usize,
-    pub illegal: Vec<(String, String)>,
-}
-
-/// A plan with its lower bound.
-#[derive(Clone)]
-pub(super) struct Bounded {
-    pub plan: Plan,
-    pub memory: Memory,
-    pub parts: Parts,
-}
-
-impl<'a> Bench<'a> {
+impl<'a> Evaluator<'a> {
     pub(super) fn new(question: &'a Question) -> Result<Self, PlanningError> {
         Self::sharing(question, &Shared::default())
     }
@@ -75,7 +56,7 @@ impl<'a> Bench<'a> {
             software: Software::Other,
             calibration: calibrated.calibration.clone(),
         };
-        let bench = Self {
+        let evaluator = Self {
             question,
             condition: Condition::SOUND,
             gpus: question.gpus,
@@ -84,7 +65,7 @@ impl<'a> Bench<'a> {
             execution,
             calibrated,
         };
-        Ok(bench.under(condition))
+        Ok(evaluator.under(condition))
     }
 
     /// The same in another condition of the machine.
@@ -136,71 +117,6 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// The plans whose fullest GPU has room for them, with what they need; with all components
-    /// resident where that fits, else in turn or sharded.
-    pub(super) fn fitting(&self, space: Space) -> Fitting {
-        let considered = space.legal.len();
-        let mut illegal = space.illegal;
-        let mut plans = Vec::new();
-        let mut full = 0_usize;
-        for plan in space.legal {
-            let gpu = self.platform.gpu(plan.placement[0]);
-            match memory::first_fit(&self.workload, &plan, gpu) {
-                Some((_, memory)) => plans.push((plan, memory)),
-                None => {
-                    full += 1;
-                    if full == 1 {
-                        let need =
-                            memory::peak(&self.workload, &plan, gpu, &memory::Residency::default());
-                        let reason =
-                            format!("out of memory: needs {} of {}", need.total, gpu.memory);
-                        illegal.push((plan.to_string(), reason));
-                    }
-                }
-            }
-        }
-        if full > 1 {
-            illegal.push((format!("{} more", full - 1), "out of memory".to_owned()));
-        }
-        Fitting {
-            plans,
-            considered,
-            illegal,
-        }
-    }
-
-    /// The plans with their lower bounds, lowest first; without those that take longer than is simulated, if not
-    /// all do.
-    pub(super) fn bounded(
-        &self,
-        plans: Vec<(Plan, Memory)>,
-    ) -> Result<Vec<Bounded>, PlanningError> {
-        let bound = |(plan, memory): (Plan, Memory)| {
-            let parts = self.parts(&plan)?;
-            Ok(Bounded {
-                plan,
-                memory,
-                parts,
-            })
-        };
-        let bounded: Vec<Result<Bounded, PlanningError>> =
-            plans.into_par_iter().map(bound).collect();
-        let too_long = PlanningError::from(SimulationError::from(RunError::TooLong));
-        let mut all = Vec::with_capacity(bounded.len());
-        let mut dropped = false;
-        for one in bounded {
-            match one {
-                Err(error) if error == too_long => dropped = true,
-                one => all.push(one?),
-            }
-        }
-        if all.is_empty() && dropped {
-            return Err(too_long);
-        }
-        all.sort_by(|a, b| (a.parts.total, &a.plan).cmp(&(b.parts.total, &b.plan)));
-        Ok(all)
-    }
-
     pub(super) fn parts(&self, plan: &Plan) -> Result<Parts, PlanningError> {
         Ok(estimate(
             &self.workload,
@@ -211,11 +127,13 @@ impl<'a> Bench<'a> {
         )?)
     }
 
-    pub(super) fn simulate(
-        &self,
-        plan: &Plan,
-        detail: Detail,
-    ) -> Result<Simulation, PlanningError> {
+    /// What a plan takes, its steady steps folded.
+    pub(super) fn simulate(&self, plan: &Plan) -> Result<Totals, PlanningError> {
+        Ok(self.run(plan, Detail::Folded)?.totals)
+    }
+
+    /// A plan's tasks and what they take.
+    pub(super) fn run(&self, plan: &Plan, detail: Detail) -> Result<Simulation, PlanningError> {
         let costs = self.question.costs();
         Ok(simulate(
             &self.workload,

@@ -1,0 +1,88 @@
+//! What the answer names is what simulating every plan would name.
+
+use std::collections::BTreeSet;
+
+use sim::model;
+use topologies::host::Compilation;
+use topologies::{Faults, Machine};
+
+use super::*;
+use crate::launch::Engine;
+use crate::search::space::Space;
+use crate::search::{Filter, Question};
+
+fn question(machine: &str, model: &str, engine: Engine) -> Question {
+    let model = model::find(model).expect("a known model");
+    let machine = Machine::preset(machine).expect("a machine");
+    let mut request = model.default;
+    request.steps = 4;
+    Question {
+        model,
+        request,
+        measured: machine.clone(),
+        gpus: u32::try_from(machine.gpus.len()).expect("few GPUs"),
+        machine,
+        faults: Faults::default(),
+        engine,
+        compilation: Compilation::Eager,
+        filter: Filter::default(),
+        quality: None,
+        profile: None,
+        shown: 6,
+    }
+}
+
+/// Of each kind, the plan with the lowest bound, and of plans that could be the fastest of a class all.
+#[test]
+fn winners_and_shown_kinds_are_those_of_simulating_all() {
+    for (machine, model, engine) in [
+        ("4xl20-pcie", "FLUX.1-dev", Engine::Xdit),
+        ("8xl40-pcie", "SD3-medium", Engine::Sglang),
+        ("4xh20-nvlink", "FLUX.1-dev", Engine::Diffusers),
+        ("8xh100-sxm", "Wan2.1-T2V-1.3B", Engine::Sglang),
+    ] {
+        let question = question(machine, model, engine);
+        let evaluator = Evaluator::new(&question).expect("an evaluator");
+        let bounded = || Bounded::new(&evaluator, Space::new(&evaluator)).expect("bounds");
+        let mut all = simulate(&evaluator, bounded().plans).expect("all can run");
+        let found = Simulated::new(&evaluator, bounded(), question.shown).expect("plans");
+        let mut firsts = BTreeSet::new();
+        let mut kinds: Vec<SimDuration> = all
+            .iter()
+            .filter(|one| firsts.insert(kind(&one.bounded.plan)))
+            .map(SimulatedPlan::latency)
+            .collect();
+        kinds.sort();
+        rank(&mut all);
+        let plan = |one: &SimulatedPlan| one.bounded.plan.clone();
+        assert_eq!(plan(&found.plans[0]), plan(&all[0]), "{machine}");
+        let runs = |plan: &Plan| evaluator.launch(plan).command.is_ok();
+        assert_eq!(
+            fastest(&found.plans, runs),
+            fastest(&all, runs),
+            "{machine}"
+        );
+        for class in CLASSES {
+            assert_eq!(
+                fastest(&found.plans, class),
+                fastest(&all, class),
+                "{machine}"
+            );
+        }
+        let mut seen = BTreeSet::new();
+        let shown = found.plans.iter();
+        let shown: Vec<SimDuration> = shown
+            .filter(|one| seen.insert(kind(&one.bounded.plan)))
+            .map(SimulatedPlan::latency)
+            .take(question.shown)
+            .collect();
+        // A kind's fastest plan need not be the one of its lowest bound: what is shown is never slower.
+        assert_eq!(shown.len(), question.shown, "{machine}");
+        for (shown, expected) in shown.iter().zip(&kinds) {
+            assert!(shown <= expected, "{machine}: {shown:?} {expected:?}");
+        }
+        let next = found.next_bound.expect("plans were dropped");
+        assert!(next >= found.plans[0].latency(), "{machine}");
+        assert_eq!(found.plans.len() + found.pruned, all.len(), "{machine}");
+    }
+}
