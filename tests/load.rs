@@ -106,7 +106,7 @@ fn huge_requests_are_refused_without_being_held() {
 #[test]
 fn malformed_and_concurrent_requests_leave_it_as_it_was() {
     let server = Server::start("60");
-    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/http");
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/http");
     let seeds: Vec<Vec<u8>> = fs::read_dir(seeds)
         .expect("seeds")
         .map(|entry| fs::read(entry.expect("an entry").path()).expect("bytes"))

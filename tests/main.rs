@@ -11,6 +11,8 @@
 //! | `formats` | other programs' files: topologies, logs, configurations, profiles, Chakra, launch commands |
 //! | `hygiene` | where `unsafe` may stand |
 //! | `json_schemas` | the schemas of `docs/json`, against every command's output |
+//! | `layers` | the files of `ditplan`: imports run down, in no circle |
+//! | `limits` | hostile inputs: pipes, devices, long lines, what unpacks to gigabytes |
 //! | `listings` | models, machines and GPUs, for people and as JSON |
 //! | `load` | the local server under slow, huge, malformed and concurrent requests |
 //! | `pages` | reports and the local server |
@@ -37,6 +39,8 @@ mod folding;
 mod formats;
 mod hygiene;
 mod json_schemas;
+mod layers;
+mod limits;
 mod listings;
 mod load;
 mod pages;

@@ -223,8 +223,13 @@ impl Server {
     }
 
     pub(crate) fn start(limit: &str) -> Self {
+        Self::start_in(Path::new("."), limit)
+    }
+
+    fn start_in(folder: &Path, limit: &str) -> Self {
         let mut child = Process::new(env!("CARGO_BIN_EXE_ditplan"))
             .args(["serve", "--port", "0", "--limit", limit])
+            .current_dir(folder)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -330,6 +335,91 @@ fn a_question_is_asked_answered_stopped_and_cancelled() {
             .expect("a sentence")
             .contains("stopped after 1 s")
     );
+}
+
+#[test]
+fn questions_open_no_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret.csv");
+    let names = ["4xl20-pcie", "poisson", "FLUX.1-dev"].map(Path::new);
+    for path in names.into_iter().chain([secret.as_path()]) {
+        fs::write(folder.path().join(path), "hunter2,hunter3\n").expect("a file");
+    }
+    let server = Server::start_in(folder.path(), "60");
+    let usual = json!({ "command": "capacity", "options": {
+        "machine": "4xl20-pcie", "model": "FLUX.1-dev", "arrivals": "poisson", "rate": "0.1/s", "slo": "p95<=60s", "requests": 200,
+    } });
+    let answer = server.answered(&usual);
+    assert_eq!(
+        answer["state"], "done",
+        "built-in names are no files: {answer}"
+    );
+    let path = secret.to_str().expect("a name");
+    for option in ["model", "machine", "arrivals", "plot", "profile"] {
+        for file in [path, "secret.csv", &format!("@{path}"), "/dev/zero", "."] {
+            let mut asked = usual.clone();
+            asked["options"][option] = json!(file);
+            let (status, said) = server.ask("POST", "/run", &asked.to_string());
+            assert_eq!(status, 400, "{option} {file}: {said}");
+            assert!(!said.to_string().contains("hunter"), "{said}");
+        }
+    }
+}
+
+/// Processes that this one started and that still run, as Linux knows them.
+#[cfg(target_os = "linux")]
+fn started_by(parent: u32) -> Vec<u32> {
+    let all = fs::read_dir("/proc").expect("processes").flatten();
+    let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter(|id| fields(*id).is_some_and(|(_, of)| of == parent))
+        .collect()
+}
+
+/// State and parent of a process.
+#[cfg(target_os = "linux")]
+fn fields(id: u32) -> Option<(String, u32)> {
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let mut fields = text.rsplit(") ").next()?.split(' ');
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn questions_end_with_the_server() {
+    for signal in ["TERM", "INT", "KILL"] {
+        let server = Server::start("60");
+        for _ in 0..2 {
+            assert_eq!(server.ask("POST", "/run", &long().to_string()).0, 202);
+        }
+        let questions = started_by(server.id());
+        assert_eq!(questions.len(), 2);
+        let id = server.id().to_string();
+        let sent = Process::new("kill").args(["-s", signal, &id]).status();
+        assert!(sent.expect("kill runs").success());
+        let runs = |id: &u32| fields(*id).is_some_and(|(state, _)| state != "Z" && state != "X");
+        let waited = (0..100).find(|_| {
+            sleep(Duration::from_millis(50));
+            !questions.iter().any(runs)
+        });
+        assert!(
+            waited.is_some(),
+            "SIG{signal}: a question outlives the server"
+        );
+    }
+}
+
+#[test]
+fn pages_are_not_framed_and_start_nothing() {
+    let server = Server::start("60");
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    let mut stream = TcpStream::connect(&server.address).expect("a connection");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, page) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.contains("\r\nX-Frame-Options: DENY\r\n"), "{head}");
+    assert!(head.contains("frame-ancestors 'none'"), "{head}");
+    assert!(page.contains("startForm") && !page.contains("requestSubmit"));
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Every parser on the committed inputs of the fuzzer (`fuzz/corpus`), and on damaged copies of them.
+//! Every parser on the committed inputs of the fuzzer (`tests/fuzz/corpus`), and on damaged copies of them.
 
 use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
 
-#[path = "../fuzz/src/parsers.rs"]
+#[path = "fuzz/src/parsers.rs"]
 mod fuzzed;
 
 use fuzzed::{ALL, Parser};
@@ -13,7 +13,7 @@ use fuzzed::{ALL, Parser};
 /// The inputs of a parser: seeds, and those that were findings once.
 fn inputs(name: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../fuzz/corpus")
+        .join("../tests/fuzz/corpus")
         .join(name);
     let entries =
         fs::read_dir(&folder).unwrap_or_else(|_| panic!("{} has seeds", folder.display()));
@@ -29,7 +29,7 @@ fn inputs(name: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn every_parser_comes_back_on_its_inputs() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus");
     assert_eq!(
         fs::read_dir(folder).expect("a folder").count(),
         ALL.len(),

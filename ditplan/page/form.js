@@ -1,5 +1,5 @@
 "use strict";
-// The form of `ditplan serve`: asks, waits, shows, cancels.
+// The form of `ditplan serve`: asks when it is told to, waits, shows, cancels.
 
 function field(name, label, properties = {}) {
   return el("label", {}, label, el("input", { name, ...properties }));
@@ -83,5 +83,4 @@ function startForm(known) {
     }
   });
   document.getElementById("form").replaceChildren(el("h1", {}, "ditplan"), form);
-  form.requestSubmit();
 }

@@ -50,8 +50,12 @@ impl Ending {
             }
             let kind = match cause.downcast_ref::<TraceError>() {
                 Some(TraceError::Unwritable { kind, .. }) => Some(*kind),
+                // An input beyond our limits is large too, but no system's word.
                 _ => cause
                     .downcast_ref::<std::io::Error>()
+                    .filter(|error| {
+                        error.kind() != ErrorKind::FileTooLarge || error.raw_os_error().is_some()
+                    })
                     .map(std::io::Error::kind),
             };
             if kind.is_some_and(failed) {
@@ -93,6 +97,16 @@ pub fn wait_for_other() {
     WAITING.store(true, Ordering::Relaxed);
 }
 
+/// Ends the program when its standard input ends: whoever started it and holds the other end is gone.
+pub fn with_input() {
+    std::thread::spawn(|| {
+        // An input that cannot be read has ended too.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        whole::abandon();
+        std::process::exit(i32::from(Ending::Stopped.code()));
+    });
+}
+
 /// Writes the answer; styles are dropped where standard output is not a terminal.
 pub fn print(text: &str) -> Ending {
     let mut out = anstream::stdout().lock();
@@ -114,6 +128,36 @@ pub fn complain(error: &anyhow::Error) -> Ending {
 
 /// One line on standard error; nobody is told when even that is closed.
 fn say(sentence: &str) {
-    let line: Vec<&str> = sentence.split_whitespace().collect();
-    let _ = writeln!(std::io::stderr(), "error: {}", line.join(" "));
+    let _ = writeln!(std::io::stderr(), "error: {}", line(sentence));
+}
+
+/// A sentence as one line of readable length, whatever of an input it quotes.
+fn line(sentence: &str) -> String {
+    const LONGEST: usize = 2000;
+    let words: Vec<&str> = sentence.split_whitespace().collect();
+    let readable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let line: Vec<char> = words.join(" ").chars().map(readable).collect();
+    match line.len() > LONGEST {
+        true => {
+            // What to do stands at the end.
+            let (start, end) = (&line[..LONGEST / 2], &line[line.len() - LONGEST / 2..]);
+            [start, &[' ', '…', ' '], end]
+                .concat()
+                .into_iter()
+                .collect()
+        }
+        false => line.into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_is_one_readable_line() {
+        assert_eq!(line("a\n  b \u{1b}[31mred"), "a b \u{fffd}[31mred");
+        let long = line(&format!("column \"{}\": name it", "x".repeat(1 << 20)));
+        assert!(long.chars().count() < 2100 && long.ends_with("\": name it"));
+    }
 }

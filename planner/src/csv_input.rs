@@ -2,11 +2,12 @@
 //!
 //! Guarantees: every error names the file, the line and the column where it has one, and what to do.
 
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use csv::StringRecord;
 use thiserror::Error;
-use traces::bounded::{self, LARGEST_TABLE};
+use traces::bounded::{self, Limits, MEASURED};
 
 /// Why a table cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -27,6 +28,14 @@ pub enum InputError {
         /// The file.
         file: String,
         /// What the decoder says.
+        what: String,
+    },
+    /// There is more in it than is read.
+    #[error("{file}: {what}")]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// What there is too much of, and what to do.
         what: String,
     },
     /// The text is not CSV.
@@ -102,14 +111,18 @@ impl Table {
     /// Reads a file, unpacking it if its first bytes are gzip's.
     ///
     /// # Errors
-    /// An [`InputError`] for anything that is not a table with at least one row.
-    pub fn read(path: &Path) -> Result<Self, InputError> {
+    /// An [`InputError`] for anything that is not a table with at least one row, or beyond the limits.
+    pub fn read(path: &Path, limits: Limits) -> Result<Self, InputError> {
         let file = path.display().to_string();
-        let bytes = bounded::read(path, LARGEST_TABLE).map_err(|error| InputError::Unreadable {
-            file: file.clone(),
-            what: error.to_string(),
+        let bytes = bounded::read(path, limits.bytes);
+        let bytes = bytes.map_err(|error| match error.kind() {
+            ErrorKind::FileTooLarge => too_large(&file, &error),
+            _ => InputError::Unreadable {
+                file: file.clone(),
+                what: error.to_string(),
+            },
         })?;
-        Self::from_bytes(&bytes, &file)
+        Self::within(&bytes, &file, limits)
     }
 
     /// Reads a table from the bytes of a file called `file`.
@@ -117,9 +130,16 @@ impl Table {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Self, InputError> {
-        let text = bounded::unpack(bytes, LARGEST_TABLE).map_err(|error| InputError::Gzip {
-            file: file.to_owned(),
-            what: error.to_string(),
+        Self::within(bytes, file, MEASURED)
+    }
+
+    fn within(bytes: &[u8], file: &str, limits: Limits) -> Result<Self, InputError> {
+        let text = bounded::unpack(bytes, limits).map_err(|error| match error.kind() {
+            ErrorKind::FileTooLarge => too_large(file, &error),
+            _ => InputError::Gzip {
+                file: file.to_owned(),
+                what: error.to_string(),
+            },
         })?;
         Self::parse(&text, file)
     }
@@ -258,6 +278,13 @@ fn line_of(text: &[u8], record: &StringRecord) -> u64 {
     position.line() + skipped.filter(|byte| **byte == b'\n').count() as u64
 }
 
+fn too_large(file: &str, error: &io::Error) -> InputError {
+    InputError::TooLarge {
+        file: file.to_owned(),
+        what: error.to_string(),
+    }
+}
+
 fn plain_reason(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::UnequalLengths {
@@ -273,6 +300,7 @@ mod tests {
     use super::*;
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
+    use traces::bounded::PUBLISHED;
 
     const VALID: &str = "system,m,latency_us\na100_sxm,64,4.5\n";
 
@@ -348,6 +376,18 @@ mod tests {
     }
 
     #[test]
+    fn more_rows_than_are_read_is_no_damage() {
+        let rows = |count| VALID.to_owned() + &"a100_sxm,64,4.5\n".repeat(count);
+        let read = |count| Table::within(&packed(&rows(count)), "t.csv.gz", PUBLISHED);
+        assert_eq!(read(4_998).unwrap().len(), 4_999);
+        let error = read(4_999).unwrap_err().to_string();
+        assert!(
+            error.starts_with("t.csv.gz: it has more than 5000 lines"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_short_line_is_named() {
         let error = table(&VALID.replace(",4.5", "")).unwrap_err().to_string();
         assert!(
@@ -358,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_unreadable() {
-        let error = Table::read(Path::new("nowhere.csv")).unwrap_err();
+        let error = Table::read(Path::new("nowhere.csv"), MEASURED).unwrap_err();
         assert!(matches!(error, InputError::Unreadable { .. }));
     }
 }

@@ -10,7 +10,8 @@
 //! 1. The machine is what our own reader makes of the TOML that comes with it.
 //! 2. Whatever the file does not say is in [`Imported::assumed`], one sentence each.
 //! 3. A damaged file is an [`ImportError`] with file, line and remedy, never a panic: files up to
-//!    [`LARGEST_FILE`], [`MOST_GPUS`] GPUs, XML of [`MOST_ELEMENTS`] elements nested [`DEEPEST`] deep.
+//!    [`LARGEST_FILE`], [`MOST_GPUS`] GPUs, XML of [`MOST_ELEMENTS`] elements nested [`DEEPEST`] deep, each of
+//!    [`MOST_ATTRIBUTES`] attributes, without namespaces.
 //!
 //! Not read: CPU affinities, GPU clocks, MIG slices, what a machine was measured to do.
 
@@ -34,6 +35,8 @@ pub const LARGEST_FILE: usize = 4 << 20;
 pub const MOST_GPUS: usize = 128;
 /// Elements of the largest XML file that is read.
 pub const MOST_ELEMENTS: u32 = 200_000;
+/// Attributes of an XML element, at most: each is compared with all.
+pub const MOST_ATTRIBUTES: usize = 256;
 /// How deep XML elements may be nested.
 pub const DEEPEST: usize = 64;
 

@@ -184,6 +184,9 @@ pub fn presets() -> impl Iterator<Item = &'static str> {
     PRESETS.iter().map(|(name, _)| *name)
 }
 
+/// GPUs of the largest machine that is read.
+pub const MOST_GPUS: usize = 1024;
+
 /// A line about every preset machine, in the order of [`presets`].
 ///
 /// # Panics

@@ -272,10 +272,21 @@ impl Topology {
                 routes[a * gpus + b] = there;
             }
         }
-        for (index, route) in routes.iter_mut().enumerate() {
-            let (a, b) = (index / gpus, index % gpus);
-            if a != b && self.needs_staging(route, peers) {
-                *route = self.staged(&graph, &trees, a, b, position[b])?;
+        for b in 0..gpus {
+            let mut staged = None;
+            for a in (0..gpus).filter(|a| *a != b) {
+                let route = &mut routes[a * gpus + b];
+                if self.needs_staging(route, peers) {
+                    let (memory, out) = match &staged {
+                        Some(known) => known,
+                        None => {
+                            &*staged.insert(self.past_memory(&graph, &trees[b], position[b])?)
+                        }
+                    };
+                    let mut links = self.path(&trees[a], *memory)?.links;
+                    links.extend(out);
+                    *route = self.route_of(links);
+                }
             }
         }
         Ok(routes)
@@ -362,27 +373,23 @@ impl Topology {
         }
     }
 
-    /// From GPU `a` to the memory nearest to GPU `b`, and on to `b`.
-    fn staged(
+    /// The memory nearest to a GPU, where what it is sent is staged, and the path from there.
+    fn past_memory(
         &self,
         graph: &DiGraph<VertexKind, LinkId>,
-        trees: &[Tree],
-        a: usize,
-        b: usize,
-        target: VertexId,
-    ) -> Result<Route, TopologyError> {
+        tree: &Tree,
+        gpu: VertexId,
+    ) -> Result<(VertexId, Vec<LinkId>), TopologyError> {
         let memory = (0..self.vertices.len())
             .filter(|index| self.vertices[*index].kind == VertexKind::HostMemory)
             .map(VertexId::new)
-            .filter_map(|memory| Some((self.path(&trees[b], memory).ok()?, memory)))
+            .filter_map(|memory| Some((self.path(tree, memory).ok()?, memory)))
             .min_by_key(|(route, memory)| (route.latency, route.links.len(), *memory));
         let (_, memory) = memory.ok_or_else(|| TopologyError::Unreachable {
             from: "the staging memory".to_owned(),
-            to: self.vertices[target.index()].name.clone(),
+            to: self.vertices[gpu.index()].name.clone(),
         })?;
-        let mut links = self.path(&trees[a], memory)?.links;
-        links.extend(self.path(&self.tree(graph, memory), target)?.links);
-        Ok(self.route_of(links))
+        Ok((memory, self.path(&self.tree(graph, memory), gpu)?.links))
     }
 }
 

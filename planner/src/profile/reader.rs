@@ -7,7 +7,7 @@ use std::path::Path;
 
 use kernels::{AttentionPoint, CodecPoint, Compressor, GemmPoint, Way};
 use topologies::DType;
-use traces::bounded::{self, LARGEST_TABLE};
+use traces::bounded::{self, MEASURED};
 
 use super::points::{BlockPoint, Part, Point, What};
 use super::{About, Device, ProfileError};
@@ -20,7 +20,7 @@ use crate::csv_input::{Column, InputError, Record, Table};
 pub fn read(directory: &Path, part: Part, about: &About) -> Result<Vec<Point>, ProfileError> {
     let path = directory.join(part.file());
     let file = path.display().to_string();
-    let bytes = match bounded::read(&path, LARGEST_TABLE) {
+    let bytes = match bounded::read(&path, MEASURED.bytes) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {

@@ -15,11 +15,12 @@ pub mod published;
 pub mod statistics;
 pub mod tier;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use serde::Serialize;
 use thiserror::Error;
+use traces::bounded;
 
 use live::{Live, LiveError};
 use published::{OneGpu, Published};
@@ -129,7 +130,7 @@ fn published_tables(inputs: &Inputs, everything: bool) -> Result<Vec<Table>, Inp
     inputs
         .published
         .iter()
-        .map(|path| Table::read(path))
+        .map(|path| Table::read(path, bounded::PUBLISHED))
         .collect()
 }
 
@@ -139,7 +140,8 @@ fn published_tables(inputs: &Inputs, everything: bool) -> Result<Vec<Table>, Inp
 /// [`ValidationError`] naming file, line and column of what cannot be read.
 pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, ValidationError> {
     let everything = inputs.is_empty();
-    let read = |path: &Option<PathBuf>| path.as_deref().map(Table::read).transpose();
+    let table = |path: &Path| Table::read(path, bounded::MEASURED);
+    let read = |path: &Option<PathBuf>| path.as_deref().map(table).transpose();
     let (gemm, attention, nccl) = (
         read(&inputs.gemm)?,
         read(&inputs.attention)?,

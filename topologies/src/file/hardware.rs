@@ -3,7 +3,7 @@
 use super::section::Section;
 use crate::gpu::{self, Architecture, Gpu, NvlinkForm};
 use crate::ids::DeviceId;
-use crate::machine::MachineError;
+use crate::machine::{MOST_GPUS, MachineError};
 use crate::suggest::nearest;
 use crate::topology::{LinkKind, LinkSpec, PeerToPeer, Topology, VertexId, VertexKind};
 use crate::units::{Bandwidth, SimDuration};
@@ -39,6 +39,9 @@ fn nvlink_efficiency(architecture: Architecture) -> f64 {
         Architecture::Cdna3 => 0.727,
     }
 }
+
+/// Most points of a machine: each is looked up by name.
+const MOST_PARTS: usize = 4096;
 
 /// The hardware part of a machine file.
 #[derive(Default)]
@@ -130,6 +133,10 @@ impl Wiring {
         name: &str,
         kind: VertexKind,
     ) -> Result<VertexId, MachineError> {
+        if self.topology.vertices.len() >= MOST_PARTS {
+            let fault = format!("makes more than {MOST_PARTS} GPUs, switches, NICs and sockets");
+            return Err(section.fault(key, fault, "describe a part of the machine"));
+        }
         if name.is_empty() || self.topology.named(name).is_some() {
             let fault = format!("names \"{name}\" a second time");
             return Err(section.fault(key, fault, "give every part of the machine its own name"));
@@ -233,6 +240,10 @@ impl Wiring {
             let slots = self.slots(&section)?;
             let own = section.bandwidth("bandwidth")?;
             section.finish()?;
+            if slots.len() as u64 * u64::from(count) > (MOST_GPUS - self.gpus.len()) as u64 {
+                let fault = format!("makes more than {MOST_GPUS} GPUs");
+                return Err(section.fault("count", fault, "describe a part of the machine"));
+            }
             for slot in slots.iter().flat_map(|slot| (0..count).map(|_| *slot)) {
                 let device = DeviceId::new(self.gpus.len());
                 let kind = VertexKind::Gpu(device);

@@ -199,3 +199,30 @@ fn broken_toml_is_named_with_its_line() {
     assert!(error.starts_with("my.toml, line 36: "), "{error}");
     assert!(error.ends_with("correct the TOML there"), "{error}");
 }
+
+#[test]
+fn machines_have_a_largest_size() {
+    let of = |count: u32, more: &str| {
+        let text = format!(
+            "name = \"box\"\nsockets = [\"a\", \"b\"]\n[host]\nname = \"box\"\nsource = \"none\"\n[pcie]\npeer_to_peer = \"off\"\n\
+             [staging]\nbandwidth = \"34 GB/s\"\n[[socket_links]]\nbetween = [\"a\", \"b\"]\nbandwidth = \"20 GB/s\"\n\
+             [[gpus]]\nmodel = \"L20\"\ncount = {count}\nattach = [\"a\", \"b\"]\n{more}"
+        );
+        Machine::from_toml(&text, "box.toml")
+    };
+    let switch = |at: u32| {
+        format!("[[pcie_switches]]\nname = \"s{at}\"\nattach = \"a\"\nbandwidth = \"32 GB/s\"\n")
+    };
+    assert_eq!(of(512, "").unwrap().gpus.len(), 1024);
+    for (found, part) in [
+        (of(513, ""), "makes more than 1024 GPUs"),
+        (of(u32::MAX, ""), "makes more than 1024 GPUs"),
+        (
+            of(1, &(0..5000).map(switch).collect::<String>()),
+            "makes more than 4096",
+        ),
+    ] {
+        let sentence = found.unwrap_err().to_string();
+        assert!(sentence.contains(part), "{sentence}");
+    }
+}

@@ -226,6 +226,23 @@ fn sizes_and_depths_are_limited() {
         "<pci class=\"0x06\">".repeat(200)
     );
     assert!(refused(&deep, None).contains("nested more than 64 deep"));
+    for (inner, part) in [
+        ("<a/".repeat(1_000_000), "nested more than 64 deep"),
+        ("</a".repeat(1_000_000), "the XML is broken"),
+        (
+            format!(
+                "<a {}/>",
+                (0..100_000)
+                    .map(|at| format!("b{at}=\"\" "))
+                    .collect::<String>()
+            ),
+            "line 2: an element has more than 256 attributes",
+        ),
+        ("<a xmlns:b=\"c\"/>".to_owned(), "there are namespaces"),
+    ] {
+        let sentence = refused(&format!("<system version=\"1\">\n{inner}</system>"), None);
+        assert!(sentence.contains(part), "{sentence}");
+    }
     let huge = vec![b' '; LARGEST_FILE + 1];
     let error = machine(&huge, "big", &Hints::default())
         .unwrap_err()

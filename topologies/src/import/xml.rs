@@ -1,15 +1,15 @@
-//! XML with limits: elements, depth, and errors that name a line.
+//! XML with limits: elements, depth, attributes, and errors that name a line.
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-use super::{DEEPEST, ImportError, MOST_ELEMENTS};
+use super::{DEEPEST, ImportError, MOST_ATTRIBUTES, MOST_ELEMENTS};
 
 /// Parses `text`.
 ///
 /// A document type declaration is allowed (nvidia-smi writes one); entities expand at most ten deep and
 /// 255 times, and nothing outside the file is read.
 pub(super) fn parse<'a>(text: &'a str, file: &str) -> Result<Document<'a>, ImportError> {
-    shallow(text, file)?;
+    simple(text, file)?;
     let options = ParsingOptions {
         allow_dtd: true,
         nodes_limit: MOST_ELEMENTS,
@@ -23,28 +23,38 @@ pub(super) fn parse<'a>(text: &'a str, file: &str) -> Result<Document<'a>, Impor
     })
 }
 
-/// Refuses deeper nesting than [`DEEPEST`], without parsing: the tags are counted as they come.
-fn shallow(text: &str, file: &str) -> Result<(), ImportError> {
+/// Refuses what takes long to parse: deep nesting, many attributes, namespaces. One pass, without parsing: a tag is all
+/// up to the next one.
+fn simple(text: &str, file: &str) -> Result<(), ImportError> {
+    let refused = |offset: usize, fault: String| ImportError::Line {
+        file: file.to_owned(),
+        line: text[..offset].matches('\n').count() + 1,
+        fault,
+        remedy: "no topology has that; save the output again".to_owned(),
+    };
     let mut depth = 0_usize;
-    for (offset, _) in text.match_indices('<') {
-        let rest = &text.as_bytes()[offset + 1..];
-        match rest.first() {
+    let mut offset = text.find('<').unwrap_or(text.len());
+    for tag in text.split('<').skip(1) {
+        match tag.as_bytes().first() {
             Some(b'/') => depth = depth.saturating_sub(1),
             Some(b'!' | b'?') | None => {}
             Some(_) => {
-                let end = rest.iter().position(|byte| *byte == b'>');
-                let closes = end.is_some_and(|end| end > 0 && rest[end - 1] == b'/');
-                depth += usize::from(!closes);
+                let name = tag.split('>').next().unwrap_or_default();
+                depth += usize::from(name.len() == tag.len() || !name.ends_with('/'));
             }
         }
         if depth > DEEPEST {
-            return Err(ImportError::Line {
-                file: file.to_owned(),
-                line: text[..offset].matches('\n').count() + 1,
-                fault: format!("elements are nested more than {DEEPEST} deep"),
-                remedy: "no topology is that deep; save the output again".to_owned(),
-            });
+            let fault = format!("elements are nested more than {DEEPEST} deep");
+            return Err(refused(offset, fault));
         }
+        if !tag.starts_with(['!', '?']) && tag.matches('=').count() > MOST_ATTRIBUTES {
+            let fault = format!("an element has more than {MOST_ATTRIBUTES} attributes");
+            return Err(refused(offset, fault));
+        }
+        if tag.contains("xmlns") {
+            return Err(refused(offset, "there are namespaces".to_owned()));
+        }
+        offset += 1 + tag.len();
     }
     Ok(())
 }

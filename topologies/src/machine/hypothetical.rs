@@ -10,13 +10,10 @@ use thiserror::Error;
 use crate::gpu;
 use crate::host::Host;
 use crate::ids::DeviceId;
-use crate::machine::{About, Machine};
+use crate::machine::{About, MOST_GPUS, Machine};
 use crate::suggest::nearest;
 use crate::topology::{LinkKind, LinkSpec, PeerToPeer, Topology, VertexKind};
 use crate::units::{Bandwidth, SimDuration};
-
-/// Most GPUs of such a machine.
-const MOST_GPUS: u32 = 1024;
 
 /// An interconnect by name, announced or standardised.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,7 +101,7 @@ pub fn machine(text: &str) -> Result<Machine, NotHypothetical> {
     let count: u32 = count
         .parse()
         .ok()
-        .filter(|count| (1..=MOST_GPUS).contains(count))
+        .filter(|count| (1..=MOST_GPUS as u32).contains(count))
         .ok_or_else(|| {
             fault(format!(
                 "\"{count}\" GPUs: give a count from 1 to {MOST_GPUS}"

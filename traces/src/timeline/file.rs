@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use topologies::{Bandwidth, Bytes, DeviceId, LinkId, SimTime};
 
-use crate::bounded::LARGEST_TIMELINE;
+use crate::bounded::{self, TIMELINE};
 
 use super::{LinkUse, Message, Source, Span, SpanClass, Stream, Timeline, TimelineError};
 
@@ -214,11 +214,13 @@ pub fn write(timeline: &Timeline, mut out: impl Write) -> io::Result<()> {
 /// A [`ReadError`] that names `file`; nothing of a faulty file is used.
 pub fn read(input: impl Read, file: &str) -> Result<Timeline, ReadError> {
     let file = || file.to_owned();
-    let rows: FileRows = serde_json::from_reader(BufReader::new(input.take(LARGEST_TIMELINE)))
-        .map_err(|cause| ReadError::Json {
-            file: file(),
-            cause,
-        })?;
+    let json = |cause| ReadError::Json {
+        file: file(),
+        cause,
+    };
+    let input =
+        bounded::stream(input, TIMELINE).map_err(|error| json(serde::de::Error::custom(error)))?;
+    let rows: FileRows = serde_json::from_reader(BufReader::new(input)).map_err(json)?;
     if rows.format != FORMAT || rows.version != VERSION {
         return Err(ReadError::Version {
             file: file(),

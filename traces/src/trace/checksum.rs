@@ -1,13 +1,14 @@
 //! SHA-256 of files, in bounded memory.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use topologies::Bytes;
+
+use crate::bounded;
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
@@ -29,7 +30,7 @@ impl Checksum {
     /// # Errors
     /// What the system says when the file cannot be read.
     pub(super) fn of_file(path: &Path, mut read: impl FnMut(Bytes)) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = bounded::plain(path)?;
         let mut hash = Sha256::new();
         let mut chunk = vec![0; CHUNK];
         loop {
@@ -118,6 +119,7 @@ impl<W: Write> Write for Hashing<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     /// FIPS 180-2, appendix B.1.
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

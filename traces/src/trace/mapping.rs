@@ -4,12 +4,13 @@
 //! process (SIGBUS); writers of traces rename finished files into place and never shorten one.
 #![allow(unsafe_code)]
 
-use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
 
 use memmap2::Mmap;
+
+use crate::bounded;
 
 /// The bytes of a file, mapped read-only until dropped.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl Mapping {
     /// # Errors
     /// What the system says when it cannot be opened or mapped.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = bounded::plain(path)?;
         // SAFETY: the mapping is private and read-only, and the borrow of its bytes ends with it. What
         // remains is another process that writes to the file: bytes would change under a shared slice.
         // Shards are written beside their names and renamed, so no writer of traces does that; bytes are

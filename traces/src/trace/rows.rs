@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::file::unreadable;
 use super::{Trace, TraceError, TraceWriter};
-use crate::bounded::{self, LARGEST_TABLE};
+use crate::bounded::{self, TABLE};
 
 /// A row of a table.
 pub trait Row: Serialize + DeserializeOwned {
@@ -41,17 +41,20 @@ pub fn read<R: Row>(bytes: &[u8], file: &str) -> Result<Vec<R>, TraceError> {
         line,
         what,
     };
-    let text = bounded::unpack(bytes, LARGEST_TABLE);
-    let text = text.map_err(|error| TraceError::Altered {
+    let altered = |error: &dyn std::fmt::Display| TraceError::Altered {
         file: file.to_owned(),
         what: format!("it does not unpack: {error}"),
-    })?;
-    let mut reader = csv::Reader::from_reader(&*text);
+    };
+    let text = bounded::stream(bytes, TABLE).map_err(|error| altered(&error))?;
+    let mut reader = csv::Reader::from_reader(text);
     let mut rows = Vec::new();
     for row in reader.deserialize() {
-        let row: R = row.map_err(|error| {
-            let line = error.position().map_or(1, csv::Position::line);
-            wrong(line, plain(&error))
+        let row: R = row.map_err(|error| match error.kind() {
+            csv::ErrorKind::Io(error) => altered(error),
+            _ => {
+                let line = error.position().map_or(1, csv::Position::line);
+                wrong(line, plain(&error))
+            }
         })?;
         // Fields of these tables hold no line breaks: rows and lines go together.
         let line = rows.len() as u64 + 2;
@@ -107,7 +110,7 @@ impl Trace {
     /// A whole file of the trace; nothing if the trace does not have it.
     pub(super) fn bytes(&self, name: &str) -> Result<Option<Vec<u8>>, TraceError> {
         let path = self.path(name);
-        match bounded::read(&path, LARGEST_TABLE) {
+        match bounded::read(&path, TABLE.bytes) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(unreadable(&path)(error)),

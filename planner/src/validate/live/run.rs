@@ -1,8 +1,6 @@
 //! A measured run of virtual ranks: `plan.json` and `timeline.json` as `ditplan_capture.virtual` writes them.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -133,8 +131,8 @@ impl Run {
             file: file.clone(),
             what,
         };
-        let opened = File::open(&path).map_err(|error| wrong(error.to_string()))?;
-        let timeline = timeline::read(BufReader::new(opened), &file)?;
+        let opened = bounded::plain(&path).map_err(|error| wrong(error.to_string()))?;
+        let timeline = timeline::read(opened, &file)?;
         if timeline.source() != Source::Measured {
             return Err(wrong("its source is not \"measured\"".into()));
         }

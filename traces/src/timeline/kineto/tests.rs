@@ -84,7 +84,7 @@ fn a_gzipped_trace_reads_alike() {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(ULYSSES.as_bytes()).unwrap();
     let packed = packed.finish().unwrap();
-    assert_eq!(read_kineto(&packed, "x.json").unwrap(), read(ULYSSES));
+    assert_eq!(read_kineto(&packed[..], "x.json").unwrap(), read(ULYSSES));
     assert!(
         read_kineto(&packed[..packed.len() / 2], "x.json")
             .unwrap_err()
@@ -133,7 +133,7 @@ fn damaged_traces_never_panic() {
         variants.push([&[0x1f, 0x8b][..], text.as_bytes()].concat());
         assert!(variants.len() >= 20);
         for variant in variants {
-            match read_kineto(&variant, "x.json") {
+            match read_kineto(&variant[..], "x.json") {
                 Ok(found) => assert!(!found.timeline.spans().is_empty()),
                 Err(error) => assert!(error.to_string().starts_with("x.json"), "{error}"),
             }

@@ -1,0 +1,192 @@
+//! `compare`: two plans, or two machines, and what separates them.
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use planner::search::Filter;
+use planner::sweep::{Comparison, Side, Turn, compare};
+use serde_json::{Value, json};
+use sim::plan::Plan;
+
+use crate::question::{self, Format, QuestionArguments};
+use crate::render::text::{self, bulleted, heading, seconds};
+use crate::render::{json, plans};
+
+/// What is compared, and for which question.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// A plan (ring4/1bit), or a machine, whose best plan is taken
+    #[arg(value_name = "A")]
+    pub one: String,
+    /// Another
+    #[arg(value_name = "B")]
+    pub other: String,
+    #[command(flatten)]
+    pub question: QuestionArguments,
+    /// Consider only plans whose output equals the one-GPU output
+    #[arg(long)]
+    pub exact: bool,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// What `compare` prints.
+pub(crate) fn answer(typed: &CompareArguments) -> Result<String> {
+    let sides = [side(&typed.one, typed)?, side(&typed.other, typed)?];
+    ensure!(
+        sides[0].plan.is_some() == sides[1].plan.is_some(),
+        "{} and {}: compare two plans, or two machines",
+        typed.one,
+        typed.other
+    );
+    let plans = sides[0].plan.is_some();
+    ensure!(
+        !(plans && typed.exact),
+        "--exact is for machines, whose plans are chosen: leave it out to compare {} and {}",
+        typed.one,
+        typed.other
+    );
+    ensure!(
+        plans || typed.question.machine == topologies::machine::DEFAULT_PRESET,
+        "{} and {} are compared, not --machine {}: leave it out",
+        typed.one,
+        typed.other,
+        typed.question.machine
+    );
+    let question = sides[0].question.clone();
+    let found = compare(sides)?;
+    let names = [&typed.one, &typed.other];
+    if typed.format.json {
+        let mut report = json(&found);
+        report["question"] = json::question(&question);
+        return Ok(json::pretty(&report));
+    }
+    Ok(report(&plans::asked(&question), names, &found))
+}
+
+/// A plan on the question's machine, or a machine with the planner's choice.
+fn side(text: &str, typed: &CompareArguments) -> Result<Side> {
+    let filter = Filter {
+        exact_only: typed.exact,
+        ..Filter::default()
+    };
+    if text.parse::<Plan>().is_ok() {
+        let question = question::question(&typed.question, filter)?;
+        let plan = Some(question::plan(text, &question)?);
+        return Ok(Side { question, plan });
+    }
+    let mut of_machine = typed.question.clone();
+    text.clone_into(&mut of_machine.machine);
+    let question = question::question(&of_machine, filter)?;
+    Ok(Side {
+        question,
+        plan: None,
+    })
+}
+
+fn report(title: &str, names: [&String; 2], found: &Comparison) -> String {
+    let [one, other] = &found.sides;
+    let mut table = text::table(&["", names[0], names[1], "difference"], &[1, 2, 3]);
+    let times = [one.candidate.latency, other.candidate.latency];
+    let difference = times[1].as_secs_f64() - times[0].as_secs_f64();
+    let row = |of: [String; 2], difference: String| {
+        let [one, other] = of;
+        vec![one, other, difference]
+    };
+    let plans = [
+        one.candidate.plan.to_string(),
+        other.candidate.plan.to_string(),
+    ];
+    table.add_row([vec!["plan".to_owned()], row(plans, String::new())].concat());
+    let latency = times.map(|time| format!("{} s", seconds(time)));
+    table.add_row(
+        [
+            vec!["latency".to_owned()],
+            row(latency, format!("{difference:+.3} s")),
+        ]
+        .concat(),
+    );
+    for (class, [a, b]) in &found.classes {
+        let times = [format!("{a:.3} s"), format!("{b:.3} s")];
+        table.add_row(
+            [
+                vec![format!("  {class}")],
+                row(times, format!("{:+.3} s", b - a)),
+            ]
+            .concat(),
+        );
+    }
+    let around = [0, 1].map(|side| {
+        let steps: f64 = found.classes.iter().map(|(_, times)| times[side]).sum();
+        (found.sides[side].candidate.latency.as_secs_f64() - steps).max(0.0)
+    });
+    table.add_row(
+        [
+            vec!["  text encoders, VAE".to_owned()],
+            row(
+                around.map(|time| format!("{time:.3} s")),
+                format!("{:+.3} s", around[1] - around[0]),
+            ),
+        ]
+        .concat(),
+    );
+    let memory = [one, other].map(|side| text::gigabytes(side.candidate.peak_memory));
+    table.add_row([vec!["memory".to_owned()], row(memory, String::new())].concat());
+    let slower = names[found.slower];
+    let mut notes: Vec<String> = found
+        .turns
+        .iter()
+        .map(|turn| format!("{slower} would be as fast with {}", words(turn)))
+        .collect();
+    if !found.never.is_empty() {
+        let fields: Vec<String> = found.never.iter().map(ToString::to_string).collect();
+        notes.push(format!(
+            "no change of {} up to 16-fold would make {slower} as fast",
+            fields.join(", ")
+        ));
+    }
+    format!(
+        "{}{}\n{}{}",
+        heading(title),
+        text::rendered(&mut table),
+        heading("What would have to change"),
+        bulleted(&notes)
+    )
+}
+
+fn words(turn: &Turn) -> String {
+    match (turn.from, turn.to) {
+        (planner::sweep::Value::Number(_), planner::sweep::Value::Number(to)) => {
+            format!("{} x {to:.2}", turn.field)
+        }
+        (from, to) => format!(
+            "{} {:.3} {} instead of {from}",
+            turn.field,
+            to.number(),
+            turn.field.unit()
+        ),
+    }
+}
+
+fn json(found: &Comparison) -> Value {
+    let side = |index: usize| {
+        let one = &found.sides[index];
+        json::plan(
+            &one.candidate,
+            one.candidate.latency.as_secs_f64() * one.speed_up,
+        )
+    };
+    let classes = found
+        .classes
+        .iter()
+        .map(|(class, times)| json!({ "class": class.to_string(), "time_s": times }));
+    let turns = found.turns.iter().map(|turn| {
+        json!({ "field": turn.field.to_string(), "from": turn.from.number(), "to": turn.to.number(), "unit": turn.field.unit() })
+    });
+    json!({
+        "sides": [side(0), side(1)],
+        "slower": found.slower,
+        "classes": classes.collect::<Vec<_>>(),
+        "turns": turns.collect::<Vec<_>>(),
+        "never": found.never.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,239 @@
+//! `plan`: the ranked table, the choice with its proof, why the others lose, and how to launch it.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use traces::timeline::Timeline;
+
+use self::arguments::Emit;
+pub(crate) use self::arguments::PlanArguments;
+pub(crate) use self::question::plan_question;
+use crate::question::SHOWN;
+use crate::render::plans::{
+    bound, breakdown, label, launch, output_header, quality, residencies, row, title,
+};
+use crate::render::text::{self, bulleted, heading, seconds, section, wrapped};
+use crate::render::{figure, json};
+use planner::search::{self, Answer, Candidate};
+
+mod arguments;
+mod budget;
+mod emit;
+mod picture;
+mod question;
+mod robust;
+
+/// What `plan` prints.
+pub(crate) fn answer(typed: &PlanArguments) -> Result<String> {
+    if let Some(engine) = typed.emit.and_then(emit::engine) {
+        let question = plan_question(typed)?;
+        ensure!(
+            typed.question.engine.is_none() || question.engine == engine,
+            "--emit names another engine than --engine: leave --engine out"
+        );
+        return emit::answer(question, engine);
+    }
+    if typed.robust {
+        return robust::answer(typed);
+    }
+    let question = plan_question(typed)?;
+    let answer = text::busy("planning", || search::plan(&question))?;
+    if let Some(path) = &typed.plot {
+        let picture = picture::Choice::new(&answer);
+        let drawn = figure::write(&picture, path);
+        drawn.map_err(|error| figure::undrawn(path, error))?;
+    }
+    if typed.emit == Some(Emit::Assignment) {
+        return Ok(json::pretty(&json::assignment(&answer)));
+    }
+    if typed.format.json {
+        return Ok(json::pretty(&json::answer(&answer, typed.top)));
+    }
+    Ok(report(&answer, typed.top.unwrap_or(SHOWN)))
+}
+
+/// What ran where and when under the plan that was chosen, from the JSON that [`answer`] printed.
+pub(crate) fn timeline(typed: &PlanArguments, json: &str) -> Result<Timeline> {
+    let question = plan_question(typed)?;
+    let printed: serde_json::Value = serde_json::from_str(json)?;
+    let line = printed["choice"]["plan"].as_str().unwrap_or_default();
+    let plan = crate::question::plan(line, &question)?;
+    Ok(search::evaluate(&question, &plan)?.timeline)
+}
+
+/// The answer for people.
+pub(crate) fn report(answer: &Answer, shown: usize) -> String {
+    let rivals = rivals(&answer.plans, shown);
+    let mut page = title(&answer.question);
+    page.push('\n');
+    page.push_str(&ranking(&rivals, &answer.single));
+    let slower = distinct(&answer.plans).count() - rivals.len();
+    if slower > 0 || answer.pruned > 0 {
+        page.push_str("    --top shows more plans\n");
+    }
+    page.push_str(&residencies(rivals.iter().copied().chain([&answer.single])));
+    page.push('\n');
+    page.push_str(&proof(answer));
+    let reasons: Vec<(String, &str)> = rivals
+        .iter()
+        .filter(|rival| !rival.why_slower.is_empty())
+        .map(|rival| (label(&rival.plan), rival.why_slower.as_str()))
+        .collect();
+    section(&mut page, "Why the others lose", &text::named(&reasons));
+    section(
+        &mut page,
+        "Budget",
+        &answer
+            .spent
+            .as_ref()
+            .map(budget::report)
+            .unwrap_or_default(),
+    );
+    section(&mut page, "Findings", &bulleted(&answer.findings));
+    page.push('\n');
+    page.push_str(&launches(answer));
+    section(
+        &mut page,
+        "Where the numbers come from",
+        &bulleted(&answer.provenance),
+    );
+    page
+}
+
+/// The plans that are shown, best first.
+fn rivals(plans: &[Candidate], shown: usize) -> Vec<&Candidate> {
+    distinct(plans).take(shown).collect()
+}
+
+/// Plans that differ by more than the GPUs of their ranks; the best placement stands for the others.
+fn distinct(plans: &[Candidate]) -> impl Iterator<Item = &Candidate> {
+    let mut seen = BTreeSet::new();
+    plans
+        .iter()
+        .filter(move |candidate| seen.insert(candidate.plan.to_string()))
+}
+
+/// The plans, best first, and one GPU.
+fn ranking(rivals: &[&Candidate], single: &Candidate) -> String {
+    let header = [
+        "#",
+        "plan",
+        "compressor",
+        "latency, s (90 %)",
+        "speed-up",
+        "exposed",
+        "memory",
+        output_header(single),
+    ];
+    let mut table = text::table(&header, &[0, 3, 4, 5, 6]);
+    text::tighten(&mut table, 2);
+    for (place, rival) in rivals.iter().enumerate() {
+        row(
+            &mut table,
+            Some(place + 1),
+            &rival.plan.strategy(),
+            rival,
+            single,
+        );
+    }
+    let has_single = rivals.iter().any(|rival| rival.plan.ranks() == 1);
+    if !has_single {
+        row(&mut table, Some(0), "one GPU", single, single);
+    }
+    text::rendered(&mut table)
+}
+
+/// The choice with its certificate.
+fn proof(answer: &Answer) -> String {
+    let Answer {
+        choice,
+        legal,
+        considered,
+        simulated,
+        pruned,
+        illegal,
+        ..
+    } = answer;
+    let mut lines = heading(&format!(
+        "Best: {}, {} s",
+        choice.plan,
+        seconds(choice.latency)
+    ));
+    let bound = bound(choice);
+    let counts = format!(
+        "{legal} legal plans, {considered} fit and may be chosen, {simulated} simulated, {pruned} dropped \
+         because their lower bounds exceed it; {}.",
+        choice.stop_reason
+    );
+    let time = breakdown(choice);
+    for (name, text) in [
+        ("proof", bound),
+        ("search", counts),
+        ("time", time),
+        ("output", quality(choice)),
+    ] {
+        lines.push_str(&wrapped(&format!("  {name:<8}{text}"), 10));
+    }
+    if let Some((plan, reason)) = illegal.first() {
+        let others = match illegal.len() - 1 {
+            0 => String::new(),
+            others => format!(" {others} more plans are not legal."),
+        };
+        let text = format!("{plan}: {reason}.{others}");
+        lines.push_str(&wrapped(&format!("  {:<8}{text}", "illegal"), 10));
+    }
+    lines
+}
+
+/// How to launch the choice; and the fastest plan with a command, where the choice has none.
+fn launches(answer: &Answer) -> String {
+    let mut text = launch(&answer.choice);
+    if answer.choice.launch.command.is_err() {
+        let mut plans = answer.plans.iter();
+        if let Some(other) = plans.find(|plan| plan.launch.command.is_ok()) {
+            let (engine, name) = (other.launch.engine, label(&other.plan));
+            let latency = seconds(other.latency);
+            text.push_str(&format!(
+                "  The fastest plan that {engine} can run is {name}, {latency} s.\n\n"
+            ));
+            text.push_str(&launch(other));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::sample;
+
+    #[test]
+    fn a_report_fits_a_hundred_columns_and_says_everything() {
+        let page = anstream::adapter::strip_str(&report(&sample::answer(), 10)).to_string();
+        for line in page.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+            assert_eq!(line, line.trim_end());
+        }
+        for part in [
+            "FLUX.1-dev 1024x1024, 28 steps",
+            "4 x L20 (4xl20-pcie",
+            "one GPU",
+            "7.46 (7.05-7.90)",
+            "lossy 7.08/0.260",
+            "lossy, FID 7.08, LPIPS 0.260",
+            "No schedule of this plan is faster than 6.94 s",
+            "Why the others lose",
+            "Launch (xDiT)",
+            "COMPACT_TEST_METHOD=binary",
+            "Where the numbers come from",
+        ] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let page = report(&sample::answer(), 1);
+        assert!(page.contains("--top shows more plans"), "{page}");
+    }
+}

@@ -1,0 +1,96 @@
+//! What commands share of what can be typed.
+//!
+//! Names and sizes stay text here; [`crate::question`] gives them their meaning, so that every mistake is
+//! told in the words of the part that knows better.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+use topologies::Bandwidth;
+
+/// What `plan` and `simulate` ask about.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct QuestionArguments {
+    /// The model (`ditplan models` lists them), a model file, or diffusers' config.json of a transformer
+    #[arg(long, value_name = "NAME|FILE", default_value = "FLUX.1-dev", value_hint = ValueHint::FilePath)]
+    pub model: String,
+    /// A preset (`ditplan machines` lists them) or a machine file: TOML, nvidia-smi topo -m, NCCL topology XML
+    #[arg(long, value_name = "NAME|FILE", default_value = topologies::machine::DEFAULT_PRESET, value_hint = ValueHint::FilePath)]
+    pub machine: String,
+    /// How many of the machine's GPUs may be used [default: all]
+    #[arg(long, value_name = "N")]
+    pub gpus: Option<u32>,
+    /// Width x height in pixels [default: the model's]
+    #[arg(long, value_name = "WxH", value_hint = ValueHint::Other)]
+    pub size: Option<String>,
+    /// Frames of a video [default: the model's]
+    #[arg(long, value_name = "N")]
+    pub frames: Option<u32>,
+    /// Denoising steps [default: the model's]
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u32>,
+    /// Text tokens [default: those of the host's own runs of the model, else the model's]
+    #[arg(long, value_name = "N")]
+    pub text_tokens: Option<u32>,
+    /// Another bandwidth for the machine's network links, one way, for instance "0.5 GB/s"
+    #[arg(long, value_name = "RATE", value_hint = ValueHint::Other)]
+    pub network: Option<Bandwidth>,
+    /// What is wrong with the machine: gpu3=80%, gpu3=lost, gpu3-link=50%, link:A-B=50% (a link by its ends),
+    /// throttle=85%; several joined by commas
+    #[arg(long, value_name = "FAULTS", value_hint = ValueHint::Other)]
+    pub fault: Option<String>,
+    /// A recorded trace of the model (a directory), to predict output quality from [default: the
+    /// repository's own for dit-digits, none for others]
+    #[arg(long, value_name = "DIR")]
+    pub trace: Option<PathBuf>,
+    /// What `ditplan calibrate` measured on the machine's GPU (a directory), in place of the built-in
+    /// figures of that GPU
+    #[arg(long, value_name = "DIR")]
+    pub profile: Option<PathBuf>,
+    /// Images or videos made together
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch: u32,
+    /// How classifier-free guidance runs
+    #[arg(long, value_enum, default_value_t = GuidanceArgument::Default)]
+    pub guidance: GuidanceArgument,
+    /// Who executes the plan [default: xdit]
+    #[arg(long, value_enum)]
+    pub engine: Option<EngineArgument>,
+    /// The transformer is compiled (torch.compile)
+    #[arg(long)]
+    pub compile: bool,
+}
+
+/// How classifier-free guidance runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GuidanceArgument {
+    /// As the model's pipeline does it
+    Default,
+    /// One prediction per step
+    None,
+    /// Both branches in one forward pass
+    Batched,
+    /// Both branches one after the other
+    Sequential,
+}
+
+/// Who executes the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineArgument {
+    /// xDiT
+    Xdit,
+    /// SGLang Diffusion
+    Sglang,
+    /// Hugging Face diffusers
+    Diffusers,
+    /// cache-dit, on diffusers
+    CacheDit,
+}
+
+/// For people or for programs.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Format {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,260 @@
+//! A question and its plans in lines and sentences.
+
+use std::collections::BTreeSet;
+
+use comfy_table::Table;
+use planner::search::{Candidate, Quality, Question};
+use sim::memory::{Components, Residency, WeightSharding};
+use sim::plan::{Compression, Fidelity, Plan};
+use traces::timeline::SpanClass;
+
+use super::json;
+use super::text::{self, duration, gigabytes, heading, percent, seconds, wrapped};
+
+/// A plan's name in lists: strategy and compressor.
+pub(crate) fn label(plan: &Plan) -> String {
+    match plan.compression {
+        Compression::Raw => plan.strategy(),
+        _ => format!("{}/{}", plan.strategy(), compression(plan)),
+    }
+}
+
+/// What messages are sent as, in a word or two.
+fn compression(plan: &Plan) -> String {
+    match &plan.compression {
+        Compression::Raw => "-".to_owned(),
+        Compression::Uniform(compressor) => compressor.to_string(),
+        Compression::Mixed(_) => "per layer".to_owned(),
+    }
+}
+
+/// Model and request in words: `FLUX.1-dev 1024x1024, 28 steps`.
+pub(crate) fn asked(question: &Question) -> String {
+    let Question { model, request, .. } = question;
+    let mut ask = format!("{} {}", model.name, request.resolution);
+    if request.frames > 1 {
+        ask.push_str(&format!(" x {} frames", request.frames));
+    }
+    ask.push_str(&format!(", {}", text::counted(request.steps, "step")));
+    if request.batch > 1 {
+        ask.push_str(&format!(", batch {}", request.batch));
+    }
+    if model.uses_guidance() {
+        ask.push_str(&format!(", guidance {}", request.guidance));
+    }
+    ask
+}
+
+/// The question in a line.
+pub(crate) fn title(question: &Question) -> String {
+    let machine = &question.machine;
+    let ask = asked(question);
+    let has = machine.gpus.len();
+    let gpus = if question.gpus as usize == has {
+        machine.summary().gpus
+    } else {
+        format!(
+            "{} of {}",
+            text::counted(question.gpus, "GPU"),
+            machine.summary().gpus
+        )
+    };
+    let place = format!(
+        "{gpus} ({}: {}), {}, {}",
+        machine.name,
+        machine.interconnect(),
+        question.engine,
+        question.compilation
+    );
+    let place = match question.faults.is_empty() {
+        true => place,
+        false => format!("{place}; wrong with it: {}", question.faults),
+    };
+    heading(&ask) + &wrapped(&place, 0)
+}
+
+/// What the column of outputs shows: what a trace predicts, else what was published.
+pub(crate) fn output_header(single: &Candidate) -> &'static str {
+    match single.quality.predicted {
+        Some(_) => "output",
+        None => "output FID/LPIPS",
+    }
+}
+
+/// One plan's figures, after its place where the table has one (0: not ranked).
+pub(crate) fn row(
+    table: &mut Table,
+    place: Option<usize>,
+    name: &str,
+    found: &Candidate,
+    single: &Candidate,
+) {
+    let speedup = single.latency.as_secs_f64() / found.latency.as_secs_f64();
+    let memory = gigabytes(found.peak_memory);
+    let place = place.map(|place| match place {
+        0 => String::new(),
+        place => place.to_string(),
+    });
+    let figures = [
+        name.to_owned(),
+        compression(&found.plan),
+        interval(found),
+        format!("{speedup:.2}x"),
+        duration(found.exposed),
+        match (found.fits, residency(found)) {
+            (true, "") => memory,
+            (true, mark) => format!("{memory} {mark}"),
+            (false, _) => format!("{memory} OOM"),
+        },
+        output(found),
+    ];
+    table.add_row(place.into_iter().chain(figures));
+}
+
+/// How a plan's weights are kept so that it fits, as a mark in tables; empty where all are on every GPU.
+fn residency(found: &Candidate) -> &'static str {
+    let Residency {
+        components,
+        weights,
+        ..
+    } = found.residency;
+    match (weights, components) {
+        (WeightSharding::Whole, Components::Together) => "",
+        (WeightSharding::Whole, Components::InTurn) => "t",
+        (_, Components::Together) => "s",
+        (_, Components::InTurn) => "s,t",
+    }
+}
+
+/// What the marks of a table's plans mean.
+pub(crate) fn residencies<'a>(shown: impl Iterator<Item = &'a Candidate>) -> String {
+    let marks: BTreeSet<&str> = shown
+        .map(residency)
+        .flat_map(|mark| mark.split(','))
+        .collect();
+    let meaning = [
+        (
+            "s",
+            "fits only with its weights sharded over the ranks (FSDP); gathering them is not in the latency",
+        ),
+        (
+            "t",
+            "fits only with encoders, transformer and VAE moved to the GPU in turn; that is not in the latency",
+        ),
+    ];
+    let said = meaning.into_iter().filter(|(mark, _)| marks.contains(mark));
+    said.map(|(mark, text)| wrapped(&format!("    {mark}  {text}"), 7))
+        .collect()
+}
+
+/// `7.46 (7.05-7.90)`.
+fn interval(found: &Candidate) -> String {
+    format!(
+        "{} ({}-{})",
+        seconds(found.latency),
+        seconds(found.lo),
+        seconds(found.hi)
+    )
+}
+
+/// `lossy 7.08/0.260`: how far from the one-GPU output, with the published FID and LPIPS.
+fn output(found: &Candidate) -> String {
+    let word = json::fidelity(found.fidelity);
+    let Quality {
+        fid,
+        lpips,
+        predicted,
+        ..
+    } = found.quality;
+    if let Some(predicted) = predicted.filter(|_| found.fidelity != Fidelity::Exact) {
+        let shown = predicted
+            .psnr_db
+            .map_or_else(|| share(predicted.deviation), |db| format!("{db:.1} dB"));
+        return format!("{word} {shown}");
+    }
+    match (fid, lpips) {
+        _ if found.fidelity == Fidelity::Exact => word.to_owned(),
+        (None, None) => word.to_owned(),
+        (Some(fid), None) => format!("{word} {fid:.2}"),
+        (None, Some(lpips)) => format!("{word} -/{lpips:.3}"),
+        (Some(fid), Some(lpips)) => format!("{word} {fid:.2}/{lpips:.3}"),
+    }
+}
+
+/// A relative deviation in percent.
+pub(crate) fn share(deviation: f64) -> String {
+    format!("{:.2} %", 100.0 * deviation)
+}
+
+/// How far the simulated schedule is from the least time of its plan.
+pub(crate) fn bound(candidate: &Candidate) -> String {
+    let least = format!(
+        "No schedule of this plan is faster than {} s",
+        seconds(candidate.lower_bound)
+    );
+    // Less than the printed digits show.
+    if candidate.gap < 5e-4 {
+        return least + ", and the simulated one takes no longer.";
+    }
+    format!(
+        "{least}: the simulated one takes {} more.",
+        percent(candidate.gap)
+    )
+}
+
+/// Where the time goes on the critical path of the steps, largest first, and outside the steps.
+pub(crate) fn breakdown(found: &Candidate) -> String {
+    let mut parts = found.by_class.clone();
+    parts.retain(|(_, time)| time.get() > 0);
+    parts.sort_by_key(|(class, time)| (std::cmp::Reverse(*time), *class));
+    let words = parts.iter().map(|(class, time)| match class {
+        SpanClass::Communication => format!("messages {}", duration(*time)),
+        class => format!("{class} {}", duration(*time)),
+    });
+    let mut words: Vec<String> = words.collect();
+    let steps: topologies::SimDuration = parts.iter().map(|(_, time)| *time).sum();
+    let around = found.latency.saturating_sub(steps);
+    if around.get() > 0 {
+        words.push(format!("text encoders and VAE {}", duration(around)));
+    }
+    words.join(", ") + "."
+}
+
+/// What is known of the output.
+pub(crate) fn quality(found: &Candidate) -> String {
+    let word = json::fidelity(found.fidelity);
+    let Quality {
+        fid,
+        lpips,
+        predicted,
+        source,
+    } = &found.quality;
+    let mut words = vec![word.to_owned()];
+    if let Some(predicted) = predicted.filter(|_| found.fidelity != Fidelity::Exact) {
+        words.push(format!(
+            "deviation {} (19 of 20 runs at most {})",
+            share(predicted.deviation),
+            share(predicted.upper)
+        ));
+        words.extend(predicted.psnr_db.map(|db| format!("PSNR {db:.1} dB")));
+    }
+    words.extend(fid.map(|fid| format!("FID {fid:.2}")));
+    words.extend(lpips.map(|lpips| format!("LPIPS {lpips:.3}")));
+    match source.as_str() {
+        "" => format!("{}.", words.join(", ")),
+        source => format!("{} ({source}).", words.join(", ")),
+    }
+}
+
+/// The launch command, or why there is none.
+pub(crate) fn launch(found: &Candidate) -> String {
+    let engine = found.launch.engine;
+    match &found.launch.command {
+        // Not indented: it is to be copied, and a script within it may not be.
+        Ok(command) => heading(&format!("Launch ({engine})")) + command + "\n",
+        Err(reason) => {
+            let text = format!("  {engine} cannot run {}: {reason}.", label(&found.plan));
+            heading("Launch") + &wrapped(&text, 2)
+        }
+    }
+}

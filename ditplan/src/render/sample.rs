@@ -1,0 +1,96 @@
+//! An answer to print in tests: the published runs of FLUX.1-dev on four L20 (CompactFusion), with
+//! intervals, bounds and memory that are made up.
+
+use sim::model;
+use topologies::{Bytes, Machine, SimDuration};
+use traces::timeline::SpanClass;
+
+use planner::launch::{Launch, Run};
+use planner::search::{Answer, Candidate, Quality, Question, StopReason};
+
+/// The default question.
+fn question() -> Question {
+    let model = model::find("FLUX.1-dev").expect("a built-in model");
+    let machine = Machine::preset("4xl20-pcie").expect("a preset");
+    Question::new(model, machine).expect("readable runs")
+}
+
+/// A plan with its published latency, exposed communication, FID and LPIPS.
+fn candidate(
+    line: &str,
+    (latency, exposed): (f64, f64),
+    quality: Option<(f64, f64)>,
+    why: &str,
+) -> Candidate {
+    let asked = question();
+    let plan: sim::plan::Plan = line.parse().expect("a plan");
+    let run = Run {
+        plan: &plan,
+        model: asked.model,
+        request: &asked.request,
+        compilation: asked.compilation,
+        gpus_per_box: 4,
+    };
+    let launch = Launch::of(asked.engine, &run);
+    let seconds = SimDuration::from_secs_f64;
+    Candidate {
+        fidelity: plan.fidelity(),
+        latency: seconds(latency),
+        lo: seconds(latency * 0.945),
+        hi: seconds(latency * 1.059),
+        lower_bound: seconds(latency * 0.93),
+        gap: 0.07 / 0.93,
+        stop_reason: StopReason::Exhausted,
+        peak_memory: Bytes::new(34_200_000_000),
+        fits: true,
+        phases: (SimDuration::ZERO, SimDuration::ZERO),
+        residency: sim::memory::Residency::default(),
+        exposed: seconds(exposed),
+        by_class: vec![
+            (SpanClass::Linear, seconds(4.4)),
+            (SpanClass::Attention, seconds(1.1)),
+        ],
+        quality: Quality {
+            fid: quality.map(|(fid, _)| fid),
+            lpips: quality.map(|(_, lpips)| lpips),
+            predicted: None,
+            source: "published by CompactFusion for this model and steps".to_owned(),
+        },
+        why_slower: why.to_owned(),
+        launch,
+        plan,
+    }
+}
+
+/// Three plans and one GPU.
+pub(crate) fn answer() -> Answer {
+    let ring = "the critical path waits 4.07 s for K and V: a hop takes longer than the attention that hides it";
+    let plans = vec![
+        candidate("ring4/1bit warmup=1", (7.46, 0.42), Some((7.08, 0.260)), ""),
+        candidate(
+            "ulysses4",
+            (9.13, 2.2),
+            None,
+            "all-to-all is 24 % of the critical path",
+        ),
+        candidate("ring4", (10.89, 4.07), None, ring),
+    ];
+    Answer {
+        question: question(),
+        choice: plans[0].clone(),
+        plans,
+        spent: None,
+        layers: 57,
+        legal: 50,
+        considered: 40,
+        simulated: 3,
+        pruned: 37,
+        illegal: vec![(
+            "cfg2+ulysses2".to_owned(),
+            "FLUX.1-dev has no guidance branches".to_owned(),
+        )],
+        single: candidate("none", (23.16, 0.0), None, ""),
+        provenance: vec!["one GPU: a run of this host".to_owned()],
+        findings: vec!["against the best uncompressed plan the gain is 1.22x".to_owned()],
+    }
+}
