@@ -13,6 +13,7 @@ mod memory;
 mod queue;
 mod search;
 mod stale;
+mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};

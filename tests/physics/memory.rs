@@ -47,10 +47,14 @@ const LOOP: Residency = Residency {
 };
 
 fn of(workload: &Workload, line: &str) -> Memory {
-    let gpu = gpu::find("H100-SXM").expect("a known GPU");
-    let memory = peak(workload, &plan(line), gpu, &LOOP);
+    let memory = kept(workload, line, LOOP);
     assert_eq!(memory.phase, Phase::Denoise, "{line}");
     memory
+}
+
+fn kept(workload: &Workload, line: &str, residency: Residency) -> Memory {
+    let gpu = gpu::find("H100-SXM").expect("a known GPU");
+    peak(workload, &plan(line), gpu, &residency)
 }
 
 /// Bytes of FLUX.1's weights in blocks that tensor parallelism splits: 24 d^2 a double block, 12 d^2 a single one.
@@ -149,6 +153,13 @@ fn gathered_queries_and_keys_are_held_beside_a_block() {
         ("attention2d4x2", 8, 6 + 2 + 8),
         ("attention2d2x8", 16, 6 + 8 + 4),
         ("attention2d8x2", 16, 6 + 2 + 16),
+        // With Ulysses inside, copies of Q, K, V and output of the rank's heads besides.
+        ("ulysses2+ring4", 8, 6 + 4 + 4 + 4),
+        ("ulysses2+allgather-kv4", 8, 6 + 8 + 4),
+        ("ulysses2+attention2d2x2", 8, 6 + 2 + 4 + 4),
+        // Tensor ranks divide Q, K, V and output, and what is gathered.
+        ("allgather-kv8+tp2", 8, 2 + 2 + 8),
+        ("tp2", 1, 4 + 4),
     ] {
         let held = of(&pixart, line).activations.get();
         assert_eq!(held, in_own_activations * one / ranks, "{line}");
@@ -181,5 +192,114 @@ fn rows_multiply_activations_and_caches() {
                 "{split}+{line}"
             );
         }
+    }
+}
+
+/// Ranks that would hold the same weights share them, and hold two blocks at a time whole: one in use, one ahead. Of
+/// blocks that come from the host, those two and the ends.
+#[test]
+fn shared_weights_leave_a_part_and_two_blocks() {
+    let flux = workload("FLUX.1-dev", |_| {});
+    let whole = SPLIT + MODULATION + ENDS;
+    let two = 2 * (24 + 12) * D * D * 2;
+    let halves = SPLIT / 2 + MODULATION + ENDS;
+    let two_halves = 2 * (24 / 2 + 12) * D * D * 2;
+    for (weights, line, bytes) in [
+        (WeightSharding::Sharded, "ulysses4", whole / 4 + two),
+        (WeightSharding::Sharded, "ring2+ulysses2", whole / 4 + two),
+        (WeightSharding::Sharded, "tp2", halves),
+        (
+            WeightSharding::Sharded,
+            "tp2+ulysses4",
+            halves / 4 + two_halves,
+        ),
+        (WeightSharding::HostBlocks, "none", ENDS + two),
+        (WeightSharding::HostBlocks, "ulysses8", ENDS + two),
+    ] {
+        let residency = Residency { weights, ..LOOP };
+        let found = kept(&flux, line, residency).weights.get();
+        assert_eq!(found, bytes, "{line}, {weights:?}");
+    }
+    let single = Residency {
+        weight_precision: Precision::Fp32,
+        ..LOOP
+    };
+    assert_eq!(kept(&flux, "none", single).weights.get(), 2 * whole);
+}
+
+/// T5-XXL and CLIP-L are 9.8 GB in two bytes; a T5's feed-forward output stays in four where the rest is fp16.
+#[test]
+fn encoders_are_whole_shared_or_elsewhere() {
+    let flux = workload("FLUX.1-dev", |_| {});
+    let with = |line, encoders| {
+        kept(&flux, line, Residency { encoders, ..LOOP })
+            .encoders
+            .get()
+    };
+    let whole = with("ulysses4", EncoderCopies::Whole);
+    assert!((whole as f64 / 9.8e9 - 1.0).abs() < 0.01, "{whole}");
+    assert_eq!(with("ulysses4", EncoderCopies::Sharded), whole.div_ceil(4));
+    assert_eq!(
+        with("ulysses2+tp4", EncoderCopies::Sharded),
+        whole.div_ceil(8)
+    );
+    assert_eq!(with("ulysses4", EncoderCopies::Elsewhere), 0);
+    let precise = |encoder_precision| {
+        let residency = Residency {
+            encoder_precision,
+            ..LOOP
+        };
+        kept(&flux, "none", residency).encoders.get()
+    };
+    assert_eq!(precise(Precision::Fp32), 2 * whole);
+    // 24 layers of 10240 x 4096 that stay in four bytes: two more each.
+    let more = precise(Precision::Fp16) - whole;
+    assert!(
+        (more as f64 / (24.0 * 10_240.0 * 4096.0 * 2.0) - 1.0).abs() < 0.05,
+        "{more}"
+    );
+}
+
+/// Decoding FLUX.1's image holds 5 activations of 256 channels in two bytes a pixel, over the ranks that share it.
+#[test]
+fn a_shared_decoder_shares_its_activations() {
+    let flux = workload("FLUX.1-dev", |_| {});
+    let here = Residency {
+        decoding: Decoding::Here,
+        ..LOOP
+    };
+    let of = |line, decoding| {
+        let memory = kept(&flux, line, Residency { decoding, ..here });
+        (memory.phase, memory.vae.get())
+    };
+    let (_, weights) = of("ulysses4", Decoding::Skipped);
+    let activations = 5 * 256 * 2 * 1024 * 1024;
+    for (line, ranks) in [
+        ("none", 1),
+        ("ulysses4", 1),
+        ("ulysses4+vae-p2", 2),
+        ("ulysses4+vae-p4", 4),
+    ] {
+        let decoding = (Phase::Decode, weights + activations / ranks);
+        assert_eq!(of(line, Decoding::Here), decoding, "{line}");
+    }
+    assert_eq!(of("ulysses4", Decoding::Elsewhere).1, 0);
+}
+
+/// A context, and buffers of NCCL for each dimension that sends messages.
+#[test]
+fn every_dimension_has_its_communicator() {
+    let pixart = workload("PixArt-alpha", |request| request.batch = 2);
+    for (line, communicators) in [
+        ("none", 0),
+        ("dp2", 0),
+        ("cfg2", 1),
+        ("tp2", 1),
+        ("attention2d2x2", 1),
+        ("ulysses2+ring2", 2),
+        ("cfg2+pipefusion2+ulysses2+ring2+tp2", 5),
+    ] {
+        let runtime = kept(&pixart, line, LOOP).runtime.get();
+        assert_eq!(runtime, 600_000_000 + communicators * 300_000_000, "{line}");
     }
 }
