@@ -8,6 +8,7 @@ mod calibration;
 mod emission;
 mod flux;
 mod interval;
+mod legality;
 mod lowering;
 mod memory;
 mod queue;

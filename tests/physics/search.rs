@@ -9,9 +9,12 @@
 //! Warm-up is one step of what is not exact, an image is decoded by one rank, a video by up to eight: what the search
 //! has for every plan. Stages have as many patches, twice or four times.
 
+use std::collections::BTreeMap;
+
 use kernels::{Compressor, Tables};
 use planner::calibrate::calibrate;
-use planner::search::{self, Answer, Filter, Question, StopReason};
+use planner::launch::{Engine, Launch, Run};
+use planner::search::{self, Answer, Filter, PlanningError, Question, StopReason};
 use sim::execution::{Calibration, Execution, Software};
 use sim::legality;
 use sim::memory;
@@ -145,12 +148,30 @@ fn draw(seed: u64) -> (Question, Vec<Vec<usize>>) {
     let asked = question(machine, |question| {
         (question.model, question.request) = (model, request);
     });
+    let any = Filter::default();
+    let filters = [
+        any.clone(),
+        any.clone(),
+        Filter {
+            exact_only: true,
+            ..any.clone()
+        },
+        Filter {
+            launchable: true,
+            ..any.clone()
+        },
+        Filter {
+            strategy: Some("ring2".to_owned()),
+            ..any
+        },
+    ];
     let question = Question {
         compilation: one_of(&mut numbers, &[Compilation::Eager, Compilation::Compiled]),
-        filter: Filter {
-            exact_only: numbers.below(4) == 0,
-            ..Filter::default()
-        },
+        engine: one_of(
+            &mut numbers,
+            &[Engine::Xdit, Engine::Sglang, Engine::CacheDit],
+        ),
+        filter: one_of(&mut numbers, &filters),
         ..asked
     };
     (question, orders)
@@ -275,29 +296,54 @@ fn latencies(question: &Question, workload: &Workload, plans: &[Plan]) -> Vec<(S
     plans.iter().filter_map(latency).collect()
 }
 
-/// Compares an answer with all plans; returns whether the search left any out.
-fn check(answer: &Answer, all: &[(SimDuration, Plan)], legal: usize, context: &str) -> bool {
-    assert_eq!(answer.considered, legal, "{context}: plans of the space");
-    let exact = answer.question.filter.exact_only;
-    let allowed = all
-        .iter()
-        .filter(|(_, plan)| !exact || plan.fidelity() == Fidelity::Exact);
-    let allowed: Vec<&(SimDuration, Plan)> = allowed.collect();
-    let best = allowed.iter().min().expect("one GPU is a plan");
-    let choice = (answer.choice.latency, answer.choice.plan.clone());
-    assert_eq!(choice, **best, "{context}");
-    let StopReason::Proved { next_bound } = answer.choice.stop_reason else {
-        return false;
+/// Whether the question lets a plan be chosen.
+fn is_allowed(question: &Question, plan: &Plan, gpus_per_box: u32) -> bool {
+    let filter = &question.filter;
+    let run = Run {
+        plan,
+        model: question.model,
+        request: &question.request,
+        compilation: question.compilation,
+        gpus_per_box,
     };
-    let shown: Vec<&Plan> = answer
+    let launched = || Launch::of(question.engine, &run).command.is_ok();
+    (!filter.exact_only || plan.fidelity() == Fidelity::Exact)
+        && (!filter.launchable || launched())
+        && filter
+            .strategy
+            .as_ref()
+            .is_none_or(|wanted| *wanted == plan.strategy())
+}
+
+/// Compares an answer with all plans that may be chosen; returns whether the search left any out.
+fn check(answer: &Answer, allowed: &[(SimDuration, Plan)], context: &str) -> bool {
+    let best = allowed.iter().min().expect("one at least");
+    let choice = (answer.choice.latency, answer.choice.plan.clone());
+    assert_eq!(choice, *best, "{context}");
+    let shown: BTreeMap<&Plan, SimDuration> = answer
         .plans
         .iter()
-        .map(|candidate| &candidate.plan)
+        .map(|candidate| (&candidate.plan, candidate.latency))
         .collect();
     for (latency, plan) in allowed {
-        let known = shown.contains(&plan);
+        let found = shown.get(plan).unwrap_or(latency);
+        assert_eq!(found, latency, "{context}: {plan}");
+    }
+    let sorted = answer.plans.is_sorted_by_key(|candidate| candidate.latency);
+    assert!(sorted && shown.len() == answer.simulated, "{context}");
+    let StopReason::Proved { next_bound } = answer.choice.stop_reason else {
+        assert_eq!(
+            shown.len(),
+            allowed.len(),
+            "{context}: every plan was simulated"
+        );
+        return false;
+    };
+    for (latency, plan) in allowed {
         assert!(
-            known || above(*latency) >= next_bound.get() || is_compressed_ulysses(plan),
+            shown.contains_key(plan)
+                || above(*latency) >= next_bound.get()
+                || is_compressed_ulysses(plan),
             "{context}: {plan} takes {latency}, not {next_bound}"
         );
     }
@@ -307,21 +353,41 @@ fn check(answer: &Answer, all: &[(SimDuration, Plan)], legal: usize, context: &s
 
 #[test]
 fn the_choice_is_the_fastest_of_all_plans() {
-    let mut pruned = 0;
+    let (mut pruned, mut refused) = (0, 0);
     for seed in 0..72 {
         let (question, orders) = draw(seed);
         let workload =
             Workload::new(question.model, &question.request).expect("a possible request");
         let plans = legal(question.model, &workload, question.gpus, &orders);
-        let all = latencies(&question, &workload, &plans);
+        let mut all = latencies(&question, &workload, &plans);
+        let single = all.iter().find(|(_, plan)| plan.ranks() == 1).cloned();
+        let platform = Platform::of_machine(&question.machine).expect("a known system");
+        all.retain(|(_, plan)| is_allowed(&question, plan, platform.gpus_per_host));
         let context = format!(
-            "seed {seed}: {} in {} steps on {}",
-            question.model.name, question.request.steps, question.machine.name
+            "seed {seed}: {} in {} steps on {}, {:?}",
+            question.model.name, question.request.steps, question.machine.name, question.filter
         );
-        let answer = search::plan(&question).expect("a plan");
-        pruned += usize::from(check(&answer, &all, plans.len(), &context));
+        let answer = match search::plan(&question) {
+            Ok(answer) => answer,
+            Err(error) => {
+                let none = matches!(error, PlanningError::NoPlan { .. });
+                assert!(none && all.is_empty(), "{context}: {error}");
+                refused += 1;
+                continue;
+            }
+        };
+        assert_eq!(answer.considered, plans.len(), "{context}");
+        pruned += usize::from(check(&answer, &all, &context));
+        let one = (answer.single.latency, answer.single.plan);
+        assert!(
+            single.is_none_or(|single| single == one),
+            "{context}: {one:?}"
+        );
     }
-    assert!(pruned > 30, "the bounds were tried {pruned} times");
+    assert!(
+        pruned > 30 && refused < 10,
+        "{pruned} times were bounds tried, {refused} refused"
+    );
 }
 
 /// Of one message of raw Q and compressed K and V, the closed form times each part by its own protocol; the flows have
