@@ -114,6 +114,8 @@ fn forms(n: u64) -> Vec<Form> {
         Form::gather(n),
         Form::tensor(n),
     ];
+    // One row gathers queries alone, one column keys and values.
+    all.extend([Form::grid(1, n), Form::grid(n, 1)]);
     for inner in [2, n / 2] {
         all.push(Form::usp(inner, n / inner));
         all.push(Form::grid(inner, n / inner));
