@@ -17,6 +17,7 @@
 //! | `load` | the local server under slow, huge, malformed and concurrent requests |
 //! | `pages` | reports and the local server |
 //! | `parsers` | every parser on the fuzzer's inputs and on damaged ones |
+//! | `physics` | closed forms, conservation laws, exhaustive comparisons (README.md beside this file) |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
 //! | `plan_table` | what `plan` prints for people |
 //! | `profile` | one's own GPU measured, summed up, used by plans, compared with live runs |
@@ -45,6 +46,7 @@ mod listings;
 mod load;
 mod pages;
 mod parsers;
+mod physics;
 mod plan_json;
 mod plan_table;
 mod profile;

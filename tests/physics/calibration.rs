@@ -1,0 +1,211 @@
+//! Calibration by rule: each factor makes its own run come out as measured, and comes from the run that is nearest.
+
+use kernels::Tables;
+use planner::calibrate::{Calibrated, calibrate};
+use planner::interval::ComputeEvidence;
+use sim::execution::{Execution, Software};
+use sim::model::{self, Request, Resolution};
+use sim::platform::{Platform, Reach};
+use sim::simulate::estimate;
+use sim::workload::Workload;
+use topologies::host::{Calibrates, Compilation, Guidance, MeasuredRun};
+use topologies::{CollectiveKind, Machine, SimDuration};
+
+use super::{plan, preset};
+
+const MODEL: &str = "FLUX.1-dev";
+
+/// A square image of FLUX.1.
+fn square(side: u32) -> Workload {
+    let model = model::find(MODEL).expect("a known model");
+    let request = Request {
+        resolution: Resolution::square(side),
+        ..model.default
+    };
+    Workload::new(model, &request).expect("a possible request")
+}
+
+/// A run of FLUX.1 that took so many seconds.
+fn run(calibrates: Calibrates, side: u32, strategy: &str, seconds: f64) -> MeasuredRun {
+    MeasuredRun {
+        calibrates,
+        model: MODEL.to_owned(),
+        width: side,
+        height: side,
+        frames: 1,
+        steps: 28,
+        batch: 1,
+        guidance: Guidance::None,
+        text_tokens: None,
+        gpus: plan(strategy).ranks(),
+        strategy: strategy.to_owned(),
+        compiled: Compilation::Eager,
+        software: "xDiT".to_owned(),
+        latency: SimDuration::from_secs_f64(seconds),
+        source: "made up for this test".to_owned(),
+    }
+}
+
+/// A preset whose host has these runs and nothing else that was measured.
+fn host(name: &str, runs: Vec<MeasuredRun>) -> Machine {
+    let mut machine = preset(name);
+    machine.host.launch_factor = None;
+    machine.host.rates.clear();
+    machine.host.runs = runs;
+    machine
+}
+
+fn calibrated(machine: &Machine, side: u32, compilation: Compilation) -> Calibrated {
+    let platform = Platform::of_machine(machine).expect("a known system");
+    let tables = Tables::built_in();
+    calibrate(machine, &platform, &square(side), compilation, tables, None)
+}
+
+/// What a run takes with a calibration, in closed form, seconds.
+fn predicted(machine: &Machine, found: &Calibrated, side: u32, strategy: &str) -> f64 {
+    let execution = Execution {
+        compilation: Compilation::Eager,
+        software: Software::Other,
+        calibration: found.calibration.clone(),
+    };
+    let platform = Platform::of_machine(machine).expect("a known system");
+    let (workload, plan) = (square(side), plan(strategy));
+    let parts = estimate(&workload, &plan, &platform, &execution, Tables::built_in());
+    parts.expect("it has a cost").total.as_secs_f64()
+}
+
+#[track_caller]
+fn comes_out(found: f64, measured: f64) {
+    assert!(
+        (found / measured - 1.0).abs() < 1e-6,
+        "{found} s, measured {measured} s"
+    );
+}
+
+/// Order 1, 2, 3 of the rule: the launch factor changes what is left for the GPU, so GPU time is solved again.
+#[test]
+fn the_one_gpu_run_comes_out_as_measured_after_the_launch_factor_is_known() {
+    for (name, one, bound) in [("8xh100-sxm", 4.0, 2.5), ("8xl40-pcie", 7.0, 4.5)] {
+        let alone = vec![run(Calibrates::OneGpu, 512, "none", one)];
+        let launch = run(Calibrates::Launch, 256, "none", bound);
+        let both = [&alone[..], &[launch]].concat();
+        let [alone, both] = [alone, both].map(|runs| {
+            let machine = host(name, runs);
+            let found = calibrated(&machine, 512, Compilation::Eager);
+            comes_out(predicted(&machine, &found, 512, "none"), one);
+            found
+        });
+        assert!(both.evidence.launch_calibrated && !alone.evidence.launch_calibrated);
+        let (before, after) = (alone.calibration, both.calibration);
+        let moved = |after: f64, before: f64| (after / before - 1.0).abs();
+        let context = format!("{name}: {before:?}, then {after:?}");
+        assert!(moved(after.launch, before.launch) > 0.05, "{context}");
+        assert!(moved(after.compute, before.compute) > 0.01, "{context}");
+    }
+}
+
+/// Of runs of a model, the one of this shape; else the nearest in tokens, whichever side it is on.
+#[test]
+fn the_nearest_shape_gives_the_gpu_time() {
+    // Factors of about .8, 1.4, 1.1 and 1.7 of the kernel costs: each tells its run from the others.
+    let runs = [(512, 3.0), (1024, 16.0), (2048, 60.0), (3072, 300.0)]
+        .map(|(side, seconds)| run(Calibrates::OneGpu, side, "none", seconds));
+    let machine = host("8xl40-pcie", runs.to_vec());
+    // By the logarithm of tokens, so by that of the side.
+    for (side, nearest) in [
+        (256, 0),
+        (512, 0),
+        (640, 0),
+        (800, 1),
+        (1024, 1),
+        (1408, 1),
+        (1472, 2),
+        (2048, 2),
+        (2432, 2),
+        (2560, 3),
+    ] {
+        let found = calibrated(&machine, side, Compilation::Eager);
+        let alone = host("8xl40-pcie", vec![runs[nearest].clone()]);
+        let expected = calibrated(&alone, side, Compilation::Eager);
+        assert_eq!(
+            found.calibration.compute, expected.calibration.compute,
+            "{side}"
+        );
+        let same = runs.iter().any(|run| run.width == side);
+        let grade = if same {
+            ComputeEvidence::SameShape
+        } else {
+            ComputeEvidence::OtherShape
+        };
+        assert_eq!(found.evidence.compute, grade, "{side}");
+    }
+}
+
+/// A run that was compiled as asked goes before a nearer one that was not; without any, the kernel costs stand.
+#[test]
+fn compiled_runs_calibrate_compiled_questions() {
+    let eager = run(Calibrates::OneGpu, 1024, "none", 16.0);
+    let compiled = MeasuredRun {
+        compiled: Compilation::Compiled,
+        ..run(Calibrates::OneGpu, 512, "none", 3.0)
+    };
+    let of = |runs: &[&MeasuredRun], compilation| {
+        let runs = runs.iter().map(|&run| run.clone()).collect();
+        let found = calibrated(&host("8xl40-pcie", runs), 1024, compilation);
+        (found.calibration.compute, found.evidence.compute)
+    };
+    let both = of(&[&eager, &compiled], Compilation::Compiled);
+    assert_eq!(both, of(&[&compiled], Compilation::Compiled));
+    assert_eq!(both.1, ComputeEvidence::OtherShape);
+    let other = of(&[&eager], Compilation::Compiled);
+    assert_eq!(other.1, ComputeEvidence::OtherCompilation);
+    assert_ne!(both.0, other.0);
+    assert_eq!(
+        of(&[], Compilation::Eager),
+        (1.0 / 0.93, ComputeEvidence::None)
+    );
+}
+
+/// One run of each kind gives the rate of its collective, on hosts whose rates are assumed.
+#[test]
+fn a_run_of_each_collective_comes_out_as_measured() {
+    use CollectiveKind::{AllGather, AllReduce, AllToAll, RingPass};
+    let one = run(Calibrates::OneGpu, 1024, "none", 16.0);
+    for (calibrates, kind, strategy) in [
+        (Calibrates::AllToAll, AllToAll, "ulysses4"),
+        (Calibrates::RingPass, RingPass, "ring4"),
+        (Calibrates::AllReduce, AllReduce, "tp4"),
+        (Calibrates::AllGather, AllGather, "allgather-kv4"),
+    ] {
+        let runs = vec![one.clone(), run(calibrates, 1024, strategy, 9.0)];
+        let pcie = host("8xl40-pcie", runs.clone());
+        let found = calibrated(&pcie, 1024, Compilation::Eager);
+        comes_out(predicted(&pcie, &found, 1024, strategy), 9.0);
+        assert_eq!(
+            found.evidence.calibrated,
+            [(kind, Reach::Host)],
+            "{strategy}"
+        );
+        assert_eq!(found.calibration.rates.len(), 1, "{strategy}");
+        // NVLink's are measured tables.
+        let nvlink = calibrated(&host("8xh100-sxm", runs), 1024, Compilation::Eager);
+        assert!(nvlink.calibration.rates.is_empty(), "{strategy}");
+    }
+}
+
+/// What the machine's file says of launching is taken, whatever the runs would say.
+#[test]
+fn a_given_launch_factor_stands() {
+    let mut machine = host(
+        "8xh100-sxm",
+        vec![
+            run(Calibrates::OneGpu, 512, "none", 4.0),
+            run(Calibrates::Launch, 256, "none", 2.5),
+        ],
+    );
+    machine.host.launch_factor = Some(0.7);
+    let found = calibrated(&machine, 512, Compilation::Eager);
+    assert_eq!(found.calibration.launch, 0.7);
+    assert!(found.evidence.launch_calibrated);
+    comes_out(predicted(&machine, &found, 512, "none"), 4.0);
+}
