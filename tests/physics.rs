@@ -20,8 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use kernels::{Cost, CostModel, Miss, Op, Provenance};
-use planner::launch::Engine;
-use planner::search::{Filter, Question};
+use planner::search::Question;
 use sim::execution::{Calibration, Execution, Software};
 use sim::graph::{Exchange, TaskGraph, Work};
 use sim::lower::Parts;
@@ -31,7 +30,7 @@ use sim::platform::{Platform, RateFactors};
 use sim::simulate::{Detail, Simulation, estimate, simulate};
 use sim::workload::Workload;
 use topologies::host::Compilation;
-use topologies::{CollectiveKind, DeviceId, Faults, Gpu, Machine, SimDuration};
+use topologies::{CollectiveKind, DeviceId, Gpu, Machine, SimDuration};
 use traces::timeline::{SpanClass, Stream};
 
 /// Costs that count: `unit` picoseconds for a FLOP, for a byte of a memory-bound pass, for a value that a compressor
@@ -124,19 +123,7 @@ fn preset(name: &str) -> Machine {
 /// FLUX.1-dev on all GPUs of a machine, by xDiT, eager, any plan.
 fn question(machine: Machine, change: impl Fn(&mut Question)) -> Question {
     let model = model::find("FLUX.1-dev").expect("a known model");
-    let mut question = Question {
-        model,
-        request: model.default,
-        gpus: u32::try_from(machine.gpus.len()).expect("few GPUs"),
-        measured: machine.clone(),
-        machine,
-        faults: Faults::default(),
-        engine: Engine::Xdit,
-        compilation: Compilation::Eager,
-        filter: Filter::default(),
-        quality: None,
-        profile: None,
-    };
+    let mut question = Question::new(model, machine).expect("readable runs");
     change(&mut question);
     question
 }

@@ -1,14 +1,18 @@
 //! Calibration by rule: each factor makes its own run come out as measured, and comes from the run that is nearest.
 
+use std::sync::Arc;
+
 use kernels::Tables;
-use planner::calibrate::{Calibrated, calibrate};
+use planner::calibrate::Calibrated;
 use planner::interval::ComputeEvidence;
+use planner::runs::{Elsewhere, Known};
+use planner::search::{self, Question};
 use sim::execution::{Execution, Software};
 use sim::model::{self, Request, Resolution};
 use sim::platform::{Platform, Reach};
 use sim::simulate::estimate;
 use sim::workload::Workload;
-use topologies::host::{Calibrates, Compilation, Guidance, MeasuredRun};
+use topologies::host::{Calibrates, Compilation, Covers, Guidance, MeasuredRun};
 use topologies::{CollectiveKind, Machine, SimDuration};
 
 use super::{plan, preset};
@@ -28,7 +32,9 @@ fn square(side: u32) -> Workload {
 /// A run of FLUX.1 that took so many seconds.
 fn run(calibrates: Calibrates, side: u32, strategy: &str, seconds: f64) -> MeasuredRun {
     MeasuredRun {
-        calibrates,
+        place: "a test".to_owned(),
+        calibrates: Some(calibrates),
+        covers: Covers::All,
         model: MODEL.to_owned(),
         width: side,
         height: side,
@@ -50,15 +56,24 @@ fn run(calibrates: Calibrates, side: u32, strategy: &str, seconds: f64) -> Measu
 fn host(name: &str, runs: Vec<MeasuredRun>) -> Machine {
     let mut machine = preset(name);
     machine.host.launch_factor = None;
-    machine.host.rates.clear();
+    machine.host.published.clear();
     machine.host.runs = runs;
     machine
 }
 
 fn calibrated(machine: &Machine, side: u32, compilation: Compilation) -> Calibrated {
-    let platform = Platform::of_machine(machine).expect("a known system");
-    let tables = Tables::built_in();
-    calibrate(machine, &platform, &square(side), compilation, tables, None)
+    let model = model::find(MODEL).expect("a known model");
+    let mut question = Question::new(model, machine.clone()).expect("readable runs");
+    question.request.resolution = Resolution::square(side);
+    question.compilation = compilation;
+    // Runs of other machines stay out of it.
+    let own = question.known.own.clone();
+    question.known = Arc::new(Known {
+        own,
+        elsewhere: Elsewhere::Nothing,
+    });
+    let found = search::calibrated(&question).expect("a question");
+    Calibrated::clone(&found)
 }
 
 /// What a run takes with a calibration, in closed form, seconds.
@@ -87,7 +102,7 @@ fn comes_out(found: f64, measured: f64) {
 fn the_one_gpu_run_comes_out_as_measured_after_the_launch_factor_is_known() {
     for (name, one, bound) in [("8xh100-sxm", 4.0, 2.5), ("8xl40-pcie", 7.0, 4.5)] {
         let alone = vec![run(Calibrates::OneGpu, 512, "none", one)];
-        let launch = run(Calibrates::Launch, 256, "none", bound);
+        let launch = run(Calibrates::Launch, 256, "ulysses2", bound);
         let both = [&alone[..], &[launch]].concat();
         let [alone, both] = [alone, both].map(|runs| {
             let machine = host(name, runs);

@@ -308,7 +308,7 @@ fn tasks_take_what_the_closed_form_says() {
             let raw = forms(4).into_iter().map(|form| form.line);
             for line in lines.into_iter().flatten().chain(raw) {
                 let plan = plan(&line);
-                let latency = rig.run(&plan).latency.as_secs_f64();
+                let latency = rig.run(&plan).totals.latency.as_secs_f64();
                 let closed = rig.closed_form(&plan).total.as_secs_f64();
                 let away = (latency / closed - 1.0).abs();
                 assert!(
@@ -367,7 +367,7 @@ fn a_shared_decoder_saturates_as_published() {
         let mut plan = plan("ulysses2+ring4");
         plan.vae = ranks;
         let run = rig.run(&plan);
-        (run.latency - run.denoise - run.phases.encode).as_secs_f64()
+        (run.totals.latency - run.totals.denoise - run.totals.phases.encode).as_secs_f64()
     };
     let one = decode(1);
     for (ranks, published) in [(2, 1.72), (4, 1.04), (8, 0.83)] {
@@ -378,7 +378,7 @@ fn a_shared_decoder_saturates_as_published() {
         );
     }
     assert!(
-        rig.run(&plan("ulysses2")).phases.shared_decode(16)
-            >= rig.run(&plan("ulysses2")).phases.shared_decode(8)
+        rig.run(&plan("ulysses2")).totals.phases.shared_decode(16)
+            >= rig.run(&plan("ulysses2")).totals.phases.shared_decode(8)
     );
 }

@@ -12,9 +12,8 @@
 use std::collections::BTreeMap;
 
 use kernels::{Compressor, Tables};
-use planner::calibrate::calibrate;
 use planner::launch::{Engine, Launch, Run};
-use planner::search::{self, Answer, Filter, PlanningError, Question, StopReason};
+use planner::search::{self, Answer, Filter, PlanningError, Question, StopReason, setting};
 use sim::execution::{Calibration, Execution, Software};
 use sim::legality;
 use sim::memory;
@@ -269,20 +268,13 @@ fn is_compressed_ulysses(plan: &Plan) -> bool {
 
 /// Latencies of all of these plans that fit; none is below its bound.
 fn latencies(question: &Question, workload: &Workload, plans: &[Plan]) -> Vec<(SimDuration, Plan)> {
-    let machine = &question.machine;
-    let platform = Platform::of_machine(machine).expect("a known system");
-    let (costs, compilation) = (Tables::built_in(), question.compilation);
-    let found = calibrate(machine, &platform, workload, compilation, costs, None);
-    let execution = Execution {
-        compilation,
-        software: Software::Other,
-        calibration: found.calibration,
-    };
+    let (machine, costs) = (&question.machine, Tables::built_in());
+    let (_, platform, execution) = setting(question).expect("a question");
     let latency = |plan: &Plan| {
         let gpu = platform.gpu(plan.placement[0]);
         memory::first_fit(workload, plan, gpu)?;
         let run = simulate(workload, plan, &platform, &execution, costs, Detail::Folded);
-        let latency = run.expect("it can run").latency;
+        let latency = run.expect("it can run").totals.latency;
         let bound = estimate(workload, plan, &platform, &execution, costs);
         let bound = bound.expect("it has a cost").total.get();
         assert!(
@@ -413,7 +405,7 @@ fn compressed_all_to_alls_are_not_below_their_bound() {
         let bound = estimate(&workload, &plan, &platform, &execution, costs);
         let run = simulate(&workload, &plan, &platform, &execution, costs, Detail::Full);
         let bound = bound.expect("it has a cost").total;
-        let latency = run.expect("it can run").latency;
+        let latency = run.expect("it can run").totals.latency;
         assert!(
             bound.get() <= above(latency),
             "{latency}, below its bound of {bound}"

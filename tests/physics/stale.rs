@@ -67,7 +67,7 @@ fn in_steps(steps: u32) -> Rig {
 fn one_more(line: impl Fn(u32) -> String, steps: u32) -> [f64; 2] {
     let (before, after) = (in_steps(steps), in_steps(steps + 1));
     let (short, long) = (plan(&line(steps)), plan(&line(steps + 1)));
-    let simulated = after.run(&long).denoise - before.run(&short).denoise;
+    let simulated = after.run(&long).totals.denoise - before.run(&short).totals.denoise;
     let closed = after.closed_form(&long).total - before.closed_form(&short).total;
     [simulated, closed].map(SimDuration::as_secs_f64)
 }
@@ -145,8 +145,9 @@ fn displaced_steps_begin_after_the_warm_up() {
     };
     for warmup in [0, 1, 3] {
         let line = format!("distrifusion4 warmup={warmup}");
-        let denoise =
-            |rig: &Rig| [&line[..], "allgather-kv4"].map(|line| rig.run(&plan(line)).denoise);
+        let denoise = |rig: &Rig| {
+            [&line[..], "allgather-kv4"].map(|line| rig.run(&plan(line)).totals.denoise)
+        };
         let [displaced, gathered] = denoise(&steps(warmup + 1));
         assert_eq!(displaced, gathered, "{line}: all steps are synchronous");
         let [displaced, gathered] = denoise(&steps(warmup + 2));

@@ -47,7 +47,7 @@ fn step(machine: &str, line: &str, change: impl Fn(&mut Rig)) -> [f64; 2] {
         rig
     };
     let (before, after, plan) = (rig(5), rig(6), plan(line));
-    let simulated = after.run(&plan).denoise - before.run(&plan).denoise;
+    let simulated = after.run(&plan).totals.denoise - before.run(&plan).totals.denoise;
     let closed = after.closed_form(&plan).total - before.closed_form(&plan).total;
     [simulated, closed].map(SimDuration::as_secs_f64)
 }

@@ -42,6 +42,7 @@ pub use self::robust::{Column, Replan, Robust, RobustPlan, robust};
 pub use self::shared::Shared;
 use self::simulated::Simulated;
 use self::space::Space;
+use crate::calibrate::Calibrated;
 use crate::launch::{Engine, Launch};
 use crate::profile::Profile;
 use crate::runs::{Known, RunError};
@@ -384,6 +385,14 @@ pub fn judge(
     evaluator.check(plan)?;
     let plan = evaluator.placed(plan);
     answer::judgement(&evaluator, shared, &plan)
+}
+
+/// What measured runs say of a question, and what that rests on.
+///
+/// # Errors
+/// A [`PlanningError`] when the question cannot be served at all.
+pub fn calibrated(question: &Question) -> Result<Arc<Calibrated>, PlanningError> {
+    Ok(Evaluator::new(question)?.calibrated)
 }
 
 /// What `sim` needs to simulate a plan of a question: one forward pass, the GPUs with their links, and how they execute.
