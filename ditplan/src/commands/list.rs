@@ -34,7 +34,7 @@ enum ModelsCommand {
 pub(crate) fn answer(typed: &ModelsArguments) -> Result<String> {
     match &typed.command {
         None => Ok(models(typed.format)),
-        Some(ModelsCommand::Show { name }) => Ok(model::source_text(name)?.to_owned()),
+        Some(ModelsCommand::Show { name }) => Ok(model::source_text(name)?),
     }
 }
 

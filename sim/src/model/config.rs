@@ -114,7 +114,7 @@ fn shown(value: &Value) -> String {
 ///     "num_attention_heads": 24, "attention_head_dim": 128, "in_channels": 64, "guidance_embeds": true}"#;
 /// let found = sim::model::config::read(text, "mine/transformer/config.json")?;
 /// assert_eq!((found.model.name.as_str(), found.model.hidden, found.known), ("mine", 3072, false));
-/// # Ok::<(), sim::model::config::FileError>(())
+/// # Ok::<(), sim::model::file::FileError>(())
 /// ```
 ///
 /// # Errors

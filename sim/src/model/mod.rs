@@ -260,15 +260,19 @@ pub fn known() -> &'static [Model] {
     &MODELS
 }
 
-/// The file of a built-in model, to start one's own from.
+/// The file of a built-in model, to start one's own from: without its other names, which stay its own.
 ///
 /// # Errors
 /// [`UnknownModel`] with the known names and the nearest one.
-pub fn source_text(name: &str) -> Result<&'static str, UnknownModel> {
+pub fn source_text(name: &str) -> Result<String, UnknownModel> {
     let model = find(name)?;
     let mut files = builtin::FILES.iter().zip(known());
     let found = files.find(|(_, known)| known.name == model.name);
-    Ok(found.expect("a known model has a file").0.1)
+    let ((_, text), _) = found.expect("a known model has a file");
+    let lines = text.split_inclusive('\n');
+    Ok(lines
+        .filter(|line| !line.starts_with("aliases = "))
+        .collect())
 }
 
 /// A built-in model from its file.

@@ -1,6 +1,7 @@
 use toml::Value;
 
 use super::super::builtin::FILES;
+use super::super::{Encoder, Request, Resolution, source_text};
 use super::*;
 
 /// Every value of a file that holds no others, by its path; tables among arrays are counted.
@@ -157,7 +158,7 @@ fn one_part_has_the_same_figures_in_all_files() {
                 .iter()
                 .flat_map(|a| other.encoders.iter().map(move |b| (a, b)))
             {
-                let b = super::super::Encoder {
+                let b = Encoder {
                     tokens: a.tokens,
                     ..b.clone()
                 };
@@ -186,26 +187,25 @@ fn the_example_of_the_manual_is_a_model() {
 
 #[test]
 fn figures_that_do_not_fit_each_other_name_their_key() {
-    let flux = super::super::source_text("FLUX.1-dev").unwrap();
-    let of = |model: &str| super::super::source_text(model).unwrap();
-    for (text, from, to, words) in [
+    let flux = "FLUX.1-dev";
+    for (model, from, to, words) in [
         (
             flux,
             "hidden = 3072",
             "hidden = 3073",
-            "line 5, key hidden: 24 heads of 128 are 3072 wide",
+            "line 4, key hidden: 24 heads of 128 are 3072 wide",
         ),
         (
             flux,
             "heads = 24",
             "heads = 0",
-            "line 6, key heads: 0 is no whole number from 1 to 512",
+            "line 5, key heads: 0 is no whole number from 1 to 512",
         ),
         (
             flux,
             "double = 19",
             "double = 0x7fffffffffffffff",
-            "line 10, key family.joint.double: ",
+            "line 9, key family.joint.double: ",
         ),
         (
             flux,
@@ -251,36 +251,37 @@ fn figures_that_do_not_fit_each_other_name_their_key() {
         ),
         (flux, "head_dim = 128\n", "", "key head_dim: is missing"),
         (
-            of("SANA-1600M"),
+            "SANA-1600M",
             "cross_heads = 20",
             "cross_heads = 19",
             "19 does not divide a width of 2240",
         ),
         (
-            of("HiDream-I1"),
+            "HiDream-I1",
             "active = 2",
             "active = 5",
             "a token passes 5 of 4 experts",
         ),
         (
-            of("LTX-2"),
+            "LTX-2",
             "audio_hidden = 2048",
             "audio_hidden = 2047",
             "32 heads do not divide a width of 2047",
         ),
         (
-            of("SDXL"),
+            "SDXL",
             "channels = 640",
             "channels = 641",
             "641 channels are not heads of 64",
         ),
         (
-            of("SDXL"),
+            "SDXL",
             "hidden = 320",
             "hidden = 0",
             "line 5, key hidden: 0 is no whole number",
         ),
     ] {
+        let text = source_text(model).unwrap();
         let changed = text.replacen(from, to, 1);
         assert_ne!(changed, text, "{from}");
         let error = refused(&changed).to_string();
@@ -366,7 +367,7 @@ fn the_largest_models_at_the_largest_requests_are_counted() {
         ),
     ];
     for (name, own) in families {
-        let mut whole: Value = toml::from_str(super::super::source_text(name).unwrap()).unwrap();
+        let mut whole: Value = toml::from_str(&source_text(name).unwrap()).unwrap();
         for (key, most) in shape.iter().chain(&vae).chain(*own) {
             let path: Vec<String> = key.split('.').map(str::to_owned).collect();
             *at(&mut whole, &path) = Value::from(*most);
@@ -375,8 +376,8 @@ fn the_largest_models_at_the_largest_requests_are_counted() {
         let model = parse(&toml::to_string(&whole).unwrap(), "x").unwrap();
         let mut served = 0;
         for (side, frames) in [(65_536, 1), (65_536, 255), (512, 65_521), (1024, 65_521)] {
-            let resolution = super::super::Resolution::square(side);
-            let request = super::super::Request {
+            let resolution = Resolution::square(side);
+            let request = Request {
                 resolution,
                 frames,
                 ..model.default
