@@ -410,7 +410,7 @@ fn a_command_alone_is_printed_for_each_engine() {
         lines
             .next()
             .unwrap()
-            .starts_with("# The nearest that it can run is ring4/1bit: 7.95 s"),
+            .starts_with("# The nearest that it can run is ring4/1bit: 7.96 s"),
         "{xdit}"
     );
     assert!(xdit.contains("COMPACT_TEST_METHOD=binary"));

@@ -5,6 +5,7 @@ use crate::printed;
 #[test]
 fn the_default_question_fills_one_page() {
     let page = printed(&["plan"]);
+    let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         "FLUX.1-dev 1024x1024, 28 steps",
         "speed-up",
@@ -16,7 +17,7 @@ fn the_default_question_fills_one_page() {
         "Launch",
         "Where the numbers come from",
     ] {
-        assert!(page.contains(part), "{part}\n{page}");
+        assert!(words.contains(part.trim_end()), "{part}\n{page}");
     }
     for line in page.lines() {
         assert!(line.chars().count() <= 100, "{line}");

@@ -92,7 +92,7 @@ fn a_small_gain_stays_uniform_and_says_so() {
         "ring4",
         "--json",
         "--budget",
-        "psnr>=58",
+        "psnr>=60",
     ]);
     let compressor = answer["choice"]["compressor"].as_str().unwrap();
     assert!(!compressor.starts_with("mixed("), "{compressor}");

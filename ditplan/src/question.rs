@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use sim::execution::Software;
 use sim::model::{self, Guidance, Model, Request};
 use sim::plan::Plan;
 use topologies::host::Compilation;
@@ -69,12 +68,12 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         known,
         faults,
         gpus,
-        software: Software::Other,
         engine: match typed.engine {
             None | Some(EngineArgument::Xdit) => Engine::Xdit,
             Some(EngineArgument::Sglang) => Engine::Sglang,
             Some(EngineArgument::Diffusers) => Engine::Diffusers,
             Some(EngineArgument::CacheDit) => Engine::CacheDit,
+            Some(EngineArgument::Pipefusion) => Engine::PipeFusion,
         },
         compilation: if typed.compile {
             Compilation::Compiled

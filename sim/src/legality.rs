@@ -62,31 +62,12 @@ pub fn all_reasons(model: &Model, workload: &Workload, plan: &Plan, gpus: usize)
     reasons
 }
 
-/// Ulysses degrees that `model` allows beside `tensor` tensor-parallel ranks, for this request
-/// without another exchange; ascending, at least 1.
-#[must_use]
-pub fn ulysses_degrees(model: &Model, workload: &Workload, tensor: u32) -> Vec<u32> {
-    head_degrees(model, tensor)
-        .into_iter()
-        .filter(|&degree| workload.image_splits(u64::from(degree)))
-        .collect()
-}
-
 /// Degrees up to `most` that divide what a sequence split must divide; ascending, at least 1.
 #[must_use]
 pub fn sequence_degrees(workload: &Workload, most: u32) -> Vec<u32> {
     (1..=most)
         .filter(|&degree| workload.image_splits(u64::from(degree)))
         .collect()
-}
-
-/// Tensor-parallel degrees of a model; ascending, at least 1.
-#[must_use]
-pub fn tensor_degrees(model: &Model) -> Vec<u32> {
-    match model.architecture {
-        Architecture::UNet(_) => vec![1],
-        _ => divisors(model.heads),
-    }
 }
 
 /// Ulysses degrees that heads allow, whatever the tokens are.

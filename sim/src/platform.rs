@@ -386,9 +386,14 @@ impl Platform {
         let decomposed = links.decompose(message.kind, first);
         let mut flows = decomposed.bundle;
         for &size in rest {
-            let next = links.decompose(message.kind, size).bundle;
-            flows.latency += next.latency;
-            flows.bytes += next.bytes;
+            let next = links.decompose(message.kind, size);
+            flows.latency += next.bundle.latency;
+            // The weights hold the first part's overhead; a smaller part may go by a protocol with more.
+            let overhead = match message.timing {
+                Timing::Fixed => 1.0,
+                Timing::Shared => next.protocol.overhead() / decomposed.protocol.overhead(),
+            };
+            flows.bytes += next.bundle.bytes.scaled(overhead);
         }
         if message.timing == Timing::Fixed {
             flows.latency = SimDuration::ZERO;

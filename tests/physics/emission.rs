@@ -81,6 +81,7 @@ fn told(engine: Engine, command: &str) -> Told {
             exchange: degree("ring_degree"),
             ..nothing
         },
+        Engine::PipeFusion => nothing,
         Engine::CacheDit => Told {
             ulysses: degree("ulysses_size"),
             exchange: degree("ring_size"),

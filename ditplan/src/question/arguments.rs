@@ -85,6 +85,8 @@ pub(crate) enum EngineArgument {
     Diffusers,
     /// cache-dit, on diffusers
     CacheDit,
+    /// The code of the PipeFusion paper: predicted, not started
+    Pipefusion,
 }
 
 /// For people or for programs.

@@ -81,7 +81,6 @@ pub(crate) fn question(asked: &Question) -> Value {
         measured: _,
         shown: _,
         known: _,
-        software: _,
         faults,
     } = asked;
     json!({

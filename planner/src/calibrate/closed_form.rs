@@ -48,7 +48,7 @@ impl Terms {
 pub fn terms(run: &Run, calibration: &Calibration, costs: &dyn CostModel) -> Option<Terms> {
     let execution = Execution {
         compilation: run.compiler.compilation(),
-        software: run.software,
+        software: run.engine.software(),
         calibration: calibration.clone(),
     };
     let seconds = SimDuration::as_secs_f64;

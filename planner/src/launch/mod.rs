@@ -7,6 +7,8 @@
 //! | diffusers | Ulysses and Ring, one of them, K and V gathered |
 //! | cache-dit | Ulysses, Ring (passed or gathered), tensor, with diffusers' pipelines |
 //!
+//! PipeFusion, the code of its paper, is an engine for what was published with it: no command is written.
+//!
 //! Flags are those of xDiT 175e0bf, CompactFusion c30d06b, SGLang's `docs/diffusion/api/cli.md` at 031ba4d
 //! and diffusers 58eb52c. Not checked here: that the plan is legal, and that it fits.
 
@@ -18,6 +20,7 @@ mod xdit;
 
 use std::fmt;
 
+use sim::execution::Software;
 use sim::model::{Engines, Guidance, Model, Request};
 use sim::plan::Plan;
 use topologies::DeviceId;
@@ -34,6 +37,19 @@ pub enum Engine {
     Diffusers,
     /// cache-dit, on diffusers.
     CacheDit,
+    /// The code of the PipeFusion paper, from before xDiT.
+    PipeFusion,
+}
+
+impl Engine {
+    /// Whose pipeline it runs.
+    #[must_use]
+    pub const fn software(self) -> Software {
+        match self {
+            Self::PipeFusion => Software::PipeFusionLegacy,
+            Self::Xdit | Self::Sglang | Self::Diffusers | Self::CacheDit => Software::Other,
+        }
+    }
 }
 
 impl fmt::Display for Engine {
@@ -43,6 +59,7 @@ impl fmt::Display for Engine {
             Self::Sglang => "SGLang Diffusion",
             Self::Diffusers => "diffusers",
             Self::CacheDit => "cache-dit",
+            Self::PipeFusion => "PipeFusion",
         })
     }
 }
@@ -80,6 +97,7 @@ impl Launch {
             Engine::Sglang => sglang::command(run),
             Engine::Diffusers => diffusers::command(run),
             Engine::CacheDit => cache_dit::command(run),
+            Engine::PipeFusion => Err("PipeFusion is a state of the code that xDiT replaced: no command is written for it".to_owned()),
         };
         Self { engine, command }
     }

@@ -18,7 +18,6 @@ pub mod source;
 
 use std::sync::Arc;
 
-use sim::execution::Software;
 use sim::legality;
 use sim::model::{self, Model, Request};
 use sim::plan::{Compression, Plan};
@@ -29,6 +28,7 @@ use topologies::host::{Calibrates, Compilation, Covers, MeasuredRun, PublishedHo
 use topologies::{Gpu, Machine};
 
 pub use self::library::{Elsewhere, Known};
+use crate::launch::Engine;
 use cell::{Split, Strategy};
 use host::{Machines, Place, Span};
 use row::{Metric, Row, Value};
@@ -67,8 +67,8 @@ pub struct Run {
     pub strategy: Strategy,
     /// Whether the model was compiled, and by what.
     pub compiler: Compiler,
-    /// Whose pipeline.
-    pub software: Software,
+    /// Who executed it, as far as that changes a time.
+    pub engine: Engine,
     /// What the value covers.
     pub covers: Metric,
     /// The value.
@@ -169,7 +169,7 @@ impl Run {
             workload,
             strategy,
             compiler: Compiler::of(&row.compile),
-            software: facts.software(),
+            engine: facts.engine(),
             covers,
             value: row.value,
             quality: row.quality.clone(),
@@ -237,7 +237,7 @@ impl Run {
                 Compilation::Eager => Compiler::None,
                 Compilation::Compiled => Compiler::Torch,
             },
-            software: Software::Other,
+            engine: Engine::Xdit,
             covers: match run.covers {
                 Covers::All => Metric::Latency,
                 Covers::Steps => Metric::Denoise,

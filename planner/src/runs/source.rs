@@ -3,8 +3,9 @@
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use sim::execution::Software;
 use sim::model::Model;
+
+use crate::launch::Engine;
 
 /// The file's entries.
 #[derive(Deserialize)]
@@ -27,8 +28,8 @@ pub struct Facts {
     pub project: Option<String>,
     /// What a "latency" covers.
     pub times: Option<Times>,
-    /// Whose pipeline.
-    pub software: Option<Pipeline>,
+    /// Who executed the runs.
+    pub engine: Option<Executor>,
     /// Synchronous first steps of a pipeline.
     pub pipeline_warmup: Option<u32>,
     /// Uncompressed first steps of a compressed plan.
@@ -51,12 +52,12 @@ pub enum Times {
     Loop,
 }
 
-/// Software whose pipeline differs from the others'.
+/// An engine whose times differ from the others'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Pipeline {
+pub enum Executor {
     /// The code of the PipeFusion paper.
-    PipefusionLegacy,
+    Pipefusion,
 }
 
 /// What stands in memory in one source's runs.
@@ -143,7 +144,7 @@ impl Facts {
                     model.is_some_and(|model| *name == model.name)
                 })
             {
-                overlay!(all, facts, owner, project, times, software, pipeline_warmup);
+                overlay!(all, facts, owner, project, times, engine, pipeline_warmup);
                 overlay!(all, facts, compressed_warmup, text_tokens, usual_shape);
                 let (to, from) = (&mut all.memory, &facts.memory);
                 overlay!(to, from, counter, gibibytes, rank, weights, encoder_weights);
@@ -159,12 +160,12 @@ impl Facts {
         all
     }
 
-    /// Whose pipeline runs.
+    /// Who executed the runs, as far as that changes a time.
     #[must_use]
-    pub fn software(&self) -> Software {
-        match self.software {
-            Some(Pipeline::PipefusionLegacy) => Software::PipeFusionLegacy,
-            None => Software::Other,
+    pub fn engine(&self) -> Engine {
+        match self.engine {
+            Some(Executor::Pipefusion) => Engine::PipeFusion,
+            None => Engine::Xdit,
         }
     }
 }

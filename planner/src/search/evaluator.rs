@@ -58,7 +58,7 @@ impl<'a> Evaluator<'a> {
             .get(key, || calibrated(question, &workload, shared))?;
         let execution = Execution {
             compilation: question.compilation,
-            software: question.software,
+            software: question.engine.software(),
             calibration: calibrated.calibration.clone(),
         };
         let evaluator = Self {

@@ -17,7 +17,7 @@ mod space;
 use std::sync::Arc;
 
 use kernels::Tables;
-use sim::execution::{Execution, Software};
+use sim::execution::Execution;
 use sim::legality::Illegal;
 use sim::lower::LowerError;
 use sim::memory::Residency;
@@ -67,8 +67,6 @@ pub struct Question {
     pub gpus: u32,
     /// Who executes the plan.
     pub engine: Engine,
-    /// Whose pipeline, where it is not the engine's.
-    pub software: Software,
     /// Eager or compiled.
     pub compilation: Compilation,
     /// Which plans may be chosen.
@@ -99,7 +97,6 @@ impl Question {
             gpus: u32::try_from(machine.gpus.len()).expect("a machine has fewer than 2^32 GPUs"),
             machine,
             engine: Engine::Xdit,
-            software: Software::Other,
             compilation: Compilation::Eager,
             filter: Filter::default(),
             quality: None,

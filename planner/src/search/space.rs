@@ -216,9 +216,14 @@ struct Orders {
 impl Orders {
     fn new(evaluator: &Evaluator<'_>) -> Self {
         let (machine, condition) = (&evaluator.question.machine, &evaluator.condition);
+        // Those that may be used: the first that are left.
+        let may: BTreeSet<DeviceId> = condition
+            .left(machine)
+            .into_iter()
+            .take(evaluator.gpus as usize)
+            .collect();
         let left = |island: Vec<DeviceId>| -> Vec<DeviceId> {
-            let there = |gpu: &DeviceId| !condition.lost.contains(gpu);
-            island.into_iter().filter(there).collect()
+            island.into_iter().filter(|gpu| may.contains(gpu)).collect()
         };
         let mut islands: Vec<Vec<DeviceId>> = machine.islands().into_iter().map(left).collect();
         islands.retain(|island| !island.is_empty());

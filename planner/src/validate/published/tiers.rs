@@ -201,7 +201,7 @@ pub fn question(run: &Run, known: Arc<Known>, tier: Tier) -> Result<Question, St
         request: run.request,
         gpus: run.gpus,
         known,
-        software: run.software,
+        engine: run.engine,
         compilation: run.compiler.compilation(),
         ..asked
     })
