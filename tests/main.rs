@@ -24,6 +24,7 @@
 //! | `quality` | a compressor per layer under a quality budget; replay; predictions against closed-loop runs |
 //! | `readme` | the README's output and commands |
 //! | `robust` | runs that are killed, stopped, on full disks, with damaged inputs |
+//! | `shipped` | shipped files with one value damaged |
 //! | `theorems` | what must hold for every plan, whatever the numbers are |
 //! | `timeline` | the timeline that `simulate` writes |
 //! | `traces` | recorded activations: inspected, checked, sliced, converted |
@@ -53,6 +54,7 @@ mod profile;
 mod quality;
 mod readme;
 mod robust;
+mod shipped;
 mod streams;
 mod sweep;
 mod theorems;

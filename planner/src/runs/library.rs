@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use sim::model::Model;
+use topologies::host::PublishedHost;
 use topologies::{Architecture, Gpu, Machine};
 
 use super::host::{self, Machines, Place};
@@ -15,9 +16,7 @@ use crate::csv_input::Table;
 static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
     let text = include_bytes!("../../data/runs.csv");
     let table = Table::from_bytes(text, "built-in runs").expect("a test reads the built-in runs");
-    let mut rows = row::read(&table, 0).expect("a test reads the built-in runs");
-    host::join(&mut rows);
-    rows
+    row::read(&table, 0).expect("a test reads the built-in runs")
 });
 
 /// The machines of their hosts.
@@ -70,6 +69,9 @@ impl Known {
                 .map(|run| Run::of_machine(run, &place))
                 .collect::<Result<_, _>>()?;
         }
+        for host in &machine.host.published {
+            known_host(host, &machine.name)?;
+        }
         if !machine.host.published.is_empty() {
             let is_own = |row: &Row| {
                 let host = host::published(row, &owner_of(&row.source));
@@ -91,6 +93,29 @@ impl Known {
             elsewhere: Elsewhere::Nothing,
         }
     }
+}
+
+/// Whether built-in runs are of this host.
+fn known_host(wanted: &PublishedHost, machine: &str) -> Result<(), RunError> {
+    let hosts = || {
+        ROWS.iter()
+            .map(|row| host::published(row, &owner_of(&row.source)))
+    };
+    if hosts().any(|host| host == *wanted) {
+        return Ok(());
+    }
+    let wanted = wanted.to_string();
+    let likeness = |host: &String| strsim::jaro_winkler(host, &wanted);
+    let nearest = hosts().map(|host| host.to_string());
+    let nearest = nearest.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    Err(RunError {
+        place: format!("machine {machine}"),
+        key: "host.published",
+        fault: format!(
+            "is \"{wanted}\" (owner | gpu | interconnect), of which no built-in run is; the nearest is \"{}\"",
+            nearest.unwrap_or_default()
+        ),
+    })
 }
 
 /// Two GPUs of one class: the same chip at the same rate, whatever its memory and links.
@@ -162,18 +187,18 @@ mod tests {
         let picked = calibrating(&tables).expect("the built-in tables are read");
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(COLUMNS).expect("memory");
-        for (file, table) in tables.iter().enumerate() {
-            let picked = table
-                .records()
-                .filter(|record| picked.contains(&(file, record.line())));
-            for record in picked {
-                let cell = |name| {
-                    table
-                        .optional(name)
-                        .map_or("", |column| record.text(column))
-                };
-                writer.write_record(COLUMNS.map(cell)).expect("memory");
-            }
+        for row in picked {
+            let table = &tables[row.file];
+            let record = table.records().find(|record| record.line() == row.line);
+            let record = record.expect("a picked row is in its table");
+            let cell = |name| match name {
+                // That of the host's other rows, where a row of one GPU has none.
+                "interconnect" => row.interconnect.as_str(),
+                name => table
+                    .optional(name)
+                    .map_or("", |column| record.text(column)),
+            };
+            writer.write_record(COLUMNS.map(cell)).expect("memory");
         }
         let drawn =
             String::from_utf8(writer.into_inner().expect("memory")).expect("cells are text");
@@ -186,6 +211,67 @@ mod tests {
         assert!(
             committed == drawn,
             "UPDATE_RUNS=1 cargo test -p planner built_in_runs writes {path}"
+        );
+    }
+
+    /// Nothing vanishes: of each cell that decides what a row is, a damaged one is a reason.
+    #[test]
+    fn a_damaged_cell_of_a_built_in_run_is_a_reason() {
+        let text = include_str!("../../data/runs.csv");
+        let (mut machines, mut damaged) = (Machines::new(), 0);
+        for (column, wrong) in [
+            ("model", "FLUX.1-dv"),
+            ("gpu", "L21"),
+            ("n_gpus", "-4"),
+            ("resolution", "large"),
+            ("strategy", "rin4"),
+            ("steps", "-28"),
+            ("compressor", "3bit"),
+            ("metric", "latency_of_something"),
+            ("value", "1e308"),
+            ("unit", "fortnights"),
+        ] {
+            let at = COLUMNS
+                .iter()
+                .position(|name| *name == column)
+                .expect("a column");
+            let mut reader = csv::Reader::from_reader(text.as_bytes());
+            for record in reader.records() {
+                let mut cells: Vec<String> = record
+                    .expect("a record")
+                    .iter()
+                    .map(str::to_owned)
+                    .collect();
+                // Rows of steps say so in two cells; behind an emulated network no GPU is stated.
+                let per_step = column == "steps" && cells[9].starts_with("per");
+                if per_step || column == "gpu" && cells[at] == "unstated" {
+                    continue;
+                }
+                cells[at] = wrong.to_owned();
+                let mut writer = csv::Writer::from_writer(Vec::new());
+                writer.write_record(COLUMNS).expect("memory");
+                writer.write_record(&cells).expect("memory");
+                let bytes = writer.into_inner().expect("memory");
+                let table = Table::from_bytes(&bytes, "damaged.csv").expect("a table");
+                let read = row::read(&table, 0);
+                let is_read = read.is_ok_and(|rows| {
+                    rows[0].metric.is_latency() && Run::of_row(&rows[0], &mut machines).is_ok()
+                });
+                assert!(!is_read, "{column}: {cells:?}");
+                damaged += 1;
+            }
+        }
+        assert!(damaged > 1000, "{damaged} cells were damaged");
+    }
+
+    #[test]
+    fn a_host_that_no_run_is_of_is_refused() {
+        let mut machine = Machine::preset("8xl40-pcie").expect("a preset");
+        machine.host.published[0].gpu = "L4O".to_owned();
+        let error = Known::of_machine(&machine).expect_err("no run").to_string();
+        assert!(
+            error.contains("the nearest is \"xDiT | L40 | PCIe4 (2 sockets)\""),
+            "{error}"
         );
     }
 

@@ -19,7 +19,7 @@ pub mod source;
 use std::sync::Arc;
 
 use sim::legality;
-use sim::model::{self, Model, Request};
+use sim::model::{self, Model, Request, UnknownModel};
 use sim::plan::{Compression, Plan};
 use sim::platform::Platform;
 use sim::workload::Workload;
@@ -193,8 +193,10 @@ impl Run {
                 fault,
             }
         };
-        let model = model::find(&run.model).map_err(|error| error.to_string());
-        let model = model.map_err(fault("host.run.model"))?;
+        let model = model::find(&run.model).map_err(|error| {
+            let UnknownModel { name, nearest, .. } = error;
+            fault("host.run.model")(format!("is \"{name}\", the nearest known is \"{nearest}\""))
+        })?;
         let has = machine.gpus.len();
         if run.gpus as usize > has {
             return Err(fault("host.run.gpus")(format!(

@@ -16,7 +16,7 @@ pub mod score;
 mod tests;
 pub mod tiers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kernels::Tables;
 use serde::Serialize;
@@ -275,16 +275,18 @@ fn memory_rows(rows: &[Row]) -> Vec<(usize, Result<MemoryRow, Unmapped>)> {
     concerned.map(one).collect()
 }
 
-/// The rows of `tables` that calibrate their hosts, as file and line: what the built-in runs are drawn from.
+/// The rows of `tables` that calibrate their hosts: what the built-in runs are drawn from.
 ///
 /// # Errors
 /// As [`published`].
-pub fn calibrating(tables: &[Table]) -> Result<Vec<(usize, u64)>, InputError> {
+pub fn calibrating(tables: &[Table]) -> Result<Vec<Row>, InputError> {
     let read = Read::of(tables)?;
     let (flags, hosts) = read.hosts(Source::Files);
     let used = read.runs.iter().zip(&flags);
     let used = used.filter(|(run, flag)| flag.is_none() && hosts.used(run).is_some());
-    Ok(used.map(|(run, _)| (run.file, run.line)).collect())
+    let used: BTreeSet<(usize, u64)> = used.map(|(run, _)| (run.file, run.line)).collect();
+    let is_used = |row: &Row| row.metric.is_latency() && used.contains(&(row.file, row.line));
+    Ok(read.rows.into_iter().filter(is_used).collect())
 }
 
 impl Judged<'_> {

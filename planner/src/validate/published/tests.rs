@@ -8,7 +8,12 @@ use sim::workload::Workload;
 use topologies::host::Compilation;
 use topologies::{CollectiveKind, gpu};
 
+use rayon::prelude::*;
+use topologies::{LinkKind, Machine};
+
 use super::*;
+use crate::runs::host::Span;
+use crate::search::{self, Candidate, Question};
 
 const HEADER: &str = "source,table,model,resolution,frames,gpu,n_gpus,interconnect,strategy,steps,warmup,batch,compile,metric,value,unit,notes,quality\n";
 
@@ -162,4 +167,41 @@ fn the_report_is_the_same_on_any_number_of_threads() {
         serde_json::to_string(&report).unwrap()
     };
     assert_eq!(with(1), with(4));
+}
+
+/// One road: every row of every preset's host is predicted to the digit as a user of the preset is answered.
+#[test]
+fn rows_of_presets_are_predicted_as_users_are_answered() {
+    let read = Read::of(&crate::validate::built_in_published().unwrap()).unwrap();
+    let (_, hosts) = read.hosts(Source::Shipped);
+    let of_presets = read
+        .runs
+        .iter()
+        .filter(|run| !run.machine.host.published.is_empty());
+    let one = |run: &Run| {
+        let (validated, ..) = tiers::predict(run, &hosts, Tier::InSample).unwrap();
+        let mut machine = Machine::preset(&run.machine.name).unwrap();
+        if let Span::Emulated(rate) = run.span {
+            machine = machine.with_bandwidth(LinkKind::Network, rate).unwrap();
+        }
+        let question = Question {
+            request: run.request,
+            gpus: run.gpus,
+            engine: run.engine,
+            compilation: run.compiler.compilation(),
+            ..Question::new(run.model, machine).unwrap()
+        };
+        let user = search::candidate(&question, &validated.plan).unwrap();
+        let said = |one: &Candidate| (one.latency, one.lo, one.hi, one.peak_memory);
+        assert_eq!(
+            said(&user),
+            said(&validated),
+            "{}: {}",
+            run.name,
+            run.title()
+        );
+    };
+    let rows: Vec<&Run> = of_presets.collect();
+    rows.par_iter().for_each(|run| one(run));
+    assert!(rows.len() > 500, "{} rows of presets", rows.len());
 }
