@@ -59,7 +59,7 @@ fn question(answer: &Answer) -> Value {
         "rate_per_s": asked.rate().get(),
         "slo": asked.slo.to_string(),
         "mix": asked.shapes.iter().map(|shape| json!({
-            "shape": shape.name, "share": shape.share, "request": json::request(&shape.request),
+            "shape": shape.name, "share": shape.share, "request": json::Request::from(&shape.request),
         })).collect::<Value>(),
         "arrivals": arrivals,
         "routing": rules.routing.to_string(),
