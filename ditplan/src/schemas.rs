@@ -13,9 +13,11 @@ use schemars::transform::{RecursiveTransform, Transform as _};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use sim::model::Guidance;
+use sim::serving::Routing;
 use topologies::host::Compilation;
 use traces::timeline::SpanClass;
 
+use crate::commands::capacity::json::CapacityAnswer;
 use crate::commands::compare::CompareAnswer;
 use crate::commands::list::{GpuRow, ModelRow};
 use crate::commands::machines::MachineRow;
@@ -93,6 +95,7 @@ closed! {
     SpanClass: Self::ALL;
     Compilation: Self::ALL;
     Engine: [Self::Xdit, Self::Sglang, Self::Diffusers, Self::CacheDit];
+    Routing: [Self::Fifo, Self::Shortest, Self::LeastLoaded];
     Guidance: [Self::None, Self::Batched, Self::Sequential];
     Field: Self::names().collect::<Vec<_>>();
 }
@@ -147,6 +150,10 @@ fn all() -> Vec<(&'static str, String)> {
         (
             "compare",
             text::<CompareAnswer>("ditplan compare --json", None),
+        ),
+        (
+            "capacity",
+            text::<CapacityAnswer>("ditplan capacity --json", None),
         ),
         (
             "models",

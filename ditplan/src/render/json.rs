@@ -10,7 +10,7 @@ mod values;
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use plan::{Fidelity, Plan};
+pub(crate) use plan::{Fidelity, Launch, Plan};
 pub(crate) use question::{Question, Request};
 #[cfg(test)]
 pub(crate) use values::ByClass;
