@@ -170,7 +170,7 @@ fn layer(module: &[String]) -> (usize, &str) {
         ["question", ..] => (1, ""),
         ["commands", command, ..] => (2, command),
         ["commands"] => (3, ""),
-        ["cli"] => (4, ""),
+        ["cli"] | ["schemas"] => (4, ""),
         [] => (5, ""),
         _ => panic!("{words:?} has no layer"),
     }

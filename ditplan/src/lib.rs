@@ -16,6 +16,8 @@ mod commands;
 mod ending;
 mod question;
 mod render;
+#[cfg(test)]
+mod schemas;
 
 pub use cli::{run, sweep};
 pub use commands::sweep::{Threads, Workers, digest, lines};

@@ -4,10 +4,12 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub(crate) use self::arguments::CapacityArguments;
-use crate::render::{figure, json};
+use self::json::CapacityAnswer;
+use crate::render::figure;
+use crate::render::json::pretty;
 
 mod arguments;
-mod contract;
+pub(crate) mod json;
 mod patterns;
 mod picture;
 mod question;
@@ -25,7 +27,7 @@ pub(crate) fn answer(typed: &CapacityArguments) -> Result<String> {
         drawn.map_err(|error| figure::undrawn(path, error))?;
     }
     if typed.format.json {
-        return Ok(json::pretty(&contract::answer(&answer)));
+        return Ok(pretty(&CapacityAnswer::new(&answer)));
     }
     Ok(report::page(&answer))
 }

@@ -2,14 +2,18 @@
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use planner::search::Filter;
-use planner::sweep::{Comparison, Side, Turn, compare};
-use serde_json::{Value, json};
+use planner::search::{Filter, Question};
+use planner::sweep::{Comparison, Field, Side, Turn, compare};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
 use sim::plan::Plan;
+use traces::timeline::SpanClass;
 
 use crate::question::{self, Format, QuestionArguments};
+use crate::render::json::{self, Amount, Word};
+use crate::render::plans;
 use crate::render::text::{self, bulleted, heading, seconds};
-use crate::render::{json, plans};
 
 /// What is compared, and for which question.
 #[derive(Debug, Args)]
@@ -56,9 +60,7 @@ pub(crate) fn answer(typed: &CompareArguments) -> Result<String> {
     let found = compare(sides)?;
     let names = [&typed.one, &typed.other];
     if typed.format.json {
-        let mut report = json(&found);
-        report["question"] = json::question(&question);
-        return Ok(json::pretty(&report));
+        return Ok(json::pretty(&CompareAnswer::new(&question, &found)));
     }
     Ok(report(&plans::asked(&question), names, &found))
 }
@@ -167,26 +169,75 @@ fn words(turn: &Turn) -> String {
     }
 }
 
-fn json(found: &Comparison) -> Value {
-    let side = |index: usize| {
-        let one = &found.sides[index];
-        json::plan(
-            &one.candidate,
-            one.candidate.latency.as_secs_f64() * one.speed_up,
-        )
-    };
-    let classes = found
-        .classes
-        .iter()
-        .map(|(class, times)| json!({ "class": class.to_string(), "time_s": times }));
-    let turns = found.turns.iter().map(|turn| {
-        json!({ "field": turn.field.to_string(), "from": turn.from.number(), "to": turn.to.number(), "unit": turn.field.unit() })
-    });
-    json!({
-        "sides": [side(0), side(1)],
-        "slower": found.slower,
-        "classes": classes.collect::<Vec<_>>(),
-        "turns": turns.collect::<Vec<_>>(),
-        "never": found.never.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
+/// Two plans, or the best plans of two machines, side by side.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct CompareAnswer {
+    /// What was asked of the first side.
+    pub question: json::Question,
+    /// Both, in the order given. A plan has an empty why_slower here.
+    pub sides: [json::Plan; 2],
+    /// Which side is slower: 0 or 1.
+    pub slower: usize,
+    /// Time by kind of work, the largest difference first.
+    pub classes: Vec<Class>,
+    /// Changes, one at a time, after which the slower side is as fast as the other.
+    pub turns: Vec<TurnAt>,
+    /// Inputs of which no change up to 16-fold would.
+    pub never: Vec<Word<Field>>,
+}
+
+/// Time of one kind of work.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Class {
+    /// Kind of work. linear: matrix products; attention; elementwise: norms, activations, sums, merges; encode,
+    /// decode: compressing and decompressing messages; launch: gaps that the host causes; communication: messages
+    /// between GPUs; text-encoder; vae; other.
+    pub class: Word<SpanClass>,
+    /// Seconds on the critical path of the denoising loop, of either side.
+    pub time_s: [Amount; 2],
+}
+
+/// A change after which both are equally fast.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct TurnAt {
+    /// What changes.
+    pub field: Word<Field>,
+    /// Its value as it is, in `unit`; 1 for factors.
+    pub from: Amount,
+    /// Its value where both are equal, in `unit`.
+    pub to: Amount,
+    /// The unit of from and to.
+    #[cfg_attr(test, schemars(extend("enum" = ["times", "GB/s"])))]
+    pub unit: &'static str,
+}
+
+impl CompareAnswer {
+    fn new(question: &Question, found: &Comparison) -> Self {
+        let side = |index: usize| {
+            let one = &found.sides[index];
+            let single = one.candidate.latency.as_secs_f64() * one.speed_up;
+            json::Plan::new(&one.candidate, single)
+        };
+        let classes = found.classes.iter().map(|(class, times)| Class {
+            class: Word(*class),
+            time_s: times.map(Amount::from),
+        });
+        let turns = found.turns.iter().map(|turn| TurnAt {
+            field: Word(turn.field),
+            from: turn.from.number().into(),
+            to: turn.to.number().into(),
+            unit: turn.field.unit(),
+        });
+        Self {
+            question: question.into(),
+            sides: [side(0), side(1)],
+            slower: found.slower,
+            classes: classes.collect(),
+            turns: turns.collect(),
+            never: found.never.iter().copied().map(Word).collect(),
+        }
+    }
 }

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
 use topologies::export;
 use topologies::import::{self, Hints};
-use topologies::machine::{self, Summary};
+use topologies::machine;
 
 use crate::question::files::{bytes, text};
 use crate::question::{self, Format};
@@ -83,15 +85,34 @@ pub(crate) fn answer(typed: &MachinesArguments) -> Result<String> {
     }
 }
 
+/// A preset machine.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct MachineRow {
+    /// Its name, for --machine.
+    pub name: String,
+    /// Its GPUs in words: 4 x L20.
+    pub gpus: String,
+    /// Its links in words.
+    pub interconnect: String,
+    /// The host whose measurements it carries.
+    pub host: String,
+    /// Where the figures come from.
+    pub source: String,
+}
+
 /// The preset machines.
 fn presets(format: Format) -> String {
     let summaries = machine::summaries();
     if format.json {
-        let rows = summaries.iter().map(|row| {
-            let Summary { name, gpus, interconnect, host, source } = row;
-            json!({ "name": name, "gpus": gpus, "interconnect": interconnect, "host": host, "source": source })
+        let rows = summaries.iter().map(|row| MachineRow {
+            name: row.name.clone(),
+            gpus: row.gpus.clone(),
+            interconnect: row.interconnect.clone(),
+            host: row.host.clone(),
+            source: row.source.clone(),
         });
-        return pretty(&Value::Array(rows.collect()));
+        return pretty(&rows.collect::<Vec<_>>());
     }
     let mut known = table(&["machine", "GPUs", "host", "interconnect"], &[]);
     for row in &summaries {

@@ -7,21 +7,24 @@ use traces::timeline::Timeline;
 
 use self::arguments::Emit;
 pub(crate) use self::arguments::PlanArguments;
+use self::json::{Assignment, PlanAnswer};
 pub(crate) use self::question::plan_question;
 use crate::question::SHOWN;
+use crate::render::figure;
+use crate::render::json::pretty;
 use crate::render::plans::{
     bound, breakdown, label, launch, output_header, quality, residencies, row, title,
 };
 use crate::render::text::{self, bulleted, heading, seconds, section, wrapped};
-use crate::render::{figure, json};
 use planner::search::{self, Answer, Candidate};
 
 mod arguments;
 mod budget;
 mod emit;
+pub(crate) mod json;
 mod picture;
 mod question;
-mod robust;
+pub(crate) mod robust;
 
 /// What `plan` prints.
 pub(crate) fn answer(typed: &PlanArguments) -> Result<String> {
@@ -44,10 +47,10 @@ pub(crate) fn answer(typed: &PlanArguments) -> Result<String> {
         drawn.map_err(|error| figure::undrawn(path, error))?;
     }
     if typed.emit == Some(Emit::Assignment) {
-        return Ok(json::pretty(&json::assignment(&answer)));
+        return Ok(pretty(&Assignment::from(&answer)));
     }
     if typed.format.json {
-        return Ok(json::pretty(&json::answer(&answer, typed.top)));
+        return Ok(pretty(&PlanAnswer::new(&answer, typed.top)));
     }
     Ok(report(&answer, typed.top.unwrap_or(SHOWN)))
 }

@@ -4,13 +4,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueHint};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
 use sim::chakra;
 use traces::timeline::{self, Timeline};
 use traces::whole;
 
 use crate::question::{self, Format, QuestionArguments};
+use crate::render::json::{self, Plan};
+use crate::render::plans;
 use crate::render::text::{self, bulleted, heading, wrapped};
-use crate::render::{json, plans};
 use planner::search::{self, Evaluation, Filter, Question};
 
 /// The question of `simulate`.
@@ -31,6 +35,32 @@ pub(crate) struct SimulateArguments {
     pub format: Format,
 }
 
+/// One plan, simulated in full.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct SimulateAnswer {
+    /// What was asked, with every default filled in.
+    pub question: json::Question,
+    /// The plan that was asked for.
+    pub choice: Plan,
+    /// One GPU.
+    pub single: Plan,
+    /// Where the numbers come from, one sentence each; for people.
+    pub provenance: Vec<String>,
+}
+
+impl SimulateAnswer {
+    fn new(asked: &Question, found: &Evaluation) -> Self {
+        let single = found.single.latency.as_secs_f64();
+        Self {
+            question: asked.into(),
+            choice: Plan::new(&found.candidate, single),
+            single: Plan::new(&found.single, single),
+            provenance: found.provenance.clone(),
+        }
+    }
+}
+
 /// What `simulate` prints; it also writes the timeline.
 pub(crate) fn answer(typed: &SimulateArguments) -> Result<String> {
     let question = question::question(&typed.question, Filter::default())?;
@@ -45,7 +75,7 @@ pub(crate) fn answer(typed: &SimulateArguments) -> Result<String> {
             .with_context(|| format!("the traces cannot be written to {}", folder.display()))?;
     }
     if typed.format.json {
-        return Ok(json::pretty(&json::evaluation(&question, &found)));
+        return Ok(json::pretty(&SimulateAnswer::new(&question, &found)));
     }
     Ok(report(&question, &found, typed.timeline.as_deref()))
 }

@@ -7,6 +7,7 @@
 mod arguments;
 mod file;
 mod frontier;
+pub(crate) mod json;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod picture;
@@ -15,7 +16,7 @@ mod rows;
 mod scale;
 mod speed_up;
 mod table;
-mod tornado;
+pub(crate) mod tornado;
 
 use std::collections::BTreeSet;
 
@@ -28,12 +29,14 @@ use sim::plan::Plan;
 use self::arguments::Show;
 pub(crate) use self::arguments::SweepArguments;
 pub use self::file::digest;
+use self::json::SweepAnswer;
 pub use self::rows::lines;
 use self::table::Table;
 use crate::question;
 use crate::question::prices::prices;
+use crate::render::figure;
+use crate::render::json::pretty;
 use crate::render::text::{counted, heading, wrapped};
-use crate::render::{figure, json};
 
 /// Who works out the points of a sweep.
 pub trait Workers {
@@ -90,11 +93,11 @@ pub(crate) fn answer(typed: &SweepArguments, workers: &dyn Workers) -> Result<St
             .with_context(|| format!("--parquet {}", path.display()))?;
     }
     if typed.format.json {
-        return Ok(json::pretty(&serde_json::json!({
-            "question": file::question(&sweep)?,
-            "axes": table.axes,
-            "rows": table.json()?,
-        })));
+        return Ok(pretty(&SweepAnswer {
+            question: file::question(&sweep),
+            axes: table.axes.clone(),
+            rows: table.json()?,
+        }));
     }
     let shown = match typed.show {
         Show::Winners => report::report(&table),

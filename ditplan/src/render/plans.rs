@@ -8,7 +8,7 @@ use sim::memory::{Components, Residency, WeightSharding};
 use sim::plan::{Compression, Fidelity, Plan};
 use traces::timeline::SpanClass;
 
-use super::json;
+use super::json::Fidelity as Word;
 use super::text::{self, duration, gigabytes, heading, percent, seconds, wrapped};
 
 /// A plan's name in lists: strategy and compressor.
@@ -159,7 +159,7 @@ fn interval(found: &Candidate) -> String {
 
 /// `lossy 7.08/0.260`: how far from the one-GPU output, with the published FID and LPIPS.
 fn output(found: &Candidate) -> String {
-    let word = json::fidelity(found.fidelity);
+    let word = Word::from(found.fidelity).word();
     let Quality {
         fid,
         lpips,
@@ -222,7 +222,7 @@ pub(crate) fn breakdown(found: &Candidate) -> String {
 
 /// What is known of the output.
 pub(crate) fn quality(found: &Candidate) -> String {
-    let word = json::fidelity(found.fidelity);
+    let word = Word::from(found.fidelity).word();
     let Quality {
         fid,
         lpips,

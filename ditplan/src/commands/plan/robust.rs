@@ -4,16 +4,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use planner::search::{self, Column, Kind, Question, Replan, Robust, RobustPlan, usual};
-use serde_json::{Value, json};
 use topologies::{Faults, SimDuration};
 
+use self::json::RobustAnswer;
 use self::picture::{halves, listed};
 use super::arguments::PlanArguments;
 use super::question::plan_question;
 use crate::question::files;
+use crate::render::json::pretty;
 use crate::render::text::{self, heading, named, percent, seconds, wrapped};
-use crate::render::{figure, json, plans};
+use crate::render::{figure, plans};
 
+pub(crate) mod json;
 mod picture;
 
 /// How many plans are shown to people.
@@ -30,7 +32,7 @@ pub(super) fn answer(typed: &PlanArguments) -> Result<String> {
     }
     if typed.format.json {
         let shown = typed.top.unwrap_or(found.plans.len());
-        return Ok(json::pretty(&contract(&found, shown)));
+        return Ok(pretty(&RobustAnswer::new(&found, shown)));
     }
     Ok(report(&found, typed.top.unwrap_or(SHOWN)))
 }
@@ -256,51 +258,4 @@ fn gpus(placement: &[topologies::DeviceId]) -> String {
         run => format!("gpu{}-gpu{}", run[0], run[run.len() - 1]),
     });
     words.collect::<Vec<_>>().join(", ")
-}
-
-/// The answer as JSON.
-fn contract(found: &Robust, shown: usize) -> Value {
-    // One GPU is not simulated, so there is no speed-up over it.
-    let plan = |candidate: &search::Candidate| json::plan(candidate, f64::NAN);
-    let faced = |faced: &RobustPlan| {
-        let cases = faced.worst_cases.iter().zip(&found.columns);
-        json!({
-            "plan": plan(&faced.candidate),
-            "latency_s": faced.candidate.latency.as_secs_f64(),
-            "fault_latency_s": faced.latencies.iter().map(|time| time.as_secs_f64()).collect::<Value>(),
-            "worst_case": cases.map(|(index, column)| column.kind.cases[*index].to_string()).collect::<Value>(),
-            "worst_s": faced.worst.as_secs_f64(),
-            "regret_s": faced.regret.as_secs_f64(),
-        })
-    };
-    let column = |column: &Column| {
-        json!({
-            "name": column.kind.name,
-            "cases": column.kind.cases.iter().map(ToString::to_string).collect::<Value>(),
-            "known_case": column.case.to_string(),
-            "known": plan(&column.known),
-        })
-    };
-    let replan = |replan: &Replan| {
-        json!({
-            "case": replan.case.to_string(),
-            "alike": replan.alike,
-            "plan": plan(&replan.candidate),
-        })
-    };
-    json!({
-        "question": json::question(&found.question),
-        "faults": found.columns.iter().map(column).collect::<Value>(),
-        "choice": faced(&found.choice),
-        "nominal": faced(&found.nominal),
-        "plans": found.plans.iter().take(shown).map(faced).collect::<Value>(),
-        "replans": found.replans.iter().map(replan).collect::<Value>(),
-        "considered": found.considered,
-        "fitting": found.fitting,
-        "simulated": found.plans.len(),
-        "runs": found.runs,
-        "pruned": found.pruned,
-        "next_bound_s": found.next_bound.map(|bound| bound.as_secs_f64()),
-        "provenance": found.provenance,
-    })
 }

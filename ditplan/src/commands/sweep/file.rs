@@ -16,43 +16,62 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use planner::search;
 use planner::sweep::Sweep;
-use serde_json::{Value, json};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use traces::bounded::{self, LARGEST_DESCRIPTION, MEASURED};
 
 use super::rows;
-use crate::render::json;
+use crate::render::json::{self, Amount};
+
+/// What was asked, what the machine is, and what the rows rest on.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct SweepQuestion {
+    /// The version of ditplan that answered.
+    pub version: String,
+    /// The bandwidth of each of the machine's links, one way, with its unit: 25 GB/s.
+    pub links: Vec<String>,
+    /// What an hour of a GPU costs, US dollars; null where no price is known.
+    pub price_per_gpu_hour_usd: Option<Amount>,
+    /// Where the price comes from; empty without one.
+    pub price_source: String,
+    /// What varies, as --vary reads it: gpus=1,2.
+    pub vary: Vec<String>,
+    /// The plans that were given; empty where the best was searched.
+    pub plans: Vec<String>,
+    /// A digest of every figure that the rows rest on: rows of another one are not resumed.
+    pub digest: String,
+    /// Where the numbers come from, one sentence each; for people.
+    pub provenance: Vec<String>,
+    /// What was asked.
+    #[serde(flatten)]
+    pub asked: json::Question,
+}
 
 /// What the rows of a sweep answer.
-pub(super) fn question(sweep: &Sweep) -> Result<Value> {
+pub(super) fn question(sweep: &Sweep) -> SweepQuestion {
     let Sweep {
         question,
         axes,
         plans,
     } = sweep;
-    let mut asked = json::question(question);
-    let provenance = search::provenance(question).unwrap_or_else(|error| vec![error.to_string()]);
     let machine = &question.machine;
-    let links = machine
-        .links
-        .iter()
-        .map(|link| link.effective().to_string());
+    let links = machine.links.iter();
     let gpu = &machine.gpus[0];
-    let more = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "links": links.collect::<Vec<_>>(),
-        "price_per_gpu_hour_usd": gpu.price_per_hour,
-        "price_source": gpu.price_source,
-        "vary": axes.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "plans": plans.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "provenance": provenance,
-        "digest": digest(sweep),
-    });
-    let (Some(asked), Value::Object(more)) = (asked.as_object_mut(), more) else {
-        bail!("a question is a JSON object");
-    };
-    asked.extend(more);
-    Ok(Value::Object(asked.clone()))
+    SweepQuestion {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        links: links.map(|link| link.effective().to_string()).collect(),
+        price_per_gpu_hour_usd: gpu.price_per_hour.map(Amount::from),
+        price_source: gpu.price_source.clone(),
+        vary: axes.iter().map(ToString::to_string).collect(),
+        plans: plans.iter().map(ToString::to_string).collect(),
+        digest: digest(sweep),
+        provenance: search::provenance(question).unwrap_or_else(|error| vec![error.to_string()]),
+        asked: question.into(),
+    }
 }
 
 /// A digest of all that a row depends on, beside its point: every figure of the machine, its host, the profile and
@@ -111,7 +130,7 @@ impl Appender {
         file.read_to_end(&mut text)
             .with_context(|| format!("{} cannot be read", path.display()))?;
         let header = rows::line(&rows::header(&sweep.axes));
-        let asked = question(sweep)?;
+        let asked = json::value(&question(sweep));
         if header.starts_with(&text) && text.len() < header.len() {
             write_question(path, &asked)?;
             file.set_len(0)?;

@@ -21,6 +21,7 @@ use traces::whole::Half;
 use super::rows::{COLUMNS, Kind};
 use super::scale;
 use super::table::Table;
+use crate::render::json;
 
 /// Rows of a row group: about 10 MB.
 const GROUP: usize = 65_536;
@@ -39,7 +40,7 @@ pub(super) fn write(sweep: &Sweep, table: &Table, path: &Path) -> Result<()> {
     let fields = fields.collect::<Result<Vec<_>>>()?;
     let schema = Type::group_type_builder("sweep").with_fields(fields);
     let schema = Arc::new(schema.build()?);
-    let question = super::file::question(sweep)?.to_string();
+    let question = json::value(&super::file::question(sweep)).to_string();
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_created_by(concat!("ditplan ", env!("CARGO_PKG_VERSION")).to_owned())

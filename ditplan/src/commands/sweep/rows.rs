@@ -5,6 +5,8 @@ use std::ops::Range;
 use planner::search::Shared;
 use planner::sweep::{Axis, Found, Row, Sweep};
 
+use crate::render::json::Fidelity;
+
 /// What a column holds; an empty cell is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -99,7 +101,7 @@ fn figures(found: &Found) -> [String; COLUMNS.len()] {
         seconds(one.exposed),
         format!("{:.3}", one.peak_memory.as_f64() / 1e9),
         one.fits.to_string(),
-        crate::render::json::fidelity(one.fidelity).to_owned(),
+        Fidelity::from(one.fidelity).word().to_owned(),
         known(predicted.map(|it| it.deviation), 6),
         known(predicted.and_then(|it| it.psnr_db), 2),
         known(one.quality.fid, 2),

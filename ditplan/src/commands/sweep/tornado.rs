@@ -2,15 +2,44 @@
 
 use anyhow::{Result, ensure};
 use planner::search::Question;
-use planner::sweep::{Swing, tornado};
+use planner::sweep::{Field, Swing, tornado};
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use serde_json::json;
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::arguments::SweepArguments;
 use crate::render::figure::{self, Failure, Figure};
+use crate::render::json::{self, Amount, Word};
+use crate::render::plans;
 use crate::render::text::{self, percent};
-use crate::render::{json, plans};
+
+/// How much each input moves the answer.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct TornadoAnswer {
+    /// How far each input is moved, a fraction of 1.
+    pub share: Amount,
+    /// Latency of the best plan with nothing moved, seconds.
+    pub latency_s: Amount,
+    /// The inputs, the one that moves the latency most first; those that cannot move are left out.
+    pub inputs: Vec<Input>,
+}
+
+/// How much one input moves the answer.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Input {
+    /// The input.
+    pub field: Word<Field>,
+    /// Its values lower, as asked and higher, as text with units; factors are times.
+    pub values: [String; 3],
+    /// Latency of the best plan at the lower and at the higher value, seconds.
+    pub latency_s: [Amount; 2],
+    /// The best plan at the lower and at the higher value.
+    pub plans: [String; 2],
+}
 
 /// What `sweep --tornado` prints; it also draws it.
 pub(super) fn answer(typed: &SweepArguments, question: &Question, share: f64) -> Result<String> {
@@ -30,16 +59,17 @@ pub(super) fn answer(typed: &SweepArguments, question: &Question, share: f64) ->
         drawn.map_err(|error| figure::undrawn(path, error))?;
     }
     if typed.format.json {
-        let row = |swing: &Swing| {
-            json!({
-                "field": swing.field.to_string(),
-                "values": swing.values,
-                "latency_s": swing.latency_s,
-                "plans": swing.plans,
-            })
+        let inputs = swings.iter().map(|swing| Input {
+            field: Word(swing.field),
+            values: swing.values.clone(),
+            latency_s: swing.latency_s.map(Amount::from),
+            plans: swing.plans.clone(),
+        });
+        let all = TornadoAnswer {
+            share: share.into(),
+            latency_s: base.into(),
+            inputs: inputs.collect(),
         };
-        let rows: Vec<_> = swings.iter().map(row).collect();
-        let all = json!({ "share": share, "latency_s": base, "inputs": rows });
         return Ok(json::pretty(&all));
     }
     let header = [
