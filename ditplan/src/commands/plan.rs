@@ -13,7 +13,7 @@ use crate::render::plans::{
     bound, breakdown, label, launch, output_header, quality, residencies, row, title,
 };
 use crate::render::text::{self, bulleted, heading, seconds, section, wrapped};
-use crate::render::{figure, json};
+use crate::render::{figure, json, words};
 use planner::search::{self, Answer, Candidate};
 
 mod arguments;
@@ -58,7 +58,7 @@ pub(crate) fn timeline(typed: &PlanArguments, json: &str) -> Result<Timeline> {
     let printed: serde_json::Value = serde_json::from_str(json)?;
     let line = printed["choice"]["plan"].as_str().unwrap_or_default();
     let plan = crate::question::plan(line, &question)?;
-    Ok(search::evaluate(&question, &plan)?.timeline)
+    Ok(words::timeline(&search::evaluate(&question, &plan)?))
 }
 
 /// The answer for people.
@@ -74,10 +74,10 @@ pub(crate) fn report(answer: &Answer, shown: usize) -> String {
     page.push_str(&residencies(rivals.iter().copied().chain([&answer.single])));
     page.push('\n');
     page.push_str(&proof(answer));
-    let reasons: Vec<(String, &str)> = rivals
+    let reasons: Vec<(String, String)> = rivals
         .iter()
         .filter(|rival| !rival.why_slower.is_empty())
-        .map(|rival| (label(&rival.plan), rival.why_slower.as_str()))
+        .map(|rival| (label(&rival.plan), words::why_slower(&rival.why_slower)))
         .collect();
     section(&mut page, "Why the others lose", &text::named(&reasons));
     section(
@@ -89,13 +89,14 @@ pub(crate) fn report(answer: &Answer, shown: usize) -> String {
             .map(budget::report)
             .unwrap_or_default(),
     );
-    section(&mut page, "Findings", &bulleted(&answer.findings));
+    let findings: Vec<String> = answer.findings.iter().map(words::finding).collect();
+    section(&mut page, "Findings", &bulleted(&findings));
     page.push('\n');
     page.push_str(&launches(answer));
     section(
         &mut page,
         "Where the numbers come from",
-        &bulleted(&answer.provenance),
+        &bulleted(&words::sources(&answer.provenance)),
     );
     page
 }

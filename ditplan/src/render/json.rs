@@ -10,6 +10,7 @@ use sim::plan::{Exchange, Fidelity, Plan};
 
 use sim::quality::OwnShard;
 
+use super::words;
 use planner::search::{Answer, Candidate, Evaluation, Question, Spent, own_shard, shards};
 
 /// JSON as it is printed: indented, with a line end.
@@ -50,8 +51,8 @@ pub(crate) fn answer(answer: &Answer, top: Option<usize>) -> Value {
             .map(|(plan, reason)| json!({ "plan": plan, "reason": reason }))
             .collect::<Value>(),
         "budget": answer.spent.as_ref().map(spent),
-        "findings": answer.findings,
-        "provenance": answer.provenance,
+        "findings": answer.findings.iter().map(words::finding).collect::<Value>(),
+        "provenance": words::sources(&answer.provenance),
     })
 }
 
@@ -62,7 +63,7 @@ pub(crate) fn evaluation(asked: &Question, found: &Evaluation) -> Value {
         "question": question(asked),
         "choice": plan(&found.candidate, single),
         "single": plan(&found.single, single),
-        "provenance": found.provenance,
+        "provenance": words::sources(&found.provenance),
     })
 }
 
@@ -140,7 +141,7 @@ pub(crate) fn plan(candidate: &Candidate, single: f64) -> Value {
             "psnr_lo_db": candidate.quality.predicted.and_then(|predicted| predicted.psnr_lo_db),
             "source": candidate.quality.source,
         },
-        "why_slower": candidate.why_slower,
+        "why_slower": words::why_slower(&candidate.why_slower),
         "launch": {
             "engine": candidate.launch.engine.to_string(),
             "command": candidate.launch.command.as_ref().ok(),

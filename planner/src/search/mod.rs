@@ -8,6 +8,8 @@ mod coupling;
 mod evaluator;
 mod fault_scenarios;
 mod fault_set;
+mod finding;
+mod provenance;
 mod quality;
 mod robust;
 mod shared;
@@ -22,6 +24,7 @@ use sim::legality::Illegal;
 use sim::lower::LowerError;
 use sim::memory::Residency;
 use sim::model::{Model, Request, RequestError};
+use sim::outcome;
 use sim::plan::{Fidelity, Plan};
 use sim::platform::Platform;
 use sim::simulate::{Simulation, SimulationError};
@@ -38,6 +41,8 @@ pub use self::budget::{
 };
 use self::evaluator::Evaluator;
 pub use self::fault_set::{Kind, usual};
+pub use self::finding::{Finding, Lever, Pays, Timed};
+pub use self::provenance::Provenance;
 pub use self::robust::{Column, Replan, Robust, RobustPlan, robust};
 pub use self::shared::Shared;
 use self::simulated::Simulated;
@@ -262,8 +267,9 @@ pub struct Candidate {
     pub fidelity: Fidelity,
     /// Published and predicted quality.
     pub quality: Quality,
-    /// Why it loses against the choice, in words; empty for the choice.
-    pub why_slower: String,
+    /// Why it loses against the choice: the two kinds of work that its critical path has most more of, by how much; empty
+    /// for the choice.
+    pub why_slower: Vec<(SpanClass, SimDuration)>,
     /// The command that runs it.
     pub launch: Launch,
 }
@@ -293,10 +299,10 @@ pub struct Answer {
     pub illegal: Vec<(String, String)>,
     /// One GPU.
     pub single: Candidate,
-    /// Where the numbers come from, one sentence each.
-    pub provenance: Vec<String>,
-    /// What the comparison shows, one sentence each.
-    pub findings: Vec<String>,
+    /// Where the numbers come from.
+    pub provenance: Vec<Provenance>,
+    /// What the comparison shows.
+    pub findings: Vec<Finding>,
 }
 
 /// How a quality budget was spent on the chosen layout.
@@ -334,12 +340,21 @@ pub struct Evaluation {
     pub candidate: Candidate,
     /// One GPU.
     pub single: Candidate,
-    /// What ran where and when.
-    pub timeline: Timeline,
     /// The tasks and their times.
     pub simulation: Simulation,
-    /// Where the numbers come from, one sentence each.
-    pub provenance: Vec<String>,
+    /// The names of the machine's links, in their order.
+    pub links: Vec<String>,
+    /// Where the numbers come from.
+    pub provenance: Vec<Provenance>,
+}
+
+impl Evaluation {
+    /// What ran where and when; `provenance` says in words what was simulated.
+    #[must_use]
+    pub fn timeline(&self, provenance: String) -> Timeline {
+        let Simulation { graph, outcome, .. } = &self.simulation;
+        outcome::timeline(graph, outcome, &self.links, provenance)
+    }
 }
 
 /// The best plan for a question.
@@ -452,10 +467,10 @@ fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<(Evaluator<'a>, Plan
     Ok((evaluator, plan))
 }
 
-/// Where a question's numbers come from, one sentence each.
+/// Where a question's numbers come from.
 ///
 /// # Errors
 /// A [`PlanningError`] when the question cannot be served at all.
-pub fn provenance(question: &Question) -> Result<Vec<String>, PlanningError> {
+pub fn provenance(question: &Question) -> Result<Vec<Provenance>, PlanningError> {
     Ok(Evaluator::new(question)?.provenance())
 }

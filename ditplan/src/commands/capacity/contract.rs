@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sim::serving::Pattern;
 use sim::serving::statistics::Estimate;
 
-use crate::render::json;
+use crate::render::{json, words};
 
 /// The answer to `capacity`.
 pub(super) fn answer(answer: &Answer) -> Value {
@@ -33,7 +33,7 @@ pub(super) fn answer(answer: &Answer) -> Value {
             "until_s": point.until_s, "mean": point.mean, "most": point.most,
         })).collect::<Value>(),
         "findings": answer.findings,
-        "provenance": answer.provenance,
+        "provenance": words::fleet_sources(&answer.provenance),
     })
 }
 

@@ -12,7 +12,7 @@ use super::arguments::PlanArguments;
 use super::question::plan_question;
 use crate::question::files;
 use crate::render::text::{self, heading, named, percent, seconds, wrapped};
-use crate::render::{figure, json, plans};
+use crate::render::{figure, json, plans, words};
 
 mod picture;
 
@@ -89,17 +89,13 @@ fn report(found: &Robust, shown: usize) -> String {
     section(&mut page, "When it is lost", &replans);
     page.push('\n');
     page.push_str(&plans::launch(&found.choice.candidate));
-    let sources = text::bulleted(&found.provenance);
+    let sources = text::bulleted(&words::sources(&found.provenance));
     text::section(&mut page, "Where the numbers come from", &sources);
     page
 }
 
 fn section(page: &mut String, title: &str, lines: &[(String, String)]) {
-    let lines: Vec<(String, &str)> = lines
-        .iter()
-        .map(|(name, text)| (name.clone(), text.as_str()))
-        .collect();
-    text::section(page, title, &named(&lines));
+    text::section(page, title, &named(lines));
 }
 
 /// Plans by faults: the choice and its followers, the fastest plan, and what would be best if one knew.
@@ -301,6 +297,6 @@ fn contract(found: &Robust, shown: usize) -> Value {
         "runs": found.runs,
         "pruned": found.pruned,
         "next_bound_s": found.next_bound.map(|bound| bound.as_secs_f64()),
-        "provenance": found.provenance,
+        "provenance": words::sources(&found.provenance),
     })
 }

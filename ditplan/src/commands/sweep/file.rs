@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use traces::bounded::{self, LARGEST_DESCRIPTION, MEASURED};
 
 use super::rows;
-use crate::render::json;
+use crate::render::{json, words};
 
 /// What the rows of a sweep answer.
 pub(super) fn question(sweep: &Sweep) -> Result<Value> {
@@ -31,7 +31,10 @@ pub(super) fn question(sweep: &Sweep) -> Result<Value> {
         plans,
     } = sweep;
     let mut asked = json::question(question);
-    let provenance = search::provenance(question).unwrap_or_else(|error| vec![error.to_string()]);
+    let provenance = match search::provenance(question) {
+        Ok(sources) => words::sources(&sources),
+        Err(error) => vec![error.to_string()],
+    };
     let machine = &question.machine;
     let links = machine
         .links
