@@ -14,7 +14,7 @@ use crate::render::plans::{
 };
 use crate::render::text::{self, bulleted, heading, seconds, section, wrapped};
 use crate::render::{figure, json, words};
-use planner::search::{self, Answer, Candidate};
+use planner::search::{self, Answer, Candidate, Rejected};
 
 mod arguments;
 mod budget;
@@ -164,7 +164,7 @@ fn proof(answer: &Answer) -> String {
     let counts = format!(
         "{legal} legal plans, {considered} fit and may be chosen, {simulated} simulated, {pruned} dropped \
          because their lower bounds exceed it; {}.",
-        choice.stop_reason
+        words::stop_reason(choice.stop_reason)
     );
     let time = breakdown(choice);
     for (name, text) in [
@@ -175,12 +175,12 @@ fn proof(answer: &Answer) -> String {
     ] {
         lines.push_str(&wrapped(&format!("  {name:<8}{text}"), 10));
     }
-    if let Some((plan, reason)) = illegal.first() {
+    if let Some(Rejected { which, why }) = illegal.first() {
         let others = match illegal.len() - 1 {
             0 => String::new(),
             others => format!(" {others} more plans are not legal."),
         };
-        let text = format!("{plan}: {reason}.{others}");
+        let text = format!("{which}: {why}.{others}");
         lines.push_str(&wrapped(&format!("  {:<8}{text}", "illegal"), 10));
     }
     lines

@@ -48,7 +48,7 @@ pub(crate) fn answer(answer: &Answer, top: Option<usize>) -> Value {
         "illegal": answer
             .illegal
             .iter()
-            .map(|(plan, reason)| json!({ "plan": plan, "reason": reason }))
+            .map(|one| json!({ "plan": one.which.to_string(), "reason": one.why.to_string() }))
             .collect::<Value>(),
         "budget": answer.spent.as_ref().map(spent),
         "findings": answer.findings.iter().map(words::finding).collect::<Value>(),
@@ -125,7 +125,7 @@ pub(crate) fn plan(candidate: &Candidate, single: f64) -> Value {
         "speedup": single / latency,
         "lower_bound_s": candidate.lower_bound.as_secs_f64(),
         "gap": candidate.gap,
-        "stop_reason": candidate.stop_reason.to_string(),
+        "stop_reason": words::stop_reason(candidate.stop_reason),
         "peak_memory_bytes": candidate.peak_memory.get(),
         "fits": candidate.fits,
         "residency": residency(candidate),

@@ -6,7 +6,9 @@ use topologies::{Bytes, Machine, SimDuration};
 use traces::timeline::SpanClass;
 
 use planner::launch::{Launch, Run};
-use planner::search::{Answer, Candidate, Finding, Provenance, Quality, Question, StopReason};
+use planner::search::{
+    Answer, Candidate, Finding, Provenance, Quality, Question, Rejected, StopReason, Unfit, Which,
+};
 
 /// The default question.
 fn question() -> Question {
@@ -97,10 +99,10 @@ pub(crate) fn answer() -> Answer {
         considered: 40,
         simulated: 3,
         pruned: 37,
-        illegal: vec![(
-            "cfg2+ulysses2".to_owned(),
-            "FLUX.1-dev has no guidance branches".to_owned(),
-        )],
+        illegal: vec![Rejected {
+            which: Which::Line("cfg2+ulysses2".to_owned()),
+            why: Unfit::MemoryToo,
+        }],
         single: candidate("none", (23.16, 0.0), None, &[]),
         provenance: vec![Provenance::Kernels {
             gpu: "L20".to_owned(),

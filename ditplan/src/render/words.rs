@@ -2,7 +2,7 @@
 
 mod sources;
 
-use planner::search::{Finding, Lever, Pays, Timed};
+use planner::search::{Finding, Lever, Pays, StopReason, Timed};
 use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
@@ -73,6 +73,17 @@ pub(crate) fn why_slower(more: &[(SpanClass, SimDuration)]) -> String {
         format!("+{:.2} s {}", extra.as_secs_f64(), work(*class))
     };
     more.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a search stopped.
+pub(crate) fn stop_reason(stop: StopReason) -> String {
+    match stop {
+        StopReason::Proved { next_bound } => format!(
+            "proved: no plan that was not simulated can take less than {:.2} s",
+            next_bound.as_secs_f64()
+        ),
+        StopReason::Exhausted => "exhausted: every plan was simulated".to_owned(),
+    }
 }
 
 /// What a kind of work is called in a sentence.

@@ -11,6 +11,7 @@ mod fault_set;
 mod finding;
 mod provenance;
 mod quality;
+mod rejected;
 mod robust;
 mod shared;
 mod simulated;
@@ -43,6 +44,7 @@ use self::evaluator::Evaluator;
 pub use self::fault_set::{Kind, usual};
 pub use self::finding::{Finding, Lever, Pays, Timed};
 pub use self::provenance::Provenance;
+pub use self::rejected::{NoPlan, Rejected, Unfit, Which};
 pub use self::robust::{Column, Replan, Robust, RobustPlan, robust};
 pub use self::shared::Shared;
 use self::simulated::Simulated;
@@ -180,7 +182,7 @@ pub enum PlanningError {
     #[error("no plan serves this: {reason}")]
     NoPlan {
         /// What stands in the way, and what would help.
-        reason: String,
+        reason: NoPlan,
     },
 }
 
@@ -206,19 +208,6 @@ pub enum StopReason {
     },
     /// Every plan that passes the filter was simulated.
     Exhausted,
-}
-
-impl std::fmt::Display for StopReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Proved { next_bound } => write!(
-                f,
-                "proved: no plan that was not simulated can take less than {:.2} s",
-                next_bound.as_secs_f64()
-            ),
-            Self::Exhausted => f.write_str("exhausted: every plan was simulated"),
-        }
-    }
 }
 
 /// Quality of a plan's output against the one-GPU output: published figures, and what a trace predicts.
@@ -295,8 +284,8 @@ pub struct Answer {
     pub simulated: usize,
     /// Plans dropped because their lower bound exceeds the choice.
     pub pruned: usize,
-    /// Plans that are not legal, with the reason.
-    pub illegal: Vec<(String, String)>,
+    /// Plans that are not legal, do not fit or cannot be judged.
+    pub illegal: Vec<Rejected>,
     /// One GPU.
     pub single: Candidate,
     /// Where the numbers come from.
