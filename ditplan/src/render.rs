@@ -9,3 +9,4 @@ pub(crate) mod progress;
 #[cfg(test)]
 pub(crate) mod sample;
 pub(crate) mod text;
+pub(crate) mod words;

@@ -17,8 +17,6 @@
 mod closed_form;
 mod rule;
 
-use std::fmt;
-
 use kernels::CostModel;
 use sim::execution::Calibration;
 use sim::model::{Model, Request};
@@ -80,7 +78,7 @@ pub enum Note {
         factor: f64,
         /// What it rests on.
         evidence: ComputeEvidence,
-        /// The runs that say so, in words; none where it is assumed or from a profile.
+        /// The titles of the runs that say so; none where it is assumed or from a profile.
         runs: Vec<String>,
     },
     /// Launch time over that of the reference host.
@@ -114,62 +112,6 @@ pub enum LaunchSource {
     Profile,
     /// Nothing.
     Assumed,
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::GpuTime {
-                factor,
-                evidence,
-                runs,
-            } => {
-                write!(f, "GPU time x {factor:.2} of the kernel costs: ")?;
-                match (runs.as_slice(), evidence) {
-                    ([], ComputeEvidence::OtherHost) => {
-                        f.write_str("from blocks of the model in the profile, this host has no one-GPU run of the model")
-                    }
-                    ([], _) => f.write_str("assumed, no one-GPU run of the model on this GPU is known"),
-                    ([first, others @ ..], _) => {
-                        let more = match others.len() {
-                            0 => String::new(),
-                            others => format!(" and {others} more"),
-                        };
-                        write!(f, "from {first}{more} ({evidence})")
-                    }
-                }
-            }
-            Self::Launch { factor, from } => {
-                write!(f, "launch factor {factor:.2}: ")?;
-                match from {
-                    LaunchSource::File => f.write_str("given by the machine file"),
-                    LaunchSource::Run(run) => write!(f, "from {run}"),
-                    LaunchSource::Profile => {
-                        f.write_str("from blocks of the profile, this host has no launch-bound run")
-                    }
-                    LaunchSource::Assumed => {
-                        f.write_str("assumed, this host has no launch-bound run")
-                    }
-                }
-            }
-            Self::Rate {
-                kind,
-                reach,
-                factor,
-                run,
-            } => {
-                let between = if *reach == Reach::Network {
-                    " between boxes"
-                } else {
-                    ""
-                };
-                write!(
-                    f,
-                    "{kind}{between} x {factor:.2} of the usual rate: from {run}"
-                )
-            }
-        }
-    }
 }
 
 /// What is known before any run: what is assumed, or what a profile of the GPU says.

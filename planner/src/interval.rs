@@ -35,18 +35,6 @@ pub enum ComputeEvidence {
     None,
 }
 
-impl std::fmt::Display for ComputeEvidence {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::SameShape => "this request",
-            Self::OtherShape => "another shape of this model",
-            Self::OtherCompilation => "this model, compiled otherwise",
-            Self::OtherHost => "other machines with this GPU",
-            Self::None => "nothing",
-        })
-    }
-}
-
 /// What a collective's rate rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RateEvidence {

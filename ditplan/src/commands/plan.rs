@@ -16,7 +16,8 @@ use crate::render::plans::{
     bound, breakdown, label, launch, output_header, quality, residencies, row, title,
 };
 use crate::render::text::{self, bulleted, heading, seconds, section, wrapped};
-use planner::search::{self, Answer, Candidate};
+use crate::render::words;
+use planner::search::{self, Answer, Candidate, Rejected};
 
 mod arguments;
 mod budget;
@@ -61,7 +62,7 @@ pub(crate) fn timeline(typed: &PlanArguments, json: &str) -> Result<Timeline> {
     let printed: serde_json::Value = serde_json::from_str(json)?;
     let line = printed["choice"]["plan"].as_str().unwrap_or_default();
     let plan = crate::question::plan(line, &question)?;
-    Ok(search::evaluate(&question, &plan)?.timeline)
+    Ok(words::timeline(&search::evaluate(&question, &plan)?))
 }
 
 /// The answer for people.
@@ -77,10 +78,10 @@ pub(crate) fn report(answer: &Answer, shown: usize) -> String {
     page.push_str(&residencies(rivals.iter().copied().chain([&answer.single])));
     page.push('\n');
     page.push_str(&proof(answer));
-    let reasons: Vec<(String, &str)> = rivals
+    let reasons: Vec<(String, String)> = rivals
         .iter()
         .filter(|rival| !rival.why_slower.is_empty())
-        .map(|rival| (label(&rival.plan), rival.why_slower.as_str()))
+        .map(|rival| (label(&rival.plan), words::why_slower(&rival.why_slower)))
         .collect();
     section(&mut page, "Why the others lose", &text::named(&reasons));
     section(
@@ -92,13 +93,14 @@ pub(crate) fn report(answer: &Answer, shown: usize) -> String {
             .map(budget::report)
             .unwrap_or_default(),
     );
-    section(&mut page, "Findings", &bulleted(&answer.findings));
+    let findings: Vec<String> = answer.findings.iter().map(words::finding).collect();
+    section(&mut page, "Findings", &bulleted(&findings));
     page.push('\n');
     page.push_str(&launches(answer));
     section(
         &mut page,
         "Where the numbers come from",
-        &bulleted(&answer.provenance),
+        &bulleted(&words::sources(&answer.provenance)),
     );
     page
 }
@@ -166,7 +168,7 @@ fn proof(answer: &Answer) -> String {
     let counts = format!(
         "{legal} legal plans, {considered} fit and may be chosen, {simulated} simulated, {pruned} dropped \
          because their lower bounds exceed it; {}.",
-        choice.stop_reason
+        words::stop_reason(choice.stop_reason)
     );
     let time = breakdown(choice);
     for (name, text) in [
@@ -177,12 +179,12 @@ fn proof(answer: &Answer) -> String {
     ] {
         lines.push_str(&wrapped(&format!("  {name:<8}{text}"), 10));
     }
-    if let Some((plan, reason)) = illegal.first() {
+    if let Some(Rejected { which, why }) = illegal.first() {
         let others = match illegal.len() - 1 {
             0 => String::new(),
             others => format!(" {others} more plans are not legal."),
         };
-        let text = format!("{plan}: {reason}.{others}");
+        let text = format!("{which}: {why}.{others}");
         lines.push_str(&wrapped(&format!("  {:<8}{text}", "illegal"), 10));
     }
     lines

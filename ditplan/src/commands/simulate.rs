@@ -15,6 +15,7 @@ use crate::question::{self, Format, QuestionArguments};
 use crate::render::json::{self, Plan};
 use crate::render::plans;
 use crate::render::text::{self, bulleted, heading, wrapped};
+use crate::render::words;
 use planner::search::{self, Evaluation, Filter, Question};
 
 /// The question of `simulate`.
@@ -56,7 +57,7 @@ impl SimulateAnswer {
             question: asked.into(),
             choice: Plan::new(&found.candidate, single),
             single: Plan::new(&found.single, single),
-            provenance: found.provenance.clone(),
+            provenance: words::sources(&found.provenance),
         }
     }
 }
@@ -67,7 +68,8 @@ pub(crate) fn answer(typed: &SimulateArguments) -> Result<String> {
     let plan = question::plan(&typed.plan, &question)?;
     let found = search::evaluate(&question, &plan)?;
     if let Some(path) = &typed.timeline {
-        whole::write_with(path, |out| timeline::write_chrome(&found.timeline, out))
+        let timeline = words::timeline(&found);
+        whole::write_with(path, |out| timeline::write_chrome(&timeline, out))
             .with_context(|| format!("the timeline cannot be written to {}", path.display()))?;
     }
     if let Some(folder) = &typed.chakra {
@@ -84,7 +86,7 @@ pub(crate) fn answer(typed: &SimulateArguments) -> Result<String> {
 pub(crate) fn timeline(typed: &SimulateArguments) -> Result<Timeline> {
     let question = question::question(&typed.question, Filter::default())?;
     let plan = question::plan(&typed.plan, &question)?;
-    Ok(search::evaluate(&question, &plan)?.timeline)
+    Ok(words::timeline(&search::evaluate(&question, &plan)?))
 }
 
 /// Writes a Chakra trace for every rank.
@@ -92,8 +94,8 @@ fn write_chakra(found: &Evaluation, folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let run = &found.simulation;
     let placement = &found.candidate.plan.placement;
-    let provenance = found.timeline.provenance();
-    for (rank, trace) in chakra::traces(&run.graph, &run.outcome, placement, provenance) {
+    let sources = words::sources(&found.provenance).join("; ");
+    for (rank, trace) in chakra::traces(&run.graph, &run.outcome, placement, &sources) {
         whole::write(&folder.join(format!("ditplan.{rank}.et")), trace)?;
     }
     Ok(())
@@ -130,7 +132,7 @@ fn report(question: &Question, found: &Evaluation, timeline: Option<&Path>) -> S
     }
     page.push('\n');
     page.push_str(&plans::launch(candidate));
-    let sources = bulleted(&found.provenance);
+    let sources = bulleted(&words::sources(&found.provenance));
     text::section(&mut page, "Where the numbers come from", &sources);
     if let Some(path) = timeline {
         page.push_str(&format!(

@@ -6,7 +6,9 @@ use topologies::{Bytes, Machine, SimDuration};
 use traces::timeline::SpanClass;
 
 use planner::launch::{Launch, Run};
-use planner::search::{Answer, Candidate, Quality, Question, StopReason};
+use planner::search::{
+    Answer, Candidate, Finding, Provenance, Quality, Question, Rejected, StopReason, Unfit, Which,
+};
 
 /// The default question.
 fn question() -> Question {
@@ -20,7 +22,7 @@ fn candidate(
     line: &str,
     (latency, exposed): (f64, f64),
     quality: Option<(f64, f64)>,
-    why: &str,
+    more: &[(SpanClass, f64)],
 ) -> Candidate {
     let asked = question();
     let plan: sim::plan::Plan = line.parse().expect("a plan");
@@ -56,7 +58,10 @@ fn candidate(
             predicted: None,
             source: "published by CompactFusion for this model and steps".to_owned(),
         },
-        why_slower: why.to_owned(),
+        why_slower: more
+            .iter()
+            .map(|(class, extra)| (*class, seconds(*extra)))
+            .collect(),
         launch,
         plan,
     }
@@ -64,16 +69,25 @@ fn candidate(
 
 /// Three plans and one GPU.
 pub(crate) fn answer() -> Answer {
-    let ring = "the critical path waits 4.07 s for K and V: a hop takes longer than the attention that hides it";
     let plans = vec![
-        candidate("ring4/1bit warmup=1", (7.46, 0.42), Some((7.08, 0.260)), ""),
+        candidate(
+            "ring4/1bit warmup=1",
+            (7.46, 0.42),
+            Some((7.08, 0.260)),
+            &[],
+        ),
         candidate(
             "ulysses4",
             (9.13, 2.2),
             None,
-            "all-to-all is 24 % of the critical path",
+            &[(SpanClass::Communication, 1.78)],
         ),
-        candidate("ring4", (10.89, 4.07), None, ring),
+        candidate(
+            "ring4",
+            (10.89, 4.07),
+            None,
+            &[(SpanClass::Communication, 3.65)],
+        ),
     ];
     Answer {
         question: question(),
@@ -85,12 +99,15 @@ pub(crate) fn answer() -> Answer {
         considered: 40,
         simulated: 3,
         pruned: 37,
-        illegal: vec![(
-            "cfg2+ulysses2".to_owned(),
-            "FLUX.1-dev has no guidance branches".to_owned(),
-        )],
-        single: candidate("none", (23.16, 0.0), None, ""),
-        provenance: vec!["one GPU: a run of this host".to_owned()],
-        findings: vec!["against the best uncompressed plan the gain is 1.22x".to_owned()],
+        illegal: vec![Rejected {
+            which: Which::Line("cfg2+ulysses2".to_owned()),
+            why: Unfit::MemoryToo,
+        }],
+        single: candidate("none", (23.16, 0.0), None, &[]),
+        provenance: vec![Provenance::Kernels {
+            gpu: "L20".to_owned(),
+            from: None,
+        }],
+        findings: vec![Finding::OneGpuIsFastest],
     }
 }

@@ -148,7 +148,7 @@ pub(crate) fn bulleted(sentences: &[String]) -> String {
 }
 
 /// Names with a sentence each, in two columns.
-pub(crate) fn named(sentences: &[(String, &str)]) -> String {
+pub(crate) fn named(sentences: &[(String, String)]) -> String {
     let longest = sentences.iter().map(|(name, _)| name.len()).max();
     let width = longest.unwrap_or_default().min(40);
     let items = sentences

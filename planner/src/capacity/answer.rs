@@ -8,8 +8,8 @@ use super::choose::{Uniform, missed};
 use super::measure::{Bench, Measured, streams};
 use super::partition::Mixed;
 use super::{
-    Alternative, Answer, CapacityError, CurvePoint, Fleet, Judged, Objective, Tried, Verdict,
-    queue, seconds,
+    Alternative, Answer, CapacityError, CurvePoint, Fleet, Judged, Objective, Provenance, Tried,
+    Verdict, queue, seconds,
 };
 
 /// Points of the curve of latencies against the rate.
@@ -281,31 +281,26 @@ fn findings(bench: &Bench<'_>, answer: &Answer, mixed: &Mixed) -> Vec<String> {
     lines
 }
 
-fn provenance(bench: &Bench<'_>) -> Vec<String> {
+fn provenance(bench: &Bench<'_>) -> Vec<Provenance> {
     let question = bench.question;
-    let mut lines = Vec::new();
-    let runs = bench.streams.len();
-    lines.push(if runs == 1 {
-        "one run of the recorded requests: exact for them, so that its figures have no interval".to_owned()
-    } else {
-        let warm = bench.streams[0].warmup;
-        let measured = bench.streams[0].arrivals.len() - warm;
-        let left = if warm > 0 { format!(" (after {warm} that are not)") } else { String::new() };
-        format!(
-            "{runs} independent replications of {measured} measured requests{left}, seed {}; intervals are Student's t over \
-             them, 95 %",
-            question.seed
-        )
-    });
+    let first = &bench.streams[0];
+    let mut all = vec![match bench.streams.len() {
+        1 => Provenance::Recorded,
+        count => Provenance::Replications {
+            count,
+            measured: first.arrivals.len() - first.warmup,
+            warmup: first.warmup,
+            seed: question.seed,
+        },
+    }];
     for market in &question.markets {
-        if let Some(price) = market.price {
-            let gpu = &market.machine().gpus[0].name;
-            lines.push(format!(
-                "{price} dollars for a {gpu} and hour: {}",
-                market.price_source
-            ));
-        }
+        all.extend(market.price.map(|dollars_per_hour| Provenance::Price {
+            gpu: market.machine().gpus[0].name.clone(),
+            dollars_per_hour,
+            source: market.price_source.clone(),
+        }));
     }
-    lines.extend(bench.menu.provenance.iter().cloned());
-    lines
+    let planned = bench.menu.provenance.iter().cloned();
+    all.extend(planned.map(Provenance::Planner));
+    all
 }

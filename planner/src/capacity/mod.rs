@@ -268,8 +268,37 @@ pub struct Answer {
     pub queue: Vec<QueuePoint>,
     /// What the comparison shows, one sentence each.
     pub findings: Vec<String>,
-    /// Where the numbers come from, one sentence each.
-    pub provenance: Vec<String>,
+    /// Where the numbers come from.
+    pub provenance: Vec<Provenance>,
+}
+
+/// Where a number of an answer comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Provenance {
+    /// One run of recorded requests: exact for them.
+    Recorded,
+    /// Replications of random requests.
+    Replications {
+        /// How many.
+        count: usize,
+        /// Requests measured in each.
+        measured: usize,
+        /// Requests before those.
+        warmup: usize,
+        /// The seed.
+        seed: u64,
+    },
+    /// A GPU's price.
+    Price {
+        /// The GPU.
+        gpu: String,
+        /// For one of them.
+        dollars_per_hour: f64,
+        /// Where it is from.
+        source: String,
+    },
+    /// What the plans of replicas rest on.
+    Planner(search::Provenance),
 }
 
 /// The cheapest fleet for a question.

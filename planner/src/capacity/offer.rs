@@ -69,7 +69,7 @@ pub(super) struct Menu {
     /// Sizes that serve nothing, with the planner's reason: machine, GPUs, shape, reason.
     pub missing: Vec<(usize, u32, usize, String)>,
     /// Where service times come from, by machine and shape.
-    pub provenance: Vec<String>,
+    pub provenance: Vec<search::Provenance>,
 }
 
 /// The sizes of a replica: 1, 2, 4 ... GPUs of a machine.
@@ -120,11 +120,9 @@ impl Menu {
                 Err(reason) => menu.missing.push((market, size, shape, reason.clone())),
             }
             if let Ok(answer) = found {
-                let new = answer
-                    .provenance
-                    .iter()
-                    .filter(|line| !menu.provenance.contains(*line));
-                let new: Vec<String> = new.cloned().collect();
+                let new = answer.provenance.iter();
+                let new = new.filter(|one| !menu.provenance.contains(*one));
+                let new: Vec<_> = new.cloned().collect();
                 menu.provenance.extend(new);
             }
         }

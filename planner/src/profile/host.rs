@@ -1,13 +1,13 @@
 //! What a profile says of a model on a host: where calibration starts, and which numbers it replaced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sim::model::Model;
 use sim::workload::BlockKind;
 use topologies::host::Compilation;
 
 use super::points::{Part, What};
-use super::{Profile, block_fit, rates};
+use super::{Profile, Statement, block_fit, rates};
 
 /// What a profile says beside its tables.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,93 +50,65 @@ impl Profile {
         }
     }
 
-    /// Which numbers of an answer about `model` this profile replaced, one sentence each.
+    /// Which numbers of an answer about `model` this profile replaced.
     #[must_use]
-    pub fn says(&self, model: &Model, compilation: Compilation, launch_used: bool) -> Vec<String> {
-        let gpu = &self.gpu.name;
-        let mut said = vec![format!("profile {}", self.title())];
+    pub fn says(
+        &self,
+        model: &Model,
+        compilation: Compilation,
+        launch_used: bool,
+    ) -> Vec<Statement> {
+        let title = self.title();
+        let mut said = vec![Statement::Profile { title }];
         let count = |part| self.points(part).len();
-        let (gemm, square, rectangular) = (
-            count(Part::Gemm),
-            count(Part::Attention),
-            count(Part::Rectangular),
-        );
-        if gemm > 0 {
-            said.push(format!(
-                "profile: {gemm} measured matrix products in place of the built-in table of {gpu}, which stays for shapes beyond them"
-            ));
+        let gpu = || self.gpu.name.clone();
+        if count(Part::Gemm) > 0 {
+            said.push(Statement::Products {
+                count: count(Part::Gemm),
+                gpu: gpu(),
+            });
         }
-        if square + rectangular > 0 {
-            let widths = self.widths();
-            said.push(format!(
-                "profile: {} measured attention calls with heads of {widths} in place of the built-in tables of {gpu}",
-                square + rectangular
-            ));
+        let attention = count(Part::Attention) + count(Part::Rectangular);
+        if attention > 0 {
+            said.push(Statement::Attention {
+                count: attention,
+                head_dims: self.head_dims(),
+                gpu: gpu(),
+            });
         }
         let host = self.host(model, compilation);
         if let Some(rate) = self.memory() {
-            said.push(format!(
-                "profile: memory-bound work at {:.0} GB/s in place of the datasheet's {:.0} GB/s; passes of a block {}",
-                rate.bytes_per_us / 1e3,
-                self.gpu.memory_bandwidth.as_f64() / 1e9,
-                passes_in_words(&host, compilation)
-            ));
+            said.push(Statement::Memory {
+                rate,
+                datasheet: self.gpu.memory_bandwidth,
+                passes: host.measured,
+                own_blocks: host.blocks_measured,
+                published: sim::lower::elementwise_passes(compilation),
+            });
         }
-        let codecs = self
-            .points(Part::Compressors)
-            .iter()
-            .filter_map(super::codec)
-            .count();
+        let codecs = self.points(Part::Compressors).iter();
+        let codecs = codecs.filter_map(super::codec).count();
         if codecs > 0 {
-            said.push(format!(
-                "profile: {codecs} measured encodes and decodes in place of published ones moved by bandwidth"
-            ));
+            said.push(Statement::Codecs { count: codecs });
         }
-        match host.launch {
-            Some(launch) if launch_used => said.push(format!(
-                "profile: launch factor {launch:.2} from blocks that launching bounds, in place of the assumed one"
-            )),
-            Some(_) => said.push("profile: its launch factor is not used: the machine's host has one of its own".into()),
-            None => {}
-        }
+        said.extend(host.launch.map(|factor| match launch_used {
+            true => Statement::Launch { factor },
+            false => Statement::LaunchUnused,
+        }));
         if rates::copy(self.points(Part::Copies), "h2d").is_some() {
-            said.push("profile: its copy rates are used by `validate --timeline` only".into());
+            said.push(Statement::CopiesUnused);
         }
         said
     }
 
-    /// The measured widths of heads, in words.
-    fn widths(&self) -> String {
+    /// The measured widths of heads, ascending.
+    fn head_dims(&self) -> Vec<u32> {
         let parts = [Part::Attention, Part::Rectangular];
-        let mut widths: Vec<u32> = parts
-            .into_iter()
-            .flat_map(|part| self.points(part))
-            .filter_map(|point| match &point.what {
-                What::Attention(attention) => Some(attention.head_dim),
-                _ => None,
-            })
-            .collect();
-        widths.sort_unstable();
-        widths.dedup();
-        let words: Vec<String> = widths.iter().map(u32::to_string).collect();
-        words.join(", ")
+        let points = parts.into_iter().flat_map(|part| self.points(part));
+        let widths = points.filter_map(|point| match &point.what {
+            What::Attention(attention) => Some(attention.head_dim),
+            _ => None,
+        });
+        BTreeSet::from_iter(widths).into_iter().collect()
     }
-}
-
-fn passes_in_words(host: &Host, compilation: Compilation) -> String {
-    if host.measured.is_empty() {
-        return "take as long as the published fit of them".into();
-    }
-    let of = |(kind, passes): (&BlockKind, &f64)| format!("{passes:.0} ({kind:?})");
-    let words: Vec<String> = host.measured.iter().map(of).collect();
-    format!(
-        "{} from measured blocks{}, in place of {}",
-        words.join(", "),
-        if host.blocks_measured {
-            ""
-        } else {
-            " of other models"
-        },
-        sim::lower::elementwise_passes(compilation)
-    )
 }

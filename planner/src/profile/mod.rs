@@ -19,6 +19,7 @@ mod points;
 mod processor;
 pub mod rates;
 mod reader;
+mod statement;
 pub mod summary;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub use about::{About, Device};
 pub use error::ProfileError;
 pub use host::Host;
 pub use points::{BlockPoint, Part, Point, What};
+pub use statement::Statement;
 
 /// Whose profile is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

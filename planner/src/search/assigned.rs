@@ -15,7 +15,7 @@ use sim::replay::Method;
 use super::budget::{CONFIDENCE, TraceQuality, own_shard, shards};
 use super::evaluator::Evaluator;
 use super::space::Space;
-use super::{Granularity, PlanningError, Spent, Uniform};
+use super::{Granularity, NoPlan, PlanningError, Rejected, Spent, Uniform};
 use crate::assign::{self, Certificate, Coupled, Instance, Item};
 
 /// The best assignment of a layout, and its proof.
@@ -89,7 +89,7 @@ impl Evaluator<'_> {
                 Ok(found) => assigned.extend(found),
                 // Other numbers of ranks may be known.
                 Err(PlanningError::Quality(error)) => {
-                    space.illegal.push((layout.strategy(), error.to_string()));
+                    space.illegal.push(Rejected::new(layout.strategy(), error));
                 }
                 Err(error) => return Err(error),
             }
@@ -229,7 +229,7 @@ impl Evaluator<'_> {
             classes.push(options.iter().map(item).collect::<Result<Vec<_>, _>>()?);
         }
         let instance = Instance::new(classes, budget).map_err(|fault| PlanningError::NoPlan {
-            reason: format!("the quality model gives no sound energies: {fault}"),
+            reason: NoPlan::Energies(fault),
         })?;
         let raw = vec![0; instance.classes().len()];
         let plain = Plan {

@@ -10,7 +10,7 @@ use sim::simulate::SimulationError;
 use super::assigned::Assigned;
 use super::evaluator::Evaluator;
 use super::space::Space;
-use super::{Budget, PlanningError};
+use super::{Budget, NoPlan, PlanningError, Rejected, Unfit, Which};
 
 /// A plan with its memory and its lower bound.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub(super) struct Dropped {
     /// Legal plans that the filter lets pass, whether or not they fit.
     pub passing: usize,
     /// Plans that are not legal or do not fit, one for each reason.
-    pub illegal: Vec<(String, String)>,
+    pub illegal: Vec<Rejected>,
 }
 
 impl Bounded {
@@ -66,18 +66,17 @@ impl Dropped {
         let wanted = evaluator.question.filter.strategy.as_deref();
         let of_wanted = wanted.and_then(|wanted| {
             let plan: Plan = wanted.parse().ok()?;
-            let reason = evaluator.check(&plan).err()?;
-            Some(format!("{wanted}: {reason}"))
+            Some(NoPlan::Wanted {
+                line: wanted.to_owned(),
+                why: evaluator.check(&plan).err()?,
+            })
         });
         let reason = match (of_wanted, self.illegal.last()) {
             (Some(reason), _) => reason,
-            (None, Some((plan, reason))) if self.passing > 0 || self.legal == 0 => {
-                format!("{plan}: {reason}; take more GPUs, a larger one, or a looser filter")
+            (None, Some(last)) if self.passing > 0 || self.legal == 0 => {
+                NoPlan::Rejected(Box::new(last.clone()))
             }
-            (None, _) => {
-                "no legal plan passes the filter (strategy, exactness, FID, budget, engine): loosen one of them"
-                    .to_owned()
-            }
+            (None, _) => NoPlan::Filtered,
         };
         PlanningError::NoPlan { reason }
     }
@@ -127,7 +126,7 @@ type Fitting = (Plan, Residency, Memory);
 fn fitting(
     evaluator: &Evaluator<'_>,
     plans: Vec<Plan>,
-    illegal: &mut Vec<(String, String)>,
+    illegal: &mut Vec<Rejected>,
 ) -> Vec<Fitting> {
     let mut fitting = Vec::with_capacity(plans.len());
     let mut full = 0_usize;
@@ -139,13 +138,18 @@ fn fitting(
         }
         full += 1;
         if full == 1 {
-            let has = evaluator.platform.gpu(plan.placement[0]).memory;
-            let reason = format!("out of memory: needs {} of {has}", memory.total);
-            illegal.push((plan.to_string(), reason));
+            let why = Unfit::Memory {
+                needs: memory.total,
+                has: evaluator.platform.gpu(plan.placement[0]).memory,
+            };
+            illegal.push(Rejected::new(plan.to_string(), why));
         }
     }
     if full > 1 {
-        illegal.push((format!("{} more", full - 1), "out of memory".to_owned()));
+        illegal.push(Rejected {
+            which: Which::More(full - 1),
+            why: Unfit::MemoryToo,
+        });
     }
     fitting
 }

@@ -17,12 +17,12 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use sim::plan::{Compression, Plan};
 
-use super::PlanningError;
 use super::assigned::{Assigned, Classes};
 use super::bounded::bounded;
 use super::budget::{CONFIDENCE, TraceQuality};
 use super::evaluator::Evaluator;
 use super::simulated::{Simulated, SimulatedPlan};
+use super::{NoPlan, PlanningError};
 use crate::assign::{Coupled, coupled};
 
 /// Rounds of asking and solving at most.
@@ -91,7 +91,7 @@ impl Evaluator<'_> {
             (Some(error), _) => Err(error),
             (None, Ok(rounds)) => Ok((classes, rounds)),
             (None, Err(fault)) => Err(PlanningError::NoPlan {
-                reason: format!("simulated costs make no sound instance: {fault}"),
+                reason: NoPlan::Costs(fault),
             }),
         }
     }

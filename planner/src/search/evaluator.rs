@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sim::execution::Execution;
-use sim::legality;
+use sim::legality::{self, Illegal};
 use sim::lower::Parts;
 use sim::plan::Plan;
 use sim::platform::Platform;
@@ -112,14 +112,13 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Whether a plan is legal for the question.
-    pub(super) fn check(&self, plan: &Plan) -> Result<(), PlanningError> {
+    pub(super) fn check(&self, plan: &Plan) -> Result<(), Illegal> {
         legality::check(
             self.question.model,
             &self.workload,
             plan,
             self.gpus as usize,
-        )?;
-        Ok(())
+        )
     }
 
     pub(super) fn parts(&self, plan: &Plan) -> Result<Parts, PlanningError> {

@@ -13,7 +13,7 @@ use super::fault_set::Kind;
 use super::robust::{Column, Replan, RobustPlan};
 use super::simulated::Simulated;
 use super::space::Space;
-use super::{Candidate, PlanningError};
+use super::{Candidate, NoPlan, PlanningError};
 
 /// A fault that may happen.
 struct Case<'a> {
@@ -219,7 +219,10 @@ fn known(cases: &[Case<'_>]) -> Result<BTreeMap<Likeness, Candidate>, PlanningEr
         let found = Simulated::contenders(evaluator, bounded)?;
         let best = found.best(evaluator).map_err(|error| match error {
             PlanningError::NoPlan { reason } => PlanningError::NoPlan {
-                reason: format!("with {}: {reason}; or leave this fault out", case.faults),
+                reason: NoPlan::Faulty {
+                    faults: case.faults.clone(),
+                    why: Box::new(reason),
+                },
             },
             other => other,
         })?;

@@ -8,7 +8,10 @@ mod coupling;
 mod evaluator;
 mod fault_scenarios;
 mod fault_set;
+mod finding;
+mod provenance;
 mod quality;
+mod rejected;
 mod robust;
 mod shared;
 mod simulated;
@@ -22,6 +25,7 @@ use sim::legality::Illegal;
 use sim::lower::LowerError;
 use sim::memory::Residency;
 use sim::model::{Model, Request, RequestError};
+use sim::outcome;
 use sim::plan::{Fidelity, Plan};
 use sim::platform::Platform;
 use sim::simulate::{Simulation, SimulationError};
@@ -38,6 +42,9 @@ pub use self::budget::{
 };
 use self::evaluator::Evaluator;
 pub use self::fault_set::{Kind, usual};
+pub use self::finding::{Finding, Lever, Pays, Timed};
+pub use self::provenance::Provenance;
+pub use self::rejected::{NoPlan, Rejected, Unfit, Which};
 pub use self::robust::{Column, Replan, Robust, RobustPlan, robust};
 pub use self::shared::Shared;
 use self::simulated::Simulated;
@@ -172,7 +179,7 @@ pub enum PlanningError {
     #[error("no plan serves this: {reason}")]
     NoPlan {
         /// What stands in the way, and what would help.
-        reason: String,
+        reason: NoPlan,
     },
 }
 
@@ -198,19 +205,6 @@ pub enum StopReason {
     },
     /// Every plan that passes the filter was simulated.
     Exhausted,
-}
-
-impl std::fmt::Display for StopReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Proved { next_bound } => write!(
-                f,
-                "proved: no plan that was not simulated can take less than {:.2} s",
-                next_bound.as_secs_f64()
-            ),
-            Self::Exhausted => f.write_str("exhausted: every plan was simulated"),
-        }
-    }
 }
 
 /// Quality of a plan's output against the one-GPU output: published figures, and what a trace predicts.
@@ -259,8 +253,9 @@ pub struct Candidate {
     pub fidelity: Fidelity,
     /// Published and predicted quality.
     pub quality: Quality,
-    /// Why it loses against the choice, in words; empty for the choice.
-    pub why_slower: String,
+    /// Why it loses against the choice: the two kinds of work that its critical path has most more of, by how much; empty
+    /// for the choice.
+    pub why_slower: Vec<(SpanClass, SimDuration)>,
     /// The command that runs it.
     pub launch: Launch,
 }
@@ -286,14 +281,14 @@ pub struct Answer {
     pub simulated: usize,
     /// Plans dropped because their lower bound exceeds the choice.
     pub pruned: usize,
-    /// Plans that are not legal, with the reason.
-    pub illegal: Vec<(String, String)>,
+    /// Plans that are not legal, do not fit or cannot be judged.
+    pub illegal: Vec<Rejected>,
     /// One GPU.
     pub single: Candidate,
-    /// Where the numbers come from, one sentence each.
-    pub provenance: Vec<String>,
-    /// What the comparison shows, one sentence each.
-    pub findings: Vec<String>,
+    /// Where the numbers come from.
+    pub provenance: Vec<Provenance>,
+    /// What the comparison shows.
+    pub findings: Vec<Finding>,
 }
 
 /// How a quality budget was spent on the chosen layout.
@@ -331,12 +326,21 @@ pub struct Evaluation {
     pub candidate: Candidate,
     /// One GPU.
     pub single: Candidate,
-    /// What ran where and when.
-    pub timeline: Timeline,
     /// The tasks and their times.
     pub simulation: Simulation,
-    /// Where the numbers come from, one sentence each.
-    pub provenance: Vec<String>,
+    /// The names of the machine's links, in their order.
+    pub links: Vec<String>,
+    /// Where the numbers come from.
+    pub provenance: Vec<Provenance>,
+}
+
+impl Evaluation {
+    /// What ran where and when; `provenance` says in words what was simulated.
+    #[must_use]
+    pub fn timeline(&self, provenance: String) -> Timeline {
+        let Simulation { graph, outcome, .. } = &self.simulation;
+        outcome::timeline(graph, outcome, &self.links, provenance)
+    }
 }
 
 /// The best plan for a question.
@@ -449,10 +453,10 @@ fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<(Evaluator<'a>, Plan
     Ok((evaluator, plan))
 }
 
-/// Where a question's numbers come from, one sentence each.
+/// Where a question's numbers come from.
 ///
 /// # Errors
 /// A [`PlanningError`] when the question cannot be served at all.
-pub fn provenance(question: &Question) -> Result<Vec<String>, PlanningError> {
+pub fn provenance(question: &Question) -> Result<Vec<Provenance>, PlanningError> {
     Ok(Evaluator::new(question)?.provenance())
 }

@@ -26,7 +26,7 @@ use super::fault_scenarios::FaultScenarios;
 use super::fault_set::Kind;
 use super::simulated::Simulated;
 use super::space::Space;
-use super::{Candidate, PlanningError, Question};
+use super::{Candidate, PlanningError, Provenance, Question};
 
 /// Plans simulated side by side.
 const BATCH: usize = 8;
@@ -94,7 +94,7 @@ pub struct Robust {
     /// What to do when a GPU is lost.
     pub replans: Vec<Replan>,
     /// Where the numbers come from.
-    pub provenance: Vec<String>,
+    pub provenance: Vec<Provenance>,
 }
 
 /// A plan, and its bounds from the largest.

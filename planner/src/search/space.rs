@@ -9,6 +9,7 @@ use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan};
 use sim::workload::Workload;
 use topologies::DeviceId;
 
+use super::Rejected;
 use super::assigned::Assigned;
 use super::evaluator::Evaluator;
 
@@ -27,7 +28,7 @@ const WARMUP: u32 = 1;
 /// Every legal plan on up to `gpus` GPUs, and why the others are not, one example for each reason.
 pub(super) struct Space {
     pub legal: Vec<Plan>,
-    pub illegal: Vec<(String, String)>,
+    pub illegal: Vec<Rejected>,
     /// Compressors per layer, by layout, where a budget and a trace are given.
     pub assigned: Vec<Assigned>,
 }
@@ -59,9 +60,8 @@ impl Space {
             match legality::check(model, workload, &plan, gpus as usize) {
                 Ok(()) => space.add_variants(model, workload, &plan, &orders, &compressors),
                 Err(reason) => {
-                    let reason = reason.to_string();
-                    if reasons.insert(reason.clone()) {
-                        space.illegal.push((plan.strategy(), reason));
+                    if reasons.insert(reason.to_string()) {
+                        space.illegal.push(Rejected::new(plan.strategy(), reason));
                     }
                 }
             }

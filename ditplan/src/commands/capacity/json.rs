@@ -8,6 +8,7 @@ use serde::Serialize;
 use sim::serving::{Pattern, Routing, statistics};
 
 use crate::render::json::{Amount, Launch, Request, Word};
+use crate::render::words;
 
 /// The smallest fleet that keeps an objective (docs/capacity.md).
 #[derive(Debug, Serialize)]
@@ -372,7 +373,7 @@ impl CapacityAnswer {
             curve: curve.collect(),
             queue: queue.collect(),
             findings: answer.findings.clone(),
-            provenance: answer.provenance.clone(),
+            provenance: words::fleet_sources(&answer.provenance),
         }
     }
 }

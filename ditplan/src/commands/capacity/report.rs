@@ -5,6 +5,7 @@ use sim::serving::statistics::Estimate;
 use sim::serving::{Pattern, Routing};
 
 use crate::render::text::{self, bulleted, counted, heading, section, wrapped};
+use crate::render::words;
 
 /// The whole page.
 pub(super) fn page(answer: &Answer) -> String {
@@ -26,7 +27,7 @@ pub(super) fn page(answer: &Answer) -> String {
     section(
         &mut page,
         "Where the numbers come from",
-        &bulleted(&answer.provenance),
+        &bulleted(&words::fleet_sources(&answer.provenance)),
     );
     page
 }

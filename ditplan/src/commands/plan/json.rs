@@ -8,6 +8,7 @@ use serde::Serialize;
 use sim::quality::OwnShard;
 
 use crate::render::json::{Amount, Plan, Question};
+use crate::render::words;
 
 /// The fastest plan, with its proof and its rivals.
 #[derive(Debug, Serialize)]
@@ -171,14 +172,14 @@ impl PlanAnswer {
             simulated: answer.simulated,
             pruned: answer.pruned,
             illegal: illegal
-                .map(|(plan, reason)| Illegal {
-                    plan: plan.clone(),
-                    reason: reason.clone(),
+                .map(|one| Illegal {
+                    plan: one.which.to_string(),
+                    reason: one.why.to_string(),
                 })
                 .collect(),
             budget: answer.spent.as_ref().map(Spent::from),
-            findings: answer.findings.clone(),
-            provenance: answer.provenance.clone(),
+            findings: answer.findings.iter().map(words::finding).collect(),
+            provenance: words::sources(&answer.provenance),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::question::plan_question;
 use crate::question::files;
 use crate::render::json::pretty;
 use crate::render::text::{self, heading, named, percent, seconds, wrapped};
-use crate::render::{figure, plans};
+use crate::render::{figure, plans, words};
 
 pub(crate) mod json;
 mod picture;
@@ -91,17 +91,13 @@ fn report(found: &Robust, shown: usize) -> String {
     section(&mut page, "When it is lost", &replans);
     page.push('\n');
     page.push_str(&plans::launch(&found.choice.candidate));
-    let sources = text::bulleted(&found.provenance);
+    let sources = text::bulleted(&words::sources(&found.provenance));
     text::section(&mut page, "Where the numbers come from", &sources);
     page
 }
 
 fn section(page: &mut String, title: &str, lines: &[(String, String)]) {
-    let lines: Vec<(String, &str)> = lines
-        .iter()
-        .map(|(name, text)| (name.clone(), text.as_str()))
-        .collect();
-    text::section(page, title, &named(&lines));
+    text::section(page, title, &named(lines));
 }
 
 /// Plans by faults: the choice and its followers, the fastest plan, and what would be best if one knew.

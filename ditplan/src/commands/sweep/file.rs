@@ -25,6 +25,7 @@ use traces::bounded::{self, LARGEST_DESCRIPTION, MEASURED};
 
 use super::rows;
 use crate::render::json::{self, Amount};
+use crate::render::words;
 
 /// What was asked, what the machine is, and what the rows rest on.
 #[derive(Debug, Serialize)]
@@ -69,7 +70,10 @@ pub(super) fn question(sweep: &Sweep) -> SweepQuestion {
         vary: axes.iter().map(ToString::to_string).collect(),
         plans: plans.iter().map(ToString::to_string).collect(),
         digest: digest(sweep),
-        provenance: search::provenance(question).unwrap_or_else(|error| vec![error.to_string()]),
+        provenance: match search::provenance(question) {
+            Ok(sources) => words::sources(&sources),
+            Err(error) => vec![error.to_string()],
+        },
         asked: question.into(),
     }
 }

@@ -134,11 +134,9 @@ fn messages_of(evaluation: &Evaluation, device: DeviceId) -> BTreeMap<Key, Sum> 
 }
 
 fn classes_of(evaluation: &Evaluation, device: DeviceId) -> BTreeMap<SpanClass, SimDuration> {
-    let spans = evaluation
-        .timeline
-        .spans()
-        .iter()
-        .filter(|span| span.device == device);
+    let timeline = evaluation.timeline(String::new());
+    let spans = timeline.spans().iter();
+    let spans = spans.filter(|span| span.device == device);
     let mut sums = BTreeMap::new();
     for span in spans {
         *sums.entry(span.class).or_default() += span.duration();

@@ -8,6 +8,7 @@ use serde::Serialize;
 use sim::memory::{self, Components, WeightSharding};
 use sim::plan::{self, Exchange};
 
+use super::super::words;
 use super::values::{Amount, ByClass, Word};
 
 /// A plan with what it was found to do.
@@ -170,14 +171,14 @@ impl Plan {
             speedup: (!speedup.is_nan()).then_some(speedup.into()),
             lower_bound_s: candidate.lower_bound.into(),
             gap: candidate.gap.into(),
-            stop_reason: candidate.stop_reason.to_string(),
+            stop_reason: words::stop_reason(candidate.stop_reason),
             peak_memory_bytes: candidate.peak_memory.get(),
             fits: candidate.fits,
             residency: candidate.residency.into(),
             exposed_communication_s: candidate.exposed.into(),
             time_by_class_s: candidate.by_class.iter().copied().collect(),
             quality: candidate.into(),
-            why_slower: candidate.why_slower.clone(),
+            why_slower: words::why_slower(&candidate.why_slower),
             launch: (&candidate.launch).into(),
         }
     }

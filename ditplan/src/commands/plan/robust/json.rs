@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::render::json::{Amount, Plan, Question};
+use crate::render::words;
 
 /// The plan that is least slow in the worst of a set of faults.
 #[derive(Debug, Serialize)]
@@ -106,7 +107,7 @@ impl RobustAnswer {
             runs: found.runs,
             pruned: found.pruned,
             next_bound_s: found.next_bound.map(Amount::from),
-            provenance: found.provenance.clone(),
+            provenance: words::sources(&found.provenance),
         }
     }
 }

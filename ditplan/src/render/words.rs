@@ -1,0 +1,103 @@
+//! The planner's typed answers in words: one phrase for each.
+
+mod sources;
+
+use planner::search::{Finding, Lever, Pays, StopReason, Timed};
+use topologies::SimDuration;
+use traces::timeline::SpanClass;
+
+pub(crate) use self::sources::{fleet_sources, sources, timeline};
+
+/// What the comparison of plans shows, one sentence.
+pub(crate) fn finding(finding: &Finding) -> String {
+    match finding {
+        Finding::Lever {
+            lever,
+            pays,
+            with,
+            without,
+        } => self::lever(*lever, *pays, with, without),
+        Finding::OneGpuIsFastest => {
+            "more GPUs do not pay here: no plan is faster than one GPU".to_owned()
+        }
+        Finding::CriticalPath { class, share } => format!(
+            "{:.0} % of the chosen plan's critical path is {}",
+            100.0 * share,
+            work(*class)
+        ),
+        Finding::PerLayer {
+            gain,
+            holds,
+            uniform: Timed { plan, latency },
+        } => {
+            let percent = 100.0 * (gain - 1.0);
+            let uniform = format!("{plan} ({:.3} s)", latency.as_secs_f64());
+            if *holds {
+                format!(
+                    "a compressor per layer gains {percent:.1} % over the best uniform plan that keeps the budget, {uniform}"
+                )
+            } else {
+                format!(
+                    "a compressor per layer would gain {percent:.1} %, less than the 5 % that hold up in closed loop: {uniform} stays"
+                )
+            }
+        }
+    }
+}
+
+/// Whether a lossy or stale plan gains over the best plan without it.
+fn lever(lever: Lever, pays: Pays, with: &Timed, without: &Timed) -> String {
+    let (what, plain) = match lever {
+        Lever::Compression => ("compression", "uncompressed"),
+        Lever::Staleness => ("staleness", "exact"),
+    };
+    let timed =
+        |Timed { plan, latency }: &Timed| format!("{plan} ({:.2} s)", latency.as_secs_f64());
+    let gain = with.gain_over(without);
+    let (with, without) = (timed(with), timed(without));
+    match pays {
+        Pays::No => format!("{what} does not pay here: {with} against {without} {plain}"),
+        Pays::Hardly => format!(
+            "{what} hardly pays here: {with} gains {:.1} % over {without} {plain}, less than the predictions are sure of",
+            100.0 * (gain - 1.0)
+        ),
+        Pays::Yes => {
+            format!("{what} pays here: {with} is {gain:.2}x faster than {without} {plain}")
+        }
+    }
+}
+
+/// What a plan's critical path has more of than the best plan's: `+0.41 s waiting for messages`.
+pub(crate) fn why_slower(more: &[(SpanClass, SimDuration)]) -> String {
+    let one = |(class, extra): &(SpanClass, SimDuration)| {
+        format!("+{:.2} s {}", extra.as_secs_f64(), work(*class))
+    };
+    more.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a search stopped.
+pub(crate) fn stop_reason(stop: StopReason) -> String {
+    match stop {
+        StopReason::Proved { next_bound } => format!(
+            "proved: no plan that was not simulated can take less than {:.2} s",
+            next_bound.as_secs_f64()
+        ),
+        StopReason::Exhausted => "exhausted: every plan was simulated".to_owned(),
+    }
+}
+
+/// What a kind of work is called in a sentence.
+const fn work(class: SpanClass) -> &'static str {
+    match class {
+        SpanClass::Linear => "matrix products",
+        SpanClass::Attention => "attention",
+        SpanClass::Elementwise => "memory-bound passes",
+        SpanClass::Encode => "compressing",
+        SpanClass::Decode => "decompressing",
+        SpanClass::Launch => "launch gaps",
+        SpanClass::Communication => "waiting for messages",
+        SpanClass::TextEncoder => "text encoding",
+        SpanClass::Vae => "decoding the latent",
+        SpanClass::Other => "compute slowed by messages beside it",
+    }
+}

@@ -1,0 +1,205 @@
+//! Where numbers come from, in words.
+
+use kernels::Provenance as Costs;
+use planner::calibrate::{LaunchSource, Note};
+use planner::capacity;
+use planner::interval::ComputeEvidence;
+use planner::profile::Statement;
+use planner::search::{Evaluation, Provenance};
+use sim::platform::Reach;
+use traces::timeline::Timeline;
+
+/// Where the numbers of an answer come from, one sentence each.
+pub(crate) fn sources(all: &[Provenance]) -> Vec<String> {
+    all.iter().map(source).collect()
+}
+
+/// What ran where and when; where its numbers come from stands in it.
+pub(crate) fn timeline(found: &Evaluation) -> Timeline {
+    found.timeline(sources(&found.provenance).join("; "))
+}
+
+/// Where the numbers of a fleet come from, each sentence once.
+pub(crate) fn fleet_sources(all: &[capacity::Provenance]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in all.iter().map(fleet_source) {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+fn fleet_source(provenance: &capacity::Provenance) -> String {
+    match provenance {
+        capacity::Provenance::Recorded => {
+            "one run of the recorded requests: exact for them, so that its figures have no interval"
+                .to_owned()
+        }
+        capacity::Provenance::Replications {
+            count,
+            measured,
+            warmup,
+            seed,
+        } => {
+            let left = match warmup {
+                0 => String::new(),
+                warmup => format!(" (after {warmup} that are not)"),
+            };
+            format!(
+                "{count} independent replications of {measured} measured requests{left}, seed {seed}; intervals are \
+                 Student's t over them, 95 %"
+            )
+        }
+        capacity::Provenance::Price {
+            gpu,
+            dollars_per_hour,
+            source,
+        } => format!("{dollars_per_hour} dollars for a {gpu} and hour: {source}"),
+        capacity::Provenance::Planner(provenance) => source(provenance),
+    }
+}
+
+fn source(provenance: &Provenance) -> String {
+    match provenance {
+        Provenance::Machine { name, host, source } => format!("machine: {name} ({host}), {source}"),
+        Provenance::Faults(faults) => {
+            format!("faults: {faults}, for the whole run; by what assumptions: docs/faults.md")
+        }
+        Provenance::Model { name, source } => format!("model: {name}, {source}"),
+        Provenance::Calibration(note) => self::note(note),
+        Provenance::Kernels { gpu, from } => {
+            format!("kernel costs of {gpu}: {}", kernel_costs(*from))
+        }
+        Provenance::Profile(statement) => self::statement(statement),
+    }
+}
+
+const fn kernel_costs(from: Option<Costs>) -> &'static str {
+    match from {
+        Some(Costs::Measured | Costs::Interpolated) => "measured tables of this GPU",
+        Some(Costs::Extrapolated) => "measured tables of this GPU, beyond their shapes",
+        Some(Costs::Borrowed) => "measured tables of a related GPU, moved by the datasheets",
+        Some(Costs::Datasheet) => "sustained rates (no measured table)",
+        None => "none",
+    }
+}
+
+/// A number of a calibration.
+fn note(note: &Note) -> String {
+    match note {
+        Note::GpuTime {
+            factor,
+            evidence,
+            runs,
+        } => format!(
+            "GPU time x {factor:.2} of the kernel costs: {}",
+            gpu_time(*evidence, runs)
+        ),
+        Note::Launch { factor, from } => format!("launch factor {factor:.2}: {}", launch(from)),
+        Note::Rate {
+            kind,
+            reach,
+            factor,
+            run,
+        } => {
+            let between = match reach {
+                Reach::Network => " between boxes",
+                _ => "",
+            };
+            format!("{kind}{between} x {factor:.2} of the usual rate: from {run}")
+        }
+    }
+}
+
+fn gpu_time(evidence: ComputeEvidence, runs: &[String]) -> String {
+    let [first, others @ ..] = runs else {
+        return match evidence {
+            ComputeEvidence::OtherHost => {
+                "from blocks of the model in the profile, this host has no one-GPU run of the model"
+            }
+            _ => "assumed, no one-GPU run of the model on this GPU is known",
+        }
+        .to_owned();
+    };
+    let more = match others.len() {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    let of = match evidence {
+        ComputeEvidence::SameShape => "this request",
+        ComputeEvidence::OtherShape => "another shape of this model",
+        ComputeEvidence::OtherCompilation => "this model, compiled otherwise",
+        ComputeEvidence::OtherHost => "other machines with this GPU",
+        ComputeEvidence::None => "nothing",
+    };
+    format!("from {first}{more} ({of})")
+}
+
+fn launch(from: &LaunchSource) -> String {
+    match from {
+        LaunchSource::Run(run) => return format!("from {run}"),
+        LaunchSource::File => "given by the machine file",
+        LaunchSource::Profile => "from blocks of the profile, this host has no launch-bound run",
+        LaunchSource::Assumed => "assumed, this host has no launch-bound run",
+    }
+    .to_owned()
+}
+
+/// What a profile replaced.
+fn statement(statement: &Statement) -> String {
+    match statement {
+        Statement::Profile { title } => format!("profile {title}"),
+        Statement::Products { count, gpu } => format!(
+            "profile: {count} measured matrix products in place of the built-in table of {gpu}, which stays for shapes \
+             beyond them"
+        ),
+        Statement::Attention {
+            count,
+            head_dims,
+            gpu,
+        } => {
+            let widths: Vec<String> = head_dims.iter().map(u32::to_string).collect();
+            format!(
+                "profile: {count} measured attention calls with heads of {} in place of the built-in tables of {gpu}",
+                widths.join(", ")
+            )
+        }
+        Statement::Memory {
+            rate,
+            datasheet,
+            passes,
+            own_blocks,
+            published,
+        } => {
+            let of = |(kind, passes): (_, &f64)| format!("{passes:.0} ({kind:?})");
+            let measured: Vec<String> = passes.iter().map(of).collect();
+            let passes = match (measured.as_slice(), own_blocks) {
+                ([], _) => "take as long as the published fit of them".to_owned(),
+                (all, own) => format!(
+                    "{} from measured blocks{}, in place of {published}",
+                    all.join(", "),
+                    if *own { "" } else { " of other models" }
+                ),
+            };
+            format!(
+                "profile: memory-bound work at {:.0} GB/s in place of the datasheet's {:.0} GB/s; passes of a block {passes}",
+                rate.bytes_per_us / 1e3,
+                datasheet.as_f64() / 1e9
+            )
+        }
+        Statement::Codecs { count } => format!(
+            "profile: {count} measured encodes and decodes in place of published ones moved by bandwidth"
+        ),
+        Statement::Launch { factor } => format!(
+            "profile: launch factor {factor:.2} from blocks that launching bounds, in place of the assumed one"
+        ),
+        Statement::LaunchUnused => {
+            "profile: its launch factor is not used: the machine's host has one of its own"
+                .to_owned()
+        }
+        Statement::CopiesUnused => {
+            "profile: its copy rates are used by `validate --timeline` only".to_owned()
+        }
+    }
+}

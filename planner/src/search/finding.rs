@@ -1,0 +1,176 @@
+//! What a comparison of plans shows, as numbers: what levers gain, and where the time goes.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use sim::plan::{Compression, Fidelity, Plan};
+use sim::simulate::Totals;
+use topologies::SimDuration;
+use traces::timeline::SpanClass;
+
+use super::Candidate;
+use super::simulated::WORTH;
+
+/// Gains below this factor are less than the predictions are sure of.
+const SURE: f64 = 1.05;
+
+/// A difference of less is not told: it would be printed as 0.00 or 0.01 s.
+const TOLD: SimDuration = SimDuration::new(5_000_000_000);
+
+/// A plan with its latency.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timed {
+    /// The plan.
+    pub plan: Plan,
+    /// Its simulated latency.
+    pub latency: SimDuration,
+}
+
+/// What makes a plan inexact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lever {
+    /// Compressed messages.
+    Compression,
+    /// Keys and values of the step before.
+    Staleness,
+}
+
+/// Whether a lever is faster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pays {
+    /// By more than the predictions are unsure of.
+    Yes,
+    /// By less than that.
+    Hardly,
+    /// It is not.
+    No,
+}
+
+/// What the comparison of plans shows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    /// The fastest plan with a lever, against the fastest without: uncompressed, or exact.
+    Lever {
+        /// Which.
+        lever: Lever,
+        /// Whether it is faster.
+        pays: Pays,
+        /// The fastest plan with it.
+        with: Timed,
+        /// The fastest plan without it.
+        without: Timed,
+    },
+    /// No plan is faster than one GPU.
+    OneGpuIsFastest,
+    /// What most of the chosen plan's critical path is.
+    CriticalPath {
+        /// The kind of work.
+        class: SpanClass,
+        /// Its fraction of the path.
+        share: f64,
+    },
+    /// The fastest plan with a compressor per layer, against the fastest with one everywhere that keeps the budget too.
+    PerLayer {
+        /// Latency of the uniform plan over that of the other; more than 1.
+        gain: f64,
+        /// Whether that is enough to hold up in closed loop, so that layers have compressors of their own.
+        holds: bool,
+        /// The uniform plan.
+        uniform: Timed,
+    },
+}
+
+impl Timed {
+    fn of(candidate: &Candidate) -> Self {
+        Self {
+            plan: candidate.plan.clone(),
+            latency: candidate.latency,
+        }
+    }
+
+    /// How many times as fast this is as `other`.
+    #[must_use]
+    pub fn gain_over(&self, other: &Self) -> f64 {
+        other.latency.as_secs_f64() / self.latency.as_secs_f64()
+    }
+}
+
+/// The two kinds of work that a plan's critical path has most more of than the best plan's, and how much more.
+pub(super) fn why_slower(totals: &Totals, best: &Totals) -> Vec<(SpanClass, SimDuration)> {
+    let of_best: BTreeMap<SpanClass, SimDuration> = best.critical.iter().copied().collect();
+    let more = |(class, time): &(SpanClass, SimDuration)| {
+        let of_best = of_best.get(class).copied().unwrap_or(SimDuration::ZERO);
+        (*class, time.saturating_sub(of_best))
+    };
+    let mut more: Vec<_> = totals.critical.iter().map(more).collect();
+    more.retain(|(_, extra)| *extra > TOLD);
+    more.sort_by_key(|(class, extra)| (Reverse(*extra), *class));
+    more.truncate(2);
+    more
+}
+
+/// What the comparison shows: whether compression and staleness pay, whether parallelism does, where the time of the best
+/// plan goes (`critical`), and what compressors per layer gain. Plans come fastest first.
+pub(super) fn findings(
+    plans: &[Candidate],
+    single: &Candidate,
+    critical: &[(SpanClass, SimDuration)],
+) -> Vec<Finding> {
+    let best = |wanted: &dyn Fn(&Candidate) -> bool| plans.iter().find(|plan| wanted(plan));
+    let raw = best(&|plan| plan.plan.compression.is_raw());
+    let exact = best(&|plan| plan.fidelity == Fidelity::Exact);
+    let lossy = best(&|plan| plan.fidelity == Fidelity::Lossy);
+    let stale = best(&|plan| plan.fidelity == Fidelity::Stale);
+    let mut found = Vec::new();
+    if let (Some(raw), Some(lossy)) = (raw, lossy) {
+        found.push(lever(Lever::Compression, lossy, raw));
+    }
+    if let (Some(exact), Some(stale)) = (exact, stale) {
+        found.push(lever(Lever::Staleness, stale, exact));
+    }
+    if plans
+        .first()
+        .is_some_and(|first| first.latency >= single.latency)
+    {
+        found.push(Finding::OneGpuIsFastest);
+    }
+    if let Some((class, time)) = critical.first() {
+        let all: f64 = critical.iter().map(|(_, time)| time.as_secs_f64()).sum();
+        found.push(Finding::CriticalPath {
+            class: *class,
+            share: time.as_secs_f64() / all,
+        });
+    }
+    found.extend(per_layer(plans));
+    found
+}
+
+fn lever(lever: Lever, with: &Candidate, without: &Candidate) -> Finding {
+    let (with, without) = (Timed::of(with), Timed::of(without));
+    let gain = with.gain_over(&without);
+    Finding::Lever {
+        lever,
+        pays: if gain <= 1.0 {
+            Pays::No
+        } else if gain < SURE {
+            Pays::Hardly
+        } else {
+            Pays::Yes
+        },
+        with,
+        without,
+    }
+}
+
+/// What compressors per layer gain over one everywhere, within the same budget.
+fn per_layer(plans: &[Candidate]) -> Option<Finding> {
+    let is_mixed = |plan: &&Candidate| matches!(plan.plan.compression, Compression::Mixed(_));
+    let mixed = Timed::of(plans.iter().find(is_mixed)?);
+    let uniform = Timed::of(plans.iter().find(|plan| !is_mixed(plan))?);
+    let gain = mixed.gain_over(&uniform);
+    (gain > 1.0).then_some(Finding::PerLayer {
+        gain,
+        holds: gain >= WORTH,
+        uniform,
+    })
+}

@@ -1,0 +1,89 @@
+//! Where the numbers of an answer come from.
+
+use kernels::{CostModel as _, Op};
+use topologies::{DType, DeviceId, Faults};
+
+use super::evaluator::Evaluator;
+use crate::calibrate::Note;
+use crate::profile::Statement;
+
+/// Where a number of an answer comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Provenance {
+    /// The machine.
+    Machine {
+        /// Its name.
+        name: String,
+        /// Its host.
+        host: String,
+        /// Where its figures are from.
+        source: String,
+    },
+    /// What is wrong with the machine, for the whole run.
+    Faults(Faults),
+    /// A model that is not built in.
+    Model {
+        /// Its name.
+        name: String,
+        /// Where its shapes are from.
+        source: String,
+    },
+    /// A number of the calibration.
+    Calibration(Note),
+    /// The costs of kernels.
+    Kernels {
+        /// On which GPU.
+        gpu: String,
+        /// Where they are from; none where the GPU has no cost for a matrix product of the model.
+        from: Option<kernels::Provenance>,
+    },
+    /// A number that a profile replaced.
+    Profile(Statement),
+}
+
+impl Evaluator<'_> {
+    pub(super) fn provenance(&self) -> Vec<Provenance> {
+        let question = self.question;
+        let (machine, model) = (&question.machine, question.model);
+        let mut all = vec![Provenance::Machine {
+            name: machine.name.clone(),
+            host: machine.host.name.clone(),
+            source: machine.source.clone(),
+        }];
+        if !question.faults.is_empty() {
+            all.push(Provenance::Faults(question.faults.clone()));
+        }
+        if !sim::model::known().contains(model) {
+            all.push(Provenance::Model {
+                name: model.name.clone(),
+                source: model.source.clone(),
+            });
+        }
+        let notes = self.calibrated.notes.iter().cloned();
+        all.extend(notes.map(Provenance::Calibration));
+        all.push(Provenance::Kernels {
+            gpu: self.platform.gpu(DeviceId::new(0)).name.clone(),
+            from: self.kernel_costs(),
+        });
+        if let Some(profile) = &question.profile {
+            let launch_used = !self.calibrated.evidence.launch_calibrated;
+            let said = profile.says(model, question.compilation, launch_used);
+            all.extend(said.into_iter().map(Provenance::Profile));
+        }
+        all
+    }
+
+    /// Where the cost of a matrix product of the model's is from.
+    fn kernel_costs(&self) -> Option<kernels::Provenance> {
+        let width = self.workload.hidden;
+        let op = Op::Gemm {
+            m: self.workload.rows * self.workload.image_tokens(),
+            n: width,
+            k: width,
+            dtype: DType::Bf16,
+        };
+        let gpu = self.platform.gpu(DeviceId::new(0));
+        let cost = self.question.costs().cost(&op, gpu);
+        cost.ok().map(|cost| cost.provenance)
+    }
+}
