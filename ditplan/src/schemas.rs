@@ -23,9 +23,16 @@ use crate::commands::list::{GpuRow, ModelRow};
 use crate::commands::machines::MachineRow;
 use crate::commands::plan::json::{Assignment, PlanAnswer};
 use crate::commands::plan::robust::json::RobustAnswer;
+use crate::commands::replay::json::ReplayAnswer;
+use crate::commands::report::ReportData;
 use crate::commands::simulate::SimulateAnswer;
 use crate::commands::sweep::json::SweepAnswer;
 use crate::commands::sweep::tornado::TornadoAnswer;
+use crate::commands::trace::check::CheckAnswer;
+use crate::commands::trace::info::InfoAnswer;
+use crate::commands::trace::kineto::KinetoAnswer;
+use crate::commands::trace::quality::QualityAnswer;
+use crate::commands::trace::stats::StatsAnswer;
 use crate::render::json::{Amount, ByClass, Word};
 
 impl JsonSchema for Amount {
@@ -154,6 +161,31 @@ fn all() -> Vec<(&'static str, String)> {
         (
             "capacity",
             text::<CapacityAnswer>("ditplan capacity --json", None),
+        ),
+        (
+            "replay",
+            text::<ReplayAnswer>("ditplan replay --json", None),
+        ),
+        ("report", text::<ReportData>("ditplan report --data", None)),
+        (
+            "trace-info",
+            text::<InfoAnswer<'_>>("ditplan trace info --json", None),
+        ),
+        (
+            "trace-check",
+            text::<CheckAnswer>("ditplan trace check --json", None),
+        ),
+        (
+            "trace-stats",
+            text::<StatsAnswer>("ditplan trace stats --json", None),
+        ),
+        (
+            "trace-quality",
+            text::<QualityAnswer>("ditplan trace quality --json", None),
+        ),
+        (
+            "trace-kineto",
+            text::<KinetoAnswer>("ditplan trace kineto --json", None),
         ),
         (
             "models",

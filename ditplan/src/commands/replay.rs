@@ -8,15 +8,17 @@ use clap::{Args, ValueEnum};
 use kernels::Compressor;
 use kernels::wire::{BaseFormat, Feedback, Order, Protocol};
 use rayon::prelude::*;
-use serde_json::json;
 use sim::replay::{Method, Replay, Replayed, Setting, Summary};
 use traces::trace::{ErrorRow, Tensor, Trace};
 use traces::whole;
 
+use self::json::ReplayAnswer;
 use crate::question::Format;
+use crate::render::json::pretty;
 use crate::render::progress::progress;
-use crate::render::{figure, json, text};
+use crate::render::{figure, text};
 
+pub(crate) mod json;
 mod picture;
 
 /// The palette when none is named.
@@ -113,7 +115,7 @@ pub(crate) fn answer(typed: &ReplayArguments) -> Result<String> {
         drawn.map_err(|error| figure::undrawn(path, error))?;
     }
     if typed.format.json {
-        return Ok(json::pretty(&as_json(&trace, &replayed)));
+        return Ok(pretty(&ReplayAnswer::new(&trace, &replayed)));
     }
     Ok(page(&trace, &replayed, typed.by_layer))
 }
@@ -331,28 +333,4 @@ fn stale_note(replayed: &Replayed) -> String {
         error(Tensor::K, pipeline),
         error(Tensor::V, pipeline)
     )
-}
-
-fn as_json(trace: &Trace, replayed: &Replayed) -> serde_json::Value {
-    let one = |layer: Option<u32>| {
-        move |summary: &Summary| {
-            json!({
-                "layer": layer, "compressor": summary.method.to_string(), "tensor": summary.tensor.letter(),
-                "ratio": summary.ratio, "contraction": summary.contraction, "error": summary.error,
-                "coherent": summary.coherent, "persistence": summary.persistence,
-            })
-        }
-    };
-    let layers = trace.manifest().recorded.layers.iter();
-    let by_layer: Vec<_> = layers
-        .flat_map(|&layer| {
-            let own = replayed.summaries(|of| of == layer);
-            own.iter().map(one(Some(layer))).collect::<Vec<_>>()
-        })
-        .collect();
-    let together: Vec<_> = replayed.summaries(|_| true).iter().map(one(None)).collect();
-    json!({
-        "trace": trace.directory().display().to_string(), "model": trace.manifest().model.name,
-        "ranks": replayed.setting.ranks, "summary": together, "layers": by_layer,
-    })
 }

@@ -12,11 +12,16 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command};
-use serde_json::{Value, json};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 use traces::timeline::Timeline;
 use traces::whole;
 
+use self::timeline::FirstSteps;
 use crate::ending;
+use crate::render::json::value;
 use crate::render::page::shell;
 
 /// What is reported, and where to.
@@ -40,6 +45,23 @@ pub(crate) struct ReportArguments {
         allow_hyphen_values = true
     )]
     pub command: Vec<String>,
+}
+
+/// What a report page draws.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct ReportData {
+    /// The command that was reported.
+    #[cfg_attr(test, schemars(extend("enum" = ["plan", "simulate", "sweep", "validate", "compare", "capacity", "replay", "trace", "calibrate", "models", "machines", "gpus"])))]
+    pub kind: String,
+    /// Its command line, as a shell reads it.
+    pub command: String,
+    /// The version of ditplan.
+    pub version: &'static str,
+    /// The command's JSON, as its own schema says.
+    pub report: Value,
+    /// The first steps of the plan that was chosen or asked for; null for other commands than plan and simulate.
+    pub timeline: Option<FirstSteps>,
 }
 
 /// What a page shows of a command line: what is printed, and the timeline of a plan.
@@ -83,12 +105,12 @@ fn data(program: &Command, ask: Ask, command: &[String]) -> Result<Value> {
         Err(_) => bail!("{kind} has no JSON to report"),
     };
     words.retain(|word| word != "--json");
-    Ok(json!({
-        "kind": kind,
-        "command": quoted(&words),
-        "version": env!("CARGO_PKG_VERSION"),
-        "report": report,
-        "timeline": timeline.as_ref().map(timeline::of),
+    Ok(value(&ReportData {
+        kind,
+        command: quoted(&words),
+        version: env!("CARGO_PKG_VERSION"),
+        report,
+        timeline: timeline.as_ref().map(FirstSteps::of),
     }))
 }
 
@@ -149,6 +171,8 @@ fn page(data: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -11,14 +11,14 @@
 //! ```
 
 mod arguments;
-mod check;
+pub(crate) mod check;
 mod copy;
-mod info;
-mod kineto;
+pub(crate) mod info;
+pub(crate) mod kineto;
 mod numbers;
 mod picture;
-mod quality;
-mod stats;
+pub(crate) mod quality;
+pub(crate) mod stats;
 
 use anyhow::Result;
 

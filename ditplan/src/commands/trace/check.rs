@@ -11,15 +11,21 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use rayon::prelude::*;
-use serde_json::json;
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
+#[cfg(test)]
+use serde_json::Value;
 use traces::trace::{
-    ErrorRow, QUALITY, Run, STATISTICS, Statistic, TIMELINE, Tensor, Trace, TraceError, measure,
+    ErrorRow, FileEntry, QUALITY, Run, STATISTICS, Statistic, TIMELINE, Tensor, Trace, TraceError,
+    measure,
 };
 use traces::{bounded, timeline};
 
 use super::arguments::CheckArguments;
+use crate::render::json::pretty;
 use crate::render::progress::progress;
-use crate::render::{json, text};
+use crate::render::text;
 
 /// What `trace check` prints when all is well.
 pub(super) fn answer(typed: &CheckArguments) -> Result<String> {
@@ -31,7 +37,7 @@ pub(super) fn answer(typed: &CheckArguments) -> Result<String> {
     bar.finish_and_clear();
     let found = found?;
     if typed.format.json {
-        return Ok(json::pretty(&json(&trace, &found)));
+        return Ok(pretty(&CheckAnswer::new(&trace, found)));
     }
     Ok(page(&trace, &found))
 }
@@ -197,19 +203,40 @@ fn page(trace: &Trace, found: &Checked) -> String {
     page
 }
 
-fn json(trace: &Trace, found: &Checked) -> serde_json::Value {
-    let tables = found.tables.iter();
-    let tables: serde_json::Map<String, serde_json::Value> = tables
-        .map(|(name, rows)| ((*name).to_owned(), (*rows).into()))
-        .collect();
-    json!({
-        "directory": trace.directory().display().to_string(),
-        "files": trace.files().collect::<Vec<_>>(),
-        "steps": trace.steps(),
-        "recorded_steps": trace.manifest().recorded.steps,
-        "finite_elements": found.elements,
-        "statistics_compared": found.statistics,
-        "table_rows": tables,
-        "notes": found.notes,
-    })
+/// What was found right; a defect is an error instead (exit code 2).
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct CheckAnswer {
+    /// The trace's directory.
+    pub directory: String,
+    /// Files whose sizes and checksums are right.
+    #[cfg_attr(test, schemars(with = "Vec<Value>", extend("items" = {"$ref": "shared.schema.json#/$defs/file_entry"})))]
+    pub files: Vec<FileEntry>,
+    /// Steps that have every tensor.
+    pub steps: Vec<u32>,
+    /// Steps that the manifest announces.
+    pub recorded_steps: Vec<u32>,
+    /// Elements of the shards, all finite.
+    pub finite_elements: u64,
+    /// Rows of stats.csv.gz that the tensors confirm.
+    pub statistics_compared: usize,
+    /// Rows of the other tables, by file.
+    pub table_rows: BTreeMap<&'static str, usize>,
+    /// What could not be checked, one sentence each.
+    pub notes: Vec<String>,
+}
+
+impl CheckAnswer {
+    fn new(trace: &Trace, found: Checked) -> Self {
+        Self {
+            directory: trace.directory().display().to_string(),
+            files: trace.files().cloned().collect(),
+            steps: trace.steps(),
+            recorded_steps: trace.manifest().recorded.steps.clone(),
+            finite_elements: found.elements,
+            statistics_compared: found.statistics,
+            table_rows: found.tables.into_iter().collect(),
+            notes: found.notes,
+        }
+    }
 }

@@ -1,7 +1,11 @@
 //! `trace info`: the manifest for people.
 
 use anyhow::Result;
-use serde_json::json;
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
+#[cfg(test)]
+use serde_json::Value;
 use topologies::Bytes;
 use traces::trace::{
     Capture, Label, Manifest, ModelInfo, Recorded, Sampler, State, TokenOrder, Trace, TraceError,
@@ -9,7 +13,27 @@ use traces::trace::{
 
 use super::arguments::InfoArguments;
 use super::numbers::listed;
-use crate::render::{json, text};
+use crate::render::json::pretty;
+use crate::render::text;
+
+/// What was recorded, where and how.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct InfoAnswer<'a> {
+    /// The trace's directory.
+    pub directory: String,
+    /// Its manifest.json.
+    #[cfg_attr(test, schemars(with = "Value", extend("$ref" = "trace-manifest.schema.json")))]
+    pub manifest: &'a Manifest,
+    /// Steps that can be read.
+    pub readable_steps: Vec<u32>,
+    /// What is damaged; null where nothing is.
+    pub defect: Option<String>,
+    /// Samples, tokens, heads and head width of every tensor.
+    pub tensor_shape: [usize; 4],
+    /// Size of all shards, bytes.
+    pub shard_bytes: u64,
+}
 
 /// What `trace info` prints; a damaged trace is shown as far as it can be read.
 pub(super) fn answer(typed: &InfoArguments) -> Result<String> {
@@ -18,14 +42,15 @@ pub(super) fn answer(typed: &InfoArguments) -> Result<String> {
         Err(defect) => (Trace::open_partial(&typed.directory)?, Some(defect)),
     };
     if typed.format.json {
-        return Ok(json::pretty(&json!({
-            "directory": trace.directory().display().to_string(),
-            "manifest": trace.manifest(),
-            "readable_steps": trace.steps(),
-            "defect": defect.map(|defect| defect.to_string()),
-            "tensor_shape": trace.manifest().shape().dimensions(),
-            "shard_bytes": trace.manifest().shard_bytes().get(),
-        })));
+        let manifest = trace.manifest();
+        return Ok(pretty(&InfoAnswer {
+            directory: trace.directory().display().to_string(),
+            manifest,
+            readable_steps: trace.steps(),
+            defect: defect.map(|defect| defect.to_string()),
+            tensor_shape: manifest.shape().dimensions(),
+            shard_bytes: manifest.shard_bytes().get(),
+        }));
     }
     Ok(page(&trace, defect.as_ref()))
 }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use planner::search::{self, Evaluation, Filter};
-use serde_json::{Value, json};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
 use sim::graph::Exchange;
 use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
 use traces::bounded;
@@ -15,7 +17,7 @@ use traces::timeline::{self, SpanClass};
 use traces::whole;
 
 use crate::question::{self, Format, QuestionArguments};
-use crate::render::json;
+use crate::render::json::{Amount, Word, pretty};
 use crate::render::text::{self, bulleted, duration, heading};
 
 /// The question of `trace kineto`.
@@ -62,7 +64,7 @@ pub(super) fn answer(typed: &KinetoArguments) -> Result<String> {
         .map(|plan| planned(typed, plan, &found))
         .transpose()?;
     if typed.format.json {
-        return Ok(json::pretty(&contract(&found, plan.as_ref())));
+        return Ok(pretty(&KinetoAnswer::new(&found, plan.as_ref())));
     }
     Ok(page(&found, plan.as_ref()))
 }
@@ -280,31 +282,111 @@ fn bus_bandwidth(kind: &str, group: Option<u32>, sum: &Sum) -> Option<f64> {
         .then(|| sum.bytes.as_f64() / seconds * kind.bus_factor(ranks))
 }
 
-fn contract(found: &Kineto, plan: Option<&Planned>) -> Value {
-    let message = |((kind, group), sum): (&Key, &Sum)| {
-        json!({
-            "kind": kind, "ranks": group, "count": sum.count, "bytes": sum.bytes.get(),
-            "time_s": sum.time.as_secs_f64(),
-        })
-    };
-    let classes: Vec<Value> = classes(found)
-        .into_iter()
-        .map(|(class, (count, time))| json!({ "class": class.word(), "spans": count, "time_s": time.as_secs_f64() }))
-        .collect();
-    json!({
-        "gpu": found.gpu,
-        "rank": found.rank,
-        "profiled_steps": found.steps,
-        "end_s": found.timeline.end().as_ps() as f64 / 1e12,
-        "classes": classes,
-        "messages": measured(found).iter().map(message).collect::<Vec<_>>(),
-        "plan": plan.map(|plan| json!({
-            "plan": plan.name,
-            "steps": plan.steps,
-            "rank": plan.rank,
-            "messages": plan.messages.iter().map(message).collect::<Vec<_>>(),
-            "differences": differences(found, plan),
-        })),
-        "assumed": found.assumed,
-    })
+/// A rank's profiler trace summed up, and a plan's messages beside it.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct KinetoAnswer {
+    /// The GPU; null where not noted.
+    pub gpu: Option<String>,
+    /// The rank that was profiled; null where not noted.
+    pub rank: Option<u32>,
+    /// Ranges ProfilerStep#N; 0 where there are none.
+    pub profiled_steps: usize,
+    /// The end of the last span, seconds from the start of the first.
+    pub end_s: Amount,
+    /// Spans by kind of work; by kernel name.
+    pub classes: Vec<Class>,
+    /// Messages by kind and group.
+    pub messages: Vec<Message>,
+    /// The plan of --plan; null without it.
+    pub plan: Option<PlanMessages>,
+    /// What was assumed, one sentence each.
+    pub assumed: Vec<String>,
+}
+
+/// Spans of one kind of work.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Class {
+    /// Kind of work. linear: matrix products; attention; elementwise: norms, activations, sums, merges; encode,
+    /// decode: compressing and decompressing messages; launch: gaps that the host causes; communication: messages
+    /// between GPUs; text-encoder; vae; other.
+    pub class: Word<SpanClass>,
+    /// How many.
+    pub spans: u64,
+    /// Their time, seconds.
+    pub time_s: Amount,
+}
+
+/// Messages of one kind and group.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Message {
+    /// all-gather, reduce-scatter, all-reduce, all-to-all, ring-pass, or the name of a kernel of no known kind.
+    pub kind: String,
+    /// Ranks of its group; null where not noted.
+    pub ranks: Option<u32>,
+    /// How many.
+    pub count: u64,
+    /// Their sizes together, bytes, as nccl-tests counts (an all-gather's is the gathered whole); 0 where not noted.
+    pub bytes: u64,
+    /// Their time, seconds; in a trace waiting for other ranks included.
+    pub time_s: Amount,
+}
+
+/// A plan's messages.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct PlanMessages {
+    /// A plan in one line, as `simulate --plan` reads it: cfg2+ulysses2+ring2/1bit warmup=1. `none` is one GPU.
+    pub plan: String,
+    /// Its denoising steps.
+    pub steps: u32,
+    /// The rank whose messages these are.
+    pub rank: u32,
+    /// Its messages by kind and group, simulated.
+    pub messages: Vec<Message>,
+    /// How far the traced messages are from these, one sentence each.
+    pub differences: Vec<String>,
+}
+
+impl KinetoAnswer {
+    fn new(found: &Kineto, plan: Option<&Planned>) -> Self {
+        let classes = classes(found).into_iter();
+        let plan = plan.map(|plan| PlanMessages {
+            plan: plan.name.clone(),
+            steps: plan.steps,
+            rank: plan.rank,
+            messages: plan.messages.iter().map(Message::from).collect(),
+            differences: differences(found, plan),
+        });
+        Self {
+            gpu: found.gpu.clone(),
+            rank: found.rank,
+            profiled_steps: found.steps,
+            end_s: (found.timeline.end().as_ps() as f64 / 1e12).into(),
+            classes: classes
+                .map(|(class, (spans, time))| Class {
+                    class: Word(class),
+                    spans,
+                    time_s: time.into(),
+                })
+                .collect(),
+            messages: measured(found).iter().map(Message::from).collect(),
+            plan,
+            assumed: found.assumed.clone(),
+        }
+    }
+}
+
+impl From<(&Key, &Sum)> for Message {
+    fn from(((kind, ranks), sum): (&Key, &Sum)) -> Self {
+        Self {
+            kind: kind.clone(),
+            ranks: *ranks,
+            count: sum.count,
+            bytes: sum.bytes.get(),
+            time_s: sum.time.into(),
+        }
+    }
 }

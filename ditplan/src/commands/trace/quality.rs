@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
 use sim::quality::{OwnShard, QualityModel, Schedule};
 use traces::trace::{ErrorRow, Run, RunStrategy, Split, Trace};
 
 use super::arguments::QualityArguments;
-use crate::render::{json, text};
+use crate::render::json::{Amount, pretty};
+use crate::render::text;
 use planner::search::CONFIDENCE;
 use planner::validate::statistics::{decision, median};
 
@@ -66,7 +69,10 @@ pub(super) fn answer(typed: &QualityArguments) -> Result<String> {
     }
     let (groups, unknown) = groups(&runs, &models)?;
     Ok(if typed.format.json {
-        json::pretty(&as_json(&groups, unknown))
+        pretty(&QualityAnswer {
+            groups: groups.iter().map(GroupErrors::from).collect(),
+            not_predicted: unknown,
+        })
     } else {
         page(&groups, unknown)
     })
@@ -227,15 +233,64 @@ fn page(groups: &[Group], unknown: usize) -> String {
     page
 }
 
-fn as_json(groups: &[Group], unknown: usize) -> Value {
-    let one = |group: &Group| {
+/// Predicted output errors beside those of closed-loop runs that did not fit.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct QualityAnswer {
+    /// Runs of one kind.
+    pub groups: Vec<GroupErrors>,
+    /// Runs of other protocols, steps or ranks, which are not predicted.
+    pub not_predicted: usize,
+}
+
+/// Errors of the runs of one kind.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct GroupErrors {
+    /// test: like those that fitted; transfer: other steps or ranks.
+    #[cfg_attr(test, schemars(extend("enum" = ["test", "transfer"])))]
+    pub split: &'static str,
+    /// Why they were made: single, uniform, mixed, phase, kv, or a word of its own.
+    pub purpose: String,
+    /// The set of prompts: A, B, ...
+    pub prompts: String,
+    /// Ranks that shared the sequence.
+    pub ranks: u32,
+    /// Denoising steps.
+    pub steps: u32,
+    /// Runs.
+    pub n: usize,
+    /// Median size of the error of the predicted relative L2 deviation, percent.
+    pub median_pct: Amount,
+    /// The largest, percent.
+    pub max_pct: Amount,
+    /// Geometric mean of measured over predicted; 1 is none.
+    pub bias: Amount,
+    /// Kendall's tau of predicted against measured order; null where all are measured equal.
+    pub kendall_tau: Option<f64>,
+    /// Pairs that differ by more than 1.3x and are predicted in the right order, percent.
+    pub ordered_pct: Amount,
+    /// Runs beyond the bound that 19 of 20 should keep.
+    pub over_bound: usize,
+}
+
+impl From<&Group> for GroupErrors {
+    fn from(group: &Group) -> Self {
         let (split, purpose, prompts, ranks, steps) = &group.kind;
-        json!({
-            "split": word(*split), "purpose": purpose, "prompts": prompts, "ranks": ranks, "steps": steps,
-            "n": group.pairs.len(), "median_pct": 100.0 * group.median(),
-            "max_pct": 100.0 * group.errors().last().copied().unwrap_or(0.0), "bias": group.bias(),
-            "kendall_tau": group.tau(), "ordered_pct": 100.0 * group.ordered(), "over_bound": group.over,
-        })
-    };
-    json!({ "groups": groups.iter().map(one).collect::<Value>(), "not_predicted": unknown })
+        let worst = group.errors().last().copied().unwrap_or(0.0);
+        Self {
+            split: word(*split),
+            purpose: purpose.clone(),
+            prompts: prompts.clone(),
+            ranks: *ranks,
+            steps: *steps,
+            n: group.pairs.len(),
+            median_pct: (100.0 * group.median()).into(),
+            max_pct: (100.0 * worst).into(),
+            bias: group.bias().into(),
+            kendall_tau: Some(group.tau()).filter(|tau| !tau.is_nan()),
+            ordered_pct: (100.0 * group.ordered()).into(),
+            over_bound: group.over,
+        }
+    }
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use rayon::prelude::*;
-use serde_json::json;
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
 use traces::trace::{
     FLUX_STEPS, Grouping, Point, Statistic, Tensor, Trace, TraceError, curve, flux, flux_at,
     measure,
@@ -13,8 +15,9 @@ use traces::trace::{
 use super::arguments::StatsArguments;
 use super::numbers;
 use super::picture::Curves;
+use crate::render::json::{Amount, pretty};
 use crate::render::progress::progress;
-use crate::render::{figure, json, text};
+use crate::render::{figure, text};
 
 /// What `trace stats` prints; it also draws.
 pub(super) fn answer(typed: &StatsArguments) -> Result<String> {
@@ -53,7 +56,11 @@ pub(super) fn answer(typed: &StatsArguments) -> Result<String> {
         )?;
     }
     if typed.format.json {
-        return Ok(json::pretty(&as_json(&points, typed.against_flux, steps)));
+        return Ok(pretty(&StatsAnswer {
+            steps,
+            points: points.iter().map(StatsPoint::from).collect(),
+            flux: typed.against_flux.then(published),
+        }));
     }
     if typed.csv {
         return as_csv(&points);
@@ -218,18 +225,84 @@ fn by_layer(trace: &Trace, points: &[Point]) -> String {
     text::heading(heading) + &text::rendered(&mut table)
 }
 
-fn as_json(points: &[Point], against_flux: bool, steps: u32) -> serde_json::Value {
-    let mut answer = json!({ "steps": steps, "points": points });
-    if against_flux {
-        let published = flux().iter().map(|step| {
-            json!({
-                "step": step.step, "norm": step.norm, "residual_norm": step.residual_norm,
-                "ratio": step.ratio(), "cosine": step.cosine,
-            })
-        });
-        answer["flux"] = published.collect();
+/// How far activations move from step to step.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct StatsAnswer {
+    /// Denoising steps of the sampler.
+    pub steps: u32,
+    /// By step, layer and tensor.
+    pub points: Vec<StatsPoint>,
+    /// What was published for FLUX.1-dev (CompactFusion); with --against-flux only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Vec<FluxStep>"))]
+    pub flux: Option<Vec<FluxStep>>,
+}
+
+/// Means over some tensors at one step.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct StatsPoint {
+    /// The step, from 1: the first has none before it.
+    pub step: u32,
+    /// The layer; null for all together (without --by-layer).
+    pub layer: Option<u32>,
+    /// k, v; null for both together.
+    #[cfg_attr(test, schemars(extend("enum" = ["k", "v", null])))]
+    pub tensor: Option<&'static str>,
+    /// How many tensors of samples it is the mean of.
+    pub tensors: u32,
+    /// Mean L2 norm.
+    pub norm: Amount,
+    /// Mean L2 norm of the change since the step before.
+    pub residual_norm: Amount,
+    /// residual_norm / norm.
+    pub ratio: Amount,
+    /// Mean cosine to the step before.
+    pub cosine: f64,
+}
+
+/// A step of FLUX.1-dev as published.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct FluxStep {
+    /// The step, from 1.
+    pub step: u32,
+    /// Mean L2 norm.
+    pub norm: Amount,
+    /// Mean L2 norm of the change since the step before.
+    pub residual_norm: Amount,
+    /// residual_norm / norm.
+    pub ratio: Amount,
+    /// Mean cosine to the step before; null where not published.
+    pub cosine: Option<f64>,
+}
+
+impl From<&Point> for StatsPoint {
+    fn from(point: &Point) -> Self {
+        Self {
+            step: point.step,
+            layer: point.layer,
+            tensor: point.tensor.map(Tensor::letter),
+            tensors: point.tensors,
+            norm: point.norm.into(),
+            residual_norm: point.residual_norm.into(),
+            ratio: point.ratio.into(),
+            cosine: point.cosine,
+        }
     }
-    answer
+}
+
+/// What was published for FLUX.1-dev.
+fn published() -> Vec<FluxStep> {
+    let steps = flux().iter().map(|step| FluxStep {
+        step: step.step,
+        norm: step.norm.into(),
+        residual_norm: step.residual_norm.into(),
+        ratio: step.ratio().into(),
+        cosine: step.cosine,
+    });
+    steps.collect()
 }
 
 fn as_csv(points: &[Point]) -> Result<String> {
