@@ -11,7 +11,7 @@ fn the_default_question_fills_one_page() {
         "speed-up",
         "one GPU",
         "Best: ",
-        "lower bound",
+        "No schedule of this plan is faster",
         "may be chosen",
         "Why the others lose",
         "Launch",

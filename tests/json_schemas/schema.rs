@@ -92,6 +92,22 @@ impl Schemas {
                 faults.push(format!("{file}: {error}"));
             }
             self.collect(file, schema, file, &mut faults);
+            for name in schema["$defs"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name)
+            {
+                let here = format!("\"#/$defs/{name}\"");
+                let there = format!("\"{file}.schema.json#/$defs/{name}\"");
+                let used = |(other, text): (&String, &Value)| {
+                    let text = text.to_string();
+                    text.contains(&there) || other == file && text.contains(&here)
+                };
+                if !self.texts.iter().any(used) {
+                    faults.push(format!("{file}: nothing refers to {name}"));
+                }
+            }
         }
         faults
     }
@@ -134,7 +150,8 @@ fn a_schema_that_says_too_little_is_refused() {
     let faults = |schema: Value| Schemas::of([("x".to_owned(), schema)].into()).shape();
     let right = json!({
         "$schema": DIALECT, "type": "object", "required": ["a"], "additionalProperties": false,
-        "properties": { "a": { "type": "number", "description": "Seconds." } },
+        "properties": { "a": { "$ref": "#/$defs/s", "description": "Seconds." } },
+        "$defs": { "s": { "type": "number" } },
     });
     assert_eq!(faults(right.clone()), [""; 0]);
     for (pointer, wrong) in [
@@ -144,6 +161,10 @@ fn a_schema_that_says_too_little_is_refused() {
         ),
         ("/properties/a/description", json!("")),
         ("/additionalProperties", json!(true)),
+        (
+            "/$defs",
+            json!({ "s": { "type": "number" }, "unused": { "type": "null" } }),
+        ),
     ] {
         let mut changed = right.clone();
         *changed.pointer_mut(pointer).expect("it is there") = wrong;

@@ -366,7 +366,7 @@ impl KinetoAnswer {
             classes: classes
                 .map(|(class, (spans, time))| Class {
                     class: Word(class),
-                    spans: spans as u64,
+                    spans,
                     time_s: time.into(),
                 })
                 .collect(),
