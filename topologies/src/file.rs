@@ -19,11 +19,17 @@
 //! bus_bandwidth = "14 GB/s"
 //! ```
 //!
-//! Sections: `[host]`, `[[host.rate]]`, `[[host.run]]`, `[[gpus]]`, `[pcie]`, `[[pcie_switches]]`,
+//! Sections: `[host]`, `[[host.rate]]`, `[[host.run]]`, `[[host.published]]`, `[[gpus]]`, `[pcie]`, `[[pcie_switches]]`,
 //! `[[socket_links]]`, `[nvlink]`, `[[nvlink_bridges]]`, `[[nics]]`, `[staging]`; keys `name`, `about`,
 //! `source`, `sockets`, `networks`. `[[gpus]]` takes `bandwidth` where its PCIe links are not the GPU's usual
-//! ones, `[[nics]]` takes `slot_bandwidth`. `[[host.run]]` takes `covers = "steps"` where its latency is that of the
-//! denoising steps alone.
+//! ones, `[[nics]]` takes `slot_bandwidth`.
+//!
+//! `[host]` takes `name`, `source`, `software`, `launch_factor`, `nccl_system` and `collectives`: `"usual"` rates of the
+//! wiring (the default), or its `"links"`. `[[host.run]]` is a run that calibrates: `model`, `width`, `height`, `steps`,
+//! `latency`, and where they are not 1, `none`, eager or the host's: `frames`, `batch`, `guidance`, `text_tokens`, `gpus`,
+//! `strategy`, `compiled`, `software`, `source`; `calibrates` where it may set one factor alone; `covers = "steps"` where its
+//! latency is that of the denoising steps alone. `[[host.published]]` says which host of the built-in published runs this
+//! is: `owner`, `gpu`, `interconnect` as its rows have them.
 //!
 //! Guarantees: an unknown key, a bare number where a unit is due, or an unknown name is an error that
 //! gives file, line, key and remedy; nothing is skipped.

@@ -1,4 +1,4 @@
-//! `[host]`, `[[host.rate]]` and `[[host.run]]`.
+//! `[host]`, `[[host.rate]]`, `[[host.run]]` and `[[host.published]]`.
 
 use super::section::Section;
 use crate::host::{

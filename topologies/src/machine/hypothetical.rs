@@ -3,7 +3,7 @@
 //! ```text
 //! 16xL20@25GB/s       8xH100-SXM@nvlink6       32xB200@ethernet-1.6t
 //! ```
-//! Every GPU has one link to the switch, which never blocks; nothing is calibrated.
+//! Every GPU has one link to the switch, which never blocks; no collective is calibrated.
 
 use thiserror::Error;
 
