@@ -1,13 +1,13 @@
-//! The README shows what the program prints.
+//! The documents show what the program prints.
 
 use std::sync::Mutex;
 use std::{env, fs, path::Path};
 
 use crate::printed;
 
-/// The block of the README behind a mark: before, inside, after.
+/// The block of a document behind a mark: before, inside, after.
 fn split<'a>(readme: &'a str, mark: &str) -> (&'a str, &'a str, &'a str) {
-    let mark = readme.find(mark).expect("the README marks its output");
+    let mark = readme.find(mark).expect("the document marks its output");
     let open = mark
         + readme[mark..]
             .find("```text\n")
@@ -18,15 +18,15 @@ fn split<'a>(readme: &'a str, mark: &str) -> (&'a str, &'a str, &'a str) {
 }
 
 /// Asserts that the block behind a mark is this page; or renews it.
-fn shows(mark: &str, page: &str) {
+fn shows(file: &str, mark: &str, page: &str) {
     // One at a time: each writes the whole file.
     static FILE: Mutex<()> = Mutex::new(());
     let _one = FILE.lock();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = fs::read_to_string(&path).expect("the README can be read");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    let readme = fs::read_to_string(&path).expect("the document can be read");
     let (before, shown, after) = split(&readme, mark);
     if env::var_os("UPDATE_README").is_some() {
-        fs::write(&path, format!("{before}{page}{after}")).expect("the README can be written");
+        fs::write(&path, format!("{before}{page}{after}")).expect("the document can be written");
     } else {
         assert_eq!(
             shown, page,
@@ -37,7 +37,22 @@ fn shows(mark: &str, page: &str) {
 
 #[test]
 fn the_readme_shows_what_plan_prints() {
-    shows("<!-- what `ditplan plan` prints", &printed(&["plan"]));
+    shows(
+        "README.md",
+        "<!-- what `ditplan plan` prints",
+        &printed(&["plan"]),
+    );
+}
+
+#[test]
+fn the_document_of_validation_shows_what_its_ten_rows_give() {
+    let rows = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/example-runs.csv");
+    let page = printed(&["validate", "--published", rows]);
+    shows(
+        "docs/validation.md",
+        "`ditplan validate --published docs/example-runs.csv` prints",
+        &page,
+    );
 }
 
 #[test]
@@ -57,13 +72,13 @@ fn the_readme_shows_what_capacity_prints() {
     let (answer, _) = page
         .split_once("\nLaunch\n")
         .expect("the page has a section Launch");
-    shows("<!-- ditplan capacity", answer);
+    shows("README.md", "<!-- ditplan capacity", answer);
 }
 
 #[test]
 fn the_readme_starts_with_the_two_commands() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = fs::read_to_string(&path).expect("the README can be read");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    let readme = fs::read_to_string(&path).expect("the document can be read");
     let mut commands = readme.lines().filter_map(|line| line.strip_prefix("    "));
     assert_eq!(commands.next(), Some("cargo run --release -- plan"));
     let test = commands.next().expect("a second command");

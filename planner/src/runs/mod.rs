@@ -25,7 +25,7 @@ use sim::platform::Platform;
 use sim::workload::Workload;
 use thiserror::Error;
 use topologies::host::{Calibrates, Compilation, Covers, MeasuredRun, PublishedHost};
-use topologies::{Gpu, Machine};
+use topologies::{Gpu, Machine, SimDuration};
 
 pub use self::library::{Elsewhere, Known};
 use crate::launch::Engine;
@@ -330,12 +330,12 @@ impl Run {
     /// In a sentence: `FLUX.1-dev 1024x1024 ring4 on 4 GPU, 10.9 s`.
     #[must_use]
     pub fn title(&self) -> String {
-        let seconds = self.measured().unwrap_or(f64::NAN);
+        let seconds = SimDuration::from_secs_f64(self.measured().unwrap_or_default());
         let size = self.request.resolution;
         let (model, plan) = (&self.model.name, self.plan());
         let compilation = self.compiler.compilation();
         format!(
-            "{model} {size} {plan} {compilation} on {} GPU, {seconds:.3} s",
+            "{model} {size} {plan} {compilation} on {} GPU, {seconds}",
             self.gpus
         )
     }

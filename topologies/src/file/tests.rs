@@ -178,7 +178,7 @@ fn a_missing_part_is_named() {
         fault("efficiency = 0.8", "peer_to_peer = \"off\"")
             .contains("staging is missing: with peer_to_peer off")
     );
-    assert!(fault("gpus = 4", "gpus = 1").contains("one-gpu runs, and only they"));
+    assert!(fault("gpus = 4", "gpus = 1").contains("runs on one GPU, and only they"));
     assert!(fault("\"nic0\"", "\"plx0\"").contains("names \"plx0\" a second time"));
     let gpus = &VALID[VALID.find("[[gpus]]").unwrap()..VALID.find("[[socket_links]]").unwrap()];
     assert!(fault(gpus, "").starts_with("my.toml: the machine has no GPU"));
