@@ -77,8 +77,8 @@ fn the_readme_shows_what_capacity_prints() {
 
 #[test]
 fn the_readme_starts_with_the_two_commands() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
-    let readme = fs::read_to_string(&path).expect("the document can be read");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(&path).expect("the README can be read");
     let mut commands = readme.lines().filter_map(|line| line.strip_prefix("    "));
     assert_eq!(commands.next(), Some("cargo run --release -- plan"));
     let test = commands.next().expect("a second command");

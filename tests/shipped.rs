@@ -38,12 +38,18 @@ fn a_damaged_value_or_key_of_a_machine_is_refused_with_its_place() {
             else {
                 continue;
             };
+            // A list of several lines.
+            if value.matches('[').count() != value.matches(']').count() {
+                continue;
+            }
+            // What is missing under a misspelt key may be told first.
+            let misspelt = format!("{key}s = {value}");
             let wrong = [
-                format!("{key}s = {value}"),
-                format!("{key} = {{}}"),
-                format!("{key} = true"),
+                (misspelt, ""),
+                (format!("{key} = {{}}"), key),
+                (format!("{key} = true"), key),
             ];
-            for wrong in wrong {
+            for (wrong, key) in wrong {
                 let text = with_line(&lines, at, &wrong);
                 let error = Machine::from_toml(&text, "m.toml");
                 let error = error

@@ -241,21 +241,38 @@ fn legal(model: &Model, workload: &Workload, gpus: u32, orders: &[Vec<usize>]) -
             let mut plan = mix.clone();
             plan.compression = compression.clone();
             plan.warmup = u32::from(plan.fidelity() != Fidelity::Exact);
-            if workload.request.frames > 1 {
-                plan.vae = plan.ranks().min(8);
-            }
             if legality::check(model, workload, &plan, gpus as usize).is_err() {
                 continue;
             }
-            let mut seen: Vec<&[usize]> = Vec::new();
-            for order in orders {
-                let order = &order[..plan.ranks() as usize];
-                if !seen.contains(&order) {
-                    seen.push(order);
-                    let placement = order.iter().copied().map(DeviceId::new).collect();
-                    all.push(plan.clone().placed(placement));
-                }
+            let placed = placements(&plan, orders);
+            // A video is decoded by one rank or by all.
+            let shared = plan.ranks().min(8);
+            let degrees = if workload.request.frames > 1 && shared > 1 {
+                vec![1, shared]
+            } else {
+                vec![1]
+            };
+            for vae in degrees {
+                all.extend(placed.iter().map(|plan| Plan {
+                    vae,
+                    ..plan.clone()
+                }));
             }
+        }
+    }
+    all
+}
+
+/// A plan on every order of the GPUs that puts its ranks elsewhere.
+fn placements(plan: &Plan, orders: &[Vec<usize>]) -> Vec<Plan> {
+    let mut seen: Vec<&[usize]> = Vec::new();
+    let mut all = Vec::new();
+    for order in orders {
+        let order = &order[..plan.ranks() as usize];
+        if !seen.contains(&order) {
+            seen.push(order);
+            let placement = order.iter().copied().map(DeviceId::new).collect();
+            all.push(plan.clone().placed(placement));
         }
     }
     all
