@@ -192,7 +192,7 @@ fn launches(answer: &Answer) -> String {
     if answer.choice.launch.command.is_err() {
         let mut plans = answer.plans.iter();
         if let Some(other) = plans.find(|plan| plan.launch.command.is_ok()) {
-            let (engine, name) = (other.launch.engine, label(&other.plan));
+            let (engine, name) = (words::engine(other.launch.engine), label(&other.plan));
             let latency = seconds(other.latency);
             text.push_str(&format!(
                 "  The fastest plan that {engine} can run is {name}, {latency} s.\n\n"

@@ -33,7 +33,7 @@ use self::table::Table;
 use crate::question;
 use crate::question::prices::prices;
 use crate::render::text::{counted, heading, wrapped};
-use crate::render::{figure, json};
+use crate::render::{figure, json, words};
 
 /// Who works out the points of a sweep.
 pub trait Workers {
@@ -308,7 +308,7 @@ fn place(sweep: &Sweep) -> String {
     format!(
         "{}, {}, {}; varied: {}",
         machine.name,
-        question.engine,
+        words::engine(question.engine),
         question.compilation,
         vary.collect::<Vec<_>>().join(", ")
     )

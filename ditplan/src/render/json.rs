@@ -93,7 +93,7 @@ pub(crate) fn question(asked: &Question) -> Value {
         "interconnect": machine.interconnect(),
         "gpus": gpus,
         "faults": faults.all().iter().map(ToString::to_string).collect::<Value>(),
-        "engine": engine.to_string(),
+        "engine": words::engine(*engine),
         "compilation": compilation.to_string(),
         "strategy": filter.strategy,
         "exact_only": filter.exact_only,
@@ -143,9 +143,9 @@ pub(crate) fn plan(candidate: &Candidate, single: f64) -> Value {
         },
         "why_slower": words::why_slower(&candidate.why_slower),
         "launch": {
-            "engine": candidate.launch.engine.to_string(),
-            "command": candidate.launch.command.as_ref().ok(),
-            "reason": candidate.launch.command.as_ref().err(),
+            "engine": words::engine(candidate.launch.engine),
+            "command": words::command(&candidate.launch).ok(),
+            "reason": words::command(&candidate.launch).err(),
         },
     })
 }

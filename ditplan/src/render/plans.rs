@@ -8,8 +8,8 @@ use sim::memory::{Components, Residency, WeightSharding};
 use sim::plan::{Compression, Fidelity, Plan};
 use traces::timeline::SpanClass;
 
-use super::json;
 use super::text::{self, duration, gigabytes, heading, percent, seconds, wrapped};
+use super::{json, words};
 
 /// A plan's name in lists: strategy and compressor.
 pub(crate) fn label(plan: &Plan) -> String {
@@ -63,7 +63,7 @@ pub(crate) fn title(question: &Question) -> String {
         "{gpus} ({}: {}), {}, {}",
         machine.name,
         machine.interconnect(),
-        question.engine,
+        words::engine(question.engine),
         question.compilation
     );
     let place = match question.faults.is_empty() {
@@ -248,8 +248,8 @@ pub(crate) fn quality(found: &Candidate) -> String {
 
 /// The launch command, or why there is none.
 pub(crate) fn launch(found: &Candidate) -> String {
-    let engine = found.launch.engine;
-    match &found.launch.command {
+    let engine = words::engine(found.launch.engine);
+    match words::command(&found.launch) {
         // Not indented: it is to be copied, and a script within it may not be.
         Ok(command) => heading(&format!("Launch ({engine})")) + command + "\n",
         Err(reason) => {

@@ -76,7 +76,7 @@ fn question(answer: &Answer) -> Value {
             Objective::Dollars => "dollars",
         },
         "max_gpus": asked.most_gpus,
-        "engine": asked.markets[0].questions[0].engine.to_string(),
+        "engine": words::engine(asked.markets[0].questions[0].engine),
     })
 }
 
@@ -124,9 +124,9 @@ fn pool(answer: &Answer, pool: &PoolChoice) -> Value {
             "service_s": times.collect::<Vec<_>>(),
             "slow_factor": offer.slow[*shape],
             "launch": offer.launch[*shape].as_ref().map(|launch| json!({
-                "engine": launch.engine.to_string(),
-                "command": launch.command.as_ref().ok(),
-                "reason": launch.command.as_ref().err(),
+                "engine": words::engine(launch.engine),
+                "command": words::command(launch).ok(),
+                "reason": words::command(launch).err(),
             })),
         })
     });

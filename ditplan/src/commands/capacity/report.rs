@@ -344,8 +344,8 @@ fn commands(answer: &Answer) -> String {
         let Some(launch) = &offer.launch[shape] else {
             continue;
         };
-        let (engine, plan) = (launch.engine, plan(answer, pool));
-        match &launch.command {
+        let (engine, plan) = (words::engine(launch.engine), plan(answer, pool));
+        match words::command(launch) {
             Ok(command) => lines.push_str(&format!(
                 "# {plan} ({engine}), one request of {}; to serve, keep it loaded behind the queue\n{command}\n",
                 answer.question.shapes[shape].name
