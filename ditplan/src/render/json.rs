@@ -139,7 +139,7 @@ pub(crate) fn plan(candidate: &Candidate, single: f64) -> Value {
             "rel_l2_upper": candidate.quality.predicted.map(|predicted| predicted.upper),
             "psnr_db": candidate.quality.predicted.and_then(|predicted| predicted.psnr_db),
             "psnr_lo_db": candidate.quality.predicted.and_then(|predicted| predicted.psnr_lo_db),
-            "source": candidate.quality.source,
+            "source": words::quality(&candidate.quality.source),
         },
         "why_slower": words::why_slower(&candidate.why_slower),
         "launch": {

@@ -3,7 +3,7 @@
 mod launch;
 mod sources;
 
-use planner::search::{Finding, Lever, Pays, StopReason, Timed};
+use planner::search::{Finding, Lever, Pays, QualitySource, StopReason, Timed};
 use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
@@ -77,6 +77,24 @@ pub(crate) fn why_slower(more: &[(SpanClass, SimDuration)]) -> String {
     more.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
+/// Where figures of quality are from, or why there are none.
+pub(crate) fn quality(source: &QualitySource) -> String {
+    match source {
+        QualitySource::Exact => "exact up to the order of floating-point sums",
+        QualitySource::Published { source } => source,
+        QualitySource::NoneForModel => "no published figure for this model",
+        QualitySource::NoneForRequest => {
+            "published for 1024x1024 in 28 steps with one of warm-up, not for this run"
+        }
+        QualitySource::NoneForLayout => "no published figure for this layout",
+        QualitySource::Trace { name } => return format!("predicted from {name}"),
+        QualitySource::Unpredicted { published, error } => {
+            return format!("{}; {error}", quality(published));
+        }
+    }
+    .to_owned()
+}
+
 /// Why a search stopped.
 pub(crate) fn stop_reason(stop: StopReason) -> String {
     match stop {
@@ -107,6 +125,8 @@ const fn work(class: SpanClass) -> &'static str {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use sim::quality::QualityError;
 
     use super::*;
 
@@ -182,6 +202,26 @@ mod tests {
             "+0.41 s waiting for messages, +0.10 s launch gaps"
         );
         assert_eq!(why_slower(&[]), "");
+    }
+
+    #[test]
+    fn every_source_of_quality_has_words_of_its_own() {
+        let error = QualityError::NoConfidence;
+        let all = [
+            QualitySource::Exact,
+            QualitySource::Published { source: "a paper" },
+            QualitySource::NoneForModel,
+            QualitySource::NoneForRequest,
+            QualitySource::NoneForLayout,
+            QualitySource::Trace {
+                name: "a trace".to_owned(),
+            },
+            QualitySource::Unpredicted {
+                published: Box::new(QualitySource::NoneForModel),
+                error,
+            },
+        ];
+        assert_distinct(all.iter().map(quality));
     }
 
     #[test]
