@@ -101,7 +101,7 @@ macro_rules! closed {
 closed! {
     SpanClass: Self::ALL;
     Compilation: Self::ALL;
-    Engine: [Self::Xdit, Self::Sglang, Self::Diffusers, Self::CacheDit];
+    Engine: [Self::Xdit, Self::Sglang, Self::Diffusers, Self::CacheDit, Self::PipeFusion];
     Routing: [Self::Fifo, Self::Shortest, Self::LeastLoaded];
     Guidance: [Self::None, Self::Batched, Self::Sequential];
     Field: Self::names().collect::<Vec<_>>();

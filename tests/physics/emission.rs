@@ -185,7 +185,7 @@ fn every_command_says_the_degrees_of_its_plan() {
                 };
                 let told = told(engine, &command);
                 let expected = meant(plan, told.processes);
-                assert_eq!(told, expected, "{engine}, {plan}: {command}");
+                assert_eq!(told, expected, "{engine:?}, {plan}: {command}");
                 if plan.ulysses > 1 && plan.exchange.degree() > 1 {
                     let degrees = (plan.ulysses, plan.exchange.degree());
                     unequal.entry(engine).or_default().insert(degrees);
@@ -196,7 +196,7 @@ fn every_command_says_the_degrees_of_its_plan() {
     for engine in ENGINES {
         let pairs = &unequal[&engine];
         for pair in [(2, 4), (4, 2), (2, 3), (3, 2)] {
-            assert!(pairs.contains(&pair), "{engine} takes {pairs:?}");
+            assert!(pairs.contains(&pair), "{engine:?} takes {pairs:?}");
         }
     }
 }
@@ -263,7 +263,7 @@ fn every_command_says_the_request() {
                 "{unguided}"
             );
         }
-        assert!(taken > 5, "{engine} takes {taken} models");
+        assert!(taken > 5, "{engine:?} takes {taken} models");
     }
 }
 
@@ -284,7 +284,7 @@ fn placements_and_boxes_are_told() {
         let plan = plan.placed(permuted.placement.clone());
         let command = command(engine, &plan, model, &model.default).expect("a command");
         let said = command.contains("CUDA_VISIBLE_DEVICES=7,1,3,5,0,2,4,6");
-        assert!(said, "{engine}: {command}");
+        assert!(said, "{engine:?}: {command}");
     }
     let run = Run {
         plan: &plan,

@@ -10,6 +10,7 @@ use traces::timeline::SpanClass;
 
 use super::json::Fidelity as Word;
 use super::text::{self, duration, gigabytes, heading, percent, seconds, wrapped};
+use super::words;
 
 /// A plan's name in lists: strategy and compressor.
 pub(crate) fn label(plan: &Plan) -> String {
@@ -229,27 +230,25 @@ pub(crate) fn quality(found: &Candidate) -> String {
         predicted,
         source,
     } = &found.quality;
-    let mut words = vec![word.to_owned()];
+    let mut said = vec![word.to_owned()];
     if let Some(predicted) = predicted.filter(|_| found.fidelity != Fidelity::Exact) {
-        words.push(format!(
+        said.push(format!(
             "deviation {} (19 of 20 runs at most {})",
             share(predicted.deviation),
             share(predicted.upper)
         ));
-        words.extend(predicted.psnr_db.map(|db| format!("PSNR {db:.1} dB")));
+        said.extend(predicted.psnr_db.map(|db| format!("PSNR {db:.1} dB")));
     }
-    words.extend(fid.map(|fid| format!("FID {fid:.2}")));
-    words.extend(lpips.map(|lpips| format!("LPIPS {lpips:.3}")));
-    match source.as_str() {
-        "" => format!("{}.", words.join(", ")),
-        source => format!("{} ({source}).", words.join(", ")),
-    }
+    said.extend(fid.map(|fid| format!("FID {fid:.2}")));
+    said.extend(lpips.map(|lpips| format!("LPIPS {lpips:.3}")));
+    let source = words::quality(source);
+    format!("{} ({source}).", said.join(", "))
 }
 
 /// The launch command, or why there is none.
 pub(crate) fn launch(found: &Candidate) -> String {
     let engine = found.launch.engine;
-    match &found.launch.command {
+    match words::command(&found.launch) {
         // Not indented: it is to be copied, and a script within it may not be.
         Ok(command) => heading(&format!("Launch ({engine})")) + command + "\n",
         Err(reason) => {

@@ -7,7 +7,8 @@ use traces::timeline::SpanClass;
 
 use planner::launch::{Launch, Run};
 use planner::search::{
-    Answer, Candidate, Finding, Provenance, Quality, Question, Rejected, StopReason, Unfit, Which,
+    Answer, Candidate, Finding, Provenance, Quality, QualitySource, Question, Rejected, StopReason,
+    Unfit, Which,
 };
 
 /// The default question.
@@ -56,7 +57,7 @@ fn candidate(
             fid: quality.map(|(fid, _)| fid),
             lpips: quality.map(|(_, lpips)| lpips),
             predicted: None,
-            source: "published by CompactFusion for this model and steps".to_owned(),
+            source: QualitySource::NoneForLayout,
         },
         why_slower: more
             .iter()

@@ -1,11 +1,13 @@
 //! The planner's typed answers in words: one phrase for each.
 
+mod launch;
 mod sources;
 
-use planner::search::{Finding, Lever, Pays, StopReason, Timed};
+use planner::search::{Finding, Lever, Pays, QualitySource, StopReason, Timed};
 use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
+pub(crate) use self::launch::command;
 pub(crate) use self::sources::{fleet_sources, sources, timeline};
 
 /// What the comparison of plans shows, one sentence.
@@ -75,6 +77,24 @@ pub(crate) fn why_slower(more: &[(SpanClass, SimDuration)]) -> String {
     more.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
+/// Where figures of quality are from, or why there are none.
+pub(crate) fn quality(source: &QualitySource) -> String {
+    match source {
+        QualitySource::Exact => "exact up to the order of floating-point sums",
+        QualitySource::Published { source } => source,
+        QualitySource::NoneForModel => "no published figure for this model",
+        QualitySource::NoneForRequest => {
+            "published for 1024x1024 in 28 steps with one of warm-up, not for this run"
+        }
+        QualitySource::NoneForLayout => "no published figure for this layout",
+        QualitySource::Trace { name } => return format!("predicted from {name}"),
+        QualitySource::Unpredicted { published, error } => {
+            return format!("{}; {error}", quality(published));
+        }
+    }
+    .to_owned()
+}
+
 /// Why a search stopped.
 pub(crate) fn stop_reason(stop: StopReason) -> String {
     match stop {
@@ -99,5 +119,115 @@ const fn work(class: SpanClass) -> &'static str {
         SpanClass::TextEncoder => "text encoding",
         SpanClass::Vae => "decoding the latent",
         SpanClass::Other => "compute slowed by messages beside it",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use sim::quality::QualityError;
+
+    use super::*;
+
+    /// All are said, and no two alike.
+    pub(super) fn assert_distinct(said: impl IntoIterator<Item = String>) {
+        let mut seen = BTreeSet::new();
+        for one in said {
+            assert!(!one.trim().is_empty());
+            assert!(seen.insert(one.clone()), "said twice: {one}");
+        }
+    }
+
+    fn timed(plan: &str, seconds: f64) -> Timed {
+        Timed {
+            plan: plan.parse().expect("a plan"),
+            latency: SimDuration::from_secs_f64(seconds),
+        }
+    }
+
+    #[test]
+    fn every_finding_has_words_of_its_own() {
+        let mut all = vec![Finding::OneGpuIsFastest];
+        for lever in [Lever::Compression, Lever::Staleness] {
+            all.extend(
+                [Pays::Yes, Pays::Hardly, Pays::No].map(|pays| Finding::Lever {
+                    lever,
+                    pays,
+                    with: timed("ring4/1bit warmup=1", 2.0),
+                    without: timed("ring4", 4.0),
+                }),
+            );
+        }
+        all.extend([true, false].map(|holds| Finding::PerLayer {
+            gain: 1.04,
+            holds,
+            uniform: timed("ring4/1bit warmup=1", 2.0),
+        }));
+        all.extend(CLASSES.map(|class| Finding::CriticalPath { class, share: 0.5 }));
+        assert_distinct(all.iter().map(finding));
+    }
+
+    const CLASSES: [SpanClass; 10] = [
+        SpanClass::Linear,
+        SpanClass::Attention,
+        SpanClass::Elementwise,
+        SpanClass::Encode,
+        SpanClass::Decode,
+        SpanClass::Launch,
+        SpanClass::Communication,
+        SpanClass::TextEncoder,
+        SpanClass::Vae,
+        SpanClass::Other,
+    ];
+
+    #[test]
+    fn numbers_are_said() {
+        let pays = Finding::Lever {
+            lever: Lever::Compression,
+            pays: Pays::Yes,
+            with: timed("ring4/1bit warmup=1", 2.0),
+            without: timed("ring4", 3.0),
+        };
+        assert_eq!(
+            finding(&pays),
+            "compression pays here: ring4/1bit warmup=1 (2.00 s) is 1.50x faster than ring4 (3.00 s) uncompressed"
+        );
+        let more = [
+            (SpanClass::Communication, SimDuration::from_secs_f64(0.41)),
+            (SpanClass::Launch, SimDuration::from_secs_f64(0.1)),
+        ];
+        assert_eq!(
+            why_slower(&more),
+            "+0.41 s waiting for messages, +0.10 s launch gaps"
+        );
+        assert_eq!(why_slower(&[]), "");
+    }
+
+    #[test]
+    fn every_source_of_quality_has_words_of_its_own() {
+        let error = QualityError::NoConfidence;
+        let all = [
+            QualitySource::Exact,
+            QualitySource::Published { source: "a paper" },
+            QualitySource::NoneForModel,
+            QualitySource::NoneForRequest,
+            QualitySource::NoneForLayout,
+            QualitySource::Trace {
+                name: "a trace".to_owned(),
+            },
+            QualitySource::Unpredicted {
+                published: Box::new(QualitySource::NoneForModel),
+                error,
+            },
+        ];
+        assert_distinct(all.iter().map(quality));
+    }
+
+    #[test]
+    fn every_stop_has_words_of_its_own() {
+        let next_bound = SimDuration::from_secs_f64(2.5);
+        let all = [StopReason::Proved { next_bound }, StopReason::Exhausted];
+        assert_distinct(all.map(stop_reason));
     }
 }

@@ -8,44 +8,37 @@ use sim::model::Split;
 use sim::plan::Exchange;
 use topologies::host::Compilation;
 
-use super::{Run, diffusers, shell};
+use super::refusal::check;
+use super::{Refusal, Run, diffusers, shell};
 
 /// The command, or why there is none.
-pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
+pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
     let plan = run.plan;
     let (engines, repository) = run.engines()?;
     let splits = |split| engines.cache_dit.contains(&split);
-    let refused = [
+    let not_listed = |split| Refusal::NotListed { split };
+    check([
         (
             plan.sequence() > 1 && !splits(Split::Sequence),
-            "lists no context parallelism for this model",
+            not_listed(Split::Sequence),
         ),
         (
             plan.tensor > 1 && !splits(Split::Tensor),
-            "lists no tensor parallelism for this model",
+            not_listed(Split::Tensor),
         ),
-        (
-            !plan.compression.is_raw(),
-            "sends K and V uncompressed (or Ulysses in fp8, which is not planned here)",
-        ),
-        (plan.pipeline.stages > 1, "has no PipeFusion"),
-        (plan.is_stale(), "runs synchronous plans only"),
+        (!plan.compression.is_raw(), Refusal::UncompressedOrFp8),
+        (plan.pipeline.stages > 1, Refusal::NoPipeFusion),
+        (plan.is_stale(), Refusal::SynchronousOnly),
         (
             matches!(plan.exchange, Exchange::Attention2d { .. }),
-            "has no Attention2D",
+            Refusal::NoAttention2d,
         ),
-        (
-            plan.cfg * plan.data > 1,
-            "splits neither guidance nor batch",
-        ),
+        (plan.cfg * plan.data > 1, Refusal::NeitherGuidanceNorBatch),
         (
             plan.vae > 1 && plan.vae != plan.ranks(),
-            "decodes the VAE on one rank or on all",
+            Refusal::VaeOnOneOrAll,
         ),
-    ];
-    if let Some((_, reason)) = refused.into_iter().find(|(applies, _)| *applies) {
-        return Err(format!("cache-dit {reason}"));
-    }
+    ])?;
     let start = shell(&run.torchrun()?);
     let script = script(run, repository);
     Ok(format!("cat > run.py <<'EOF'\n{script}EOF\n{start} run.py"))

@@ -3,43 +3,37 @@
 //! Its settings stand in `examples/configs.py` under a name, taken from the environment.
 
 use kernels::Compressor;
-use sim::model::{CompactFusion, Model, known};
+use sim::model::{CompactFusion, known};
 use sim::plan::{Compression, Exchange};
 
-use super::{PROMPT, Run, shell};
+use super::{CompactRefusal, PROMPT, Refusal, Run, shell};
 
 /// The steps that its settings run synchronously and uncompressed.
 const WARMUP: u32 = 1;
 
 /// The command, or why there is none.
-pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
+pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
     let plan = run.plan;
     let method = method(plan.exchange, &plan.compression, plan.ulysses)?;
     if plan.cfg * plan.data * plan.tensor > 1 || plan.pipeline.stages > 1 || plan.ulysses > 1 {
-        return Err(format!(
-            "CompactFusion runs such an exchange alone, not as part of {}",
-            plan.strategy()
-        ));
+        let strategy = plan.strategy();
+        return Err(CompactRefusal::Alone { strategy }.into());
     }
     if plan.warmup != WARMUP && method != "patch" {
-        return Err(format!(
-            "CompactFusion's settings have a warm-up of {WARMUP} step, not {}: edit warmup_steps in its \
-             examples/configs.py",
-            plan.warmup
-        ));
+        return Err(CompactRefusal::Warmup {
+            has: WARMUP,
+            asked: plan.warmup,
+        }
+        .into());
     }
     let Some(CompactFusion { settings, example }) = &run.model.engines.compact_fusion else {
-        let ready = |model: &&Model| model.engines.compact_fusion.is_some();
-        let ready: Vec<&str> = known()
-            .iter()
-            .filter(ready)
-            .map(|model| &*model.name)
-            .collect();
-        return Err(format!(
-            "CompactFusion takes its settings from the command line for {}, not {}",
-            ready.join(" and "),
-            run.model.name
-        ));
+        let ready = known().iter();
+        let ready = ready.filter(|model| model.engines.compact_fusion.is_some());
+        return Err(CompactRefusal::Model {
+            model: run.model.name.clone(),
+            ready: ready.map(|model| model.name.clone()).collect(),
+        }
+        .into());
     };
     let (_, repository) = run.engines()?;
     let mut words = vec![
@@ -65,29 +59,20 @@ fn method(
     exchange: Exchange,
     compression: &Compression,
     ulysses: u32,
-) -> Result<&'static str, String> {
+) -> Result<&'static str, CompactRefusal> {
     if let Compression::Mixed(_) = compression {
-        return Err(
-            "CompactFusion has one compressor for all layers: export the assignment with --emit assignment and run \
-             it with ditplan_capture's hook"
-                .to_owned(),
-        );
+        return Err(CompactRefusal::OneCompressor);
     }
-    match (exchange, compression.uniform()) {
-        (Exchange::Ring(1), Some(_)) if ulysses > 1 => Err(
-            "no engine compresses Ulysses messages yet: CompactFusion compresses Ring and all-gather".to_owned(),
-        ),
-        (Exchange::Ring(_), Some(Compressor::OneBit)) => Ok("binary"),
-        (Exchange::Ring(_), Some(Compressor::TwoBit)) => Ok("int2"),
-        (Exchange::Ring(_), Some(Compressor::LowRank(8))) => Ok("lowrank8"),
-        (Exchange::Ring(_), Some(Compressor::LowRank(12))) => Ok("lowrank12"),
-        (Exchange::Ring(_), Some(Compressor::LowRankInt4(32))) => Ok("lowrankq32"),
-        (Exchange::Gather(_), Some(Compressor::TwoBit)) => Ok("int2patch"),
-        (Exchange::Gather(_), None) => Ok("patch"),
-        (Exchange::Displaced(_), None) => Ok("df"),
-        (_, Some(compressor)) => Err(format!(
-            "CompactFusion has no ready settings for {compressor} on this exchange"
-        )),
-        (_, None) => Err("CompactFusion has no ready settings for this exchange".to_owned()),
-    }
+    Ok(match (exchange, compression.uniform()) {
+        (Exchange::Ring(1), Some(_)) if ulysses > 1 => return Err(CompactRefusal::Ulysses),
+        (Exchange::Ring(_), Some(Compressor::OneBit)) => "binary",
+        (Exchange::Ring(_), Some(Compressor::TwoBit)) => "int2",
+        (Exchange::Ring(_), Some(Compressor::LowRank(8))) => "lowrank8",
+        (Exchange::Ring(_), Some(Compressor::LowRank(12))) => "lowrank12",
+        (Exchange::Ring(_), Some(Compressor::LowRankInt4(32))) => "lowrankq32",
+        (Exchange::Gather(_), Some(Compressor::TwoBit)) => "int2patch",
+        (Exchange::Gather(_), None) => "patch",
+        (Exchange::Displaced(_), None) => "df",
+        (_, compressor) => return Err(CompactRefusal::NoSettings { compressor }),
+    })
 }

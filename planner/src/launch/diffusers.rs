@@ -3,37 +3,35 @@
 use sim::plan::Exchange;
 use topologies::host::Compilation;
 
-use super::{PROMPT, Run, shell};
+use super::refusal::check;
+use super::{PROMPT, Refusal, Run, shell};
 
 /// The command, or why there is none.
-pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
+pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
     let plan = run.plan;
     let (engines, repository) = run.engines()?;
     let is_split = plan.ranks() > 1;
-    let refused = [
+    check([
         (
             is_split && !engines.diffusers,
-            "has no context parallelism for this model",
+            Refusal::NoContextParallelism,
         ),
-        (!plan.compression.is_raw(), "sends K and V uncompressed"),
-        (plan.is_stale(), "runs synchronous plans only"),
+        (!plan.compression.is_raw(), Refusal::Uncompressed),
+        (plan.is_stale(), Refusal::SynchronousOnly),
         (
             matches!(plan.exchange, Exchange::Ring(n) if n > 1),
-            "gathers K and V where it says ring: allgather-kv is what it runs",
+            Refusal::RingGathers,
         ),
         (
             matches!(plan.exchange, Exchange::Attention2d { .. }),
-            "has no Attention2D",
+            Refusal::NoAttention2d,
         ),
         (
             plan.cfg * plan.data * plan.tensor > 1,
-            "is asked here for Ulysses and all-gather only",
+            Refusal::UlyssesAndGatherOnly,
         ),
-        (plan.vae > 1, "decodes the VAE on every rank"),
-    ];
-    if let Some((_, reason)) = refused.into_iter().find(|(applies, _)| *applies) {
-        return Err(format!("diffusers {reason}"));
-    }
+        (plan.vae > 1, Refusal::VaeOnEvery),
+    ])?;
     let start = shell(&run.torchrun()?);
     let script = script(run, repository);
     Ok(format!("cat > run.py <<'EOF'\n{script}EOF\n{start} run.py"))

@@ -15,6 +15,7 @@
 mod cache_dit;
 mod compact;
 mod diffusers;
+mod refusal;
 mod sglang;
 mod xdit;
 
@@ -25,6 +26,8 @@ use sim::model::{Engines, Guidance, Model, Request};
 use sim::plan::Plan;
 use topologies::DeviceId;
 use topologies::host::Compilation;
+
+pub use self::refusal::{CompactRefusal, Refusal};
 
 /// Who executes a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,17 +44,6 @@ pub enum Engine {
     PipeFusion,
 }
 
-impl Engine {
-    /// Whose pipeline it runs.
-    #[must_use]
-    pub const fn software(self) -> Software {
-        match self {
-            Self::PipeFusion => Software::PipeFusionLegacy,
-            Self::Xdit | Self::Sglang | Self::Diffusers | Self::CacheDit => Software::Other,
-        }
-    }
-}
-
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -61,6 +53,17 @@ impl fmt::Display for Engine {
             Self::CacheDit => "cache-dit",
             Self::PipeFusion => "PipeFusion",
         })
+    }
+}
+
+impl Engine {
+    /// Whose pipeline it runs.
+    #[must_use]
+    pub const fn software(self) -> Software {
+        match self {
+            Self::PipeFusion => Software::PipeFusionLegacy,
+            Self::Xdit | Self::Sglang | Self::Diffusers | Self::CacheDit => Software::Other,
+        }
     }
 }
 
@@ -85,7 +88,7 @@ pub struct Launch {
     /// Who executes it.
     pub engine: Engine,
     /// The shell command, or why there is none.
-    pub command: Result<String, String>,
+    pub command: Result<String, Refusal>,
 }
 
 impl Launch {
@@ -97,7 +100,7 @@ impl Launch {
             Engine::Sglang => sglang::command(run),
             Engine::Diffusers => diffusers::command(run),
             Engine::CacheDit => cache_dit::command(run),
-            Engine::PipeFusion => Err("PipeFusion is a state of the code that xDiT replaced: no command is written for it".to_owned()),
+            Engine::PipeFusion => Err(Refusal::NoCommand),
         };
         Self { engine, command }
     }
@@ -105,12 +108,16 @@ impl Launch {
 
 impl Run<'_> {
     /// What engines know of the model, and its repository; or why no engine runs it.
-    fn engines(&self) -> Result<(&Engines, &str), String> {
+    fn engines(&self) -> Result<(&Engines, &str), Refusal> {
         let engines = &self.model.engines;
-        let unknown = || format!("no published weights are known for {}", self.model.name);
-        match &engines.repository {
-            Some(repository) => Ok((engines, repository)),
-            None => Err(engines.absent.clone().unwrap_or_else(unknown)),
+        match (&engines.repository, &engines.absent) {
+            (Some(repository), _) => Ok((engines, repository)),
+            (None, Some(reason)) => Err(Refusal::Absent {
+                reason: reason.clone(),
+            }),
+            (None, None) => Err(Refusal::NoWeights {
+                model: self.model.name.clone(),
+            }),
         }
     }
 
@@ -133,17 +140,18 @@ impl Run<'_> {
     }
 
     /// How many boxes the ranks fill, or why they fill none.
-    fn boxes(&self) -> Result<u32, String> {
-        let (ranks, per_box) = (self.plan.ranks(), self.gpus_per_box);
-        if ranks <= per_box {
+    fn boxes(&self) -> Result<u32, Refusal> {
+        let (ranks, gpus_per_box) = (self.plan.ranks(), self.gpus_per_box);
+        if ranks <= gpus_per_box {
             return Ok(1);
         }
-        if ranks.is_multiple_of(per_box) {
-            return Ok(ranks / per_box);
+        if ranks.is_multiple_of(gpus_per_box) {
+            return Ok(ranks / gpus_per_box);
         }
-        Err(format!(
-            "{ranks} ranks do not fill boxes of {per_box} GPUs evenly, and torchrun starts equally many in each"
-        ))
+        Err(Refusal::UnevenBoxes {
+            ranks,
+            gpus_per_box,
+        })
     }
 
     /// `CUDA_VISIBLE_DEVICES=0,2,1,3`, where the ranks are not on the first GPUs in order.
@@ -163,7 +171,7 @@ impl Run<'_> {
     }
 
     /// Where processes are started: `torchrun` with its count, in one box or in several.
-    fn torchrun(&self) -> Result<Vec<String>, String> {
+    fn torchrun(&self) -> Result<Vec<String>, Refusal> {
         let boxes = self.boxes()?;
         let mut words: Vec<String> = self.visible_devices().into_iter().collect();
         let per_box = self.plan.ranks() / boxes;

@@ -3,33 +3,25 @@
 use sim::plan::Exchange;
 use topologies::host::Compilation;
 
-use super::{PROMPT, Run, shell};
+use super::refusal::check;
+use super::{PROMPT, Refusal, Run, shell};
 
 /// The command, or why there is none.
-pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
+pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
     let plan = run.plan;
     let (engines, repository) = run.engines()?;
-    let refused = [
-        (!engines.sglang, "has no pipeline of its own for this model"),
-        (!plan.compression.is_raw(), "sends K and V uncompressed"),
-        (plan.pipeline.stages > 1, "has no PipeFusion"),
+    check([
+        (!engines.sglang, Refusal::NoPipeline),
+        (!plan.compression.is_raw(), Refusal::Uncompressed),
+        (plan.pipeline.stages > 1, Refusal::NoPipeFusion),
         (
             !matches!(plan.exchange, Exchange::Ring(_)),
-            "exchanges K and V by Ring and Ulysses only",
+            Refusal::RingAndUlyssesOnly,
         ),
-        (plan.data > 1, "runs one replica a command"),
-        (
-            plan.vae > 1,
-            "decides by itself how many ranks decode the VAE",
-        ),
-        (
-            plan.ranks() > run.gpus_per_box,
-            "is started here in one box only",
-        ),
-    ];
-    if let Some((_, reason)) = refused.into_iter().find(|(applies, _)| *applies) {
-        return Err(format!("SGLang Diffusion {reason}"));
-    }
+        (plan.data > 1, Refusal::OneReplica),
+        (plan.vae > 1, Refusal::VaeItself),
+        (plan.ranks() > run.gpus_per_box, Refusal::OneBox),
+    ])?;
     let mut words: Vec<String> = run.visible_devices().into_iter().collect();
     words.push(format!(
         "sglang generate --model-path {repository} --num-gpus {}",

@@ -1,6 +1,8 @@
+use sim::model::Split;
+
 use super::*;
 
-fn launched(engine: Engine, plan: &str, model: &str) -> Result<String, String> {
+fn launched(engine: Engine, plan: &str, model: &str) -> Result<String, Refusal> {
     let plan: Plan = plan.parse().unwrap();
     let model = sim::model::find(model).unwrap();
     let run = Run {
@@ -29,10 +31,10 @@ fn every_model_has_weights_and_a_single_gpu_command_or_a_reason() {
             Engine::Diffusers,
             Engine::CacheDit,
         ] {
-            let text = launched(engine, "none", &model.name).unwrap_or_else(|reason| reason);
+            let launched = launched(engine, "none", &model.name);
             assert!(
-                !text.is_empty() && !text.contains("no published weights"),
-                "{text}"
+                !matches!(launched, Err(Refusal::NoWeights { .. })),
+                "{launched:?}"
             );
         }
     }
@@ -65,25 +67,71 @@ fn xdit_is_told_every_degree() {
 
 #[test]
 fn what_an_engine_lacks_is_named() {
-    for (engine, plan, model, word) in [
-        (Engine::Xdit, "ulysses4/1bit", "FLUX.1-dev", "Ulysses"),
-        (Engine::Xdit, "tp2", "FLUX.1-dev", "tensor"),
-        (Engine::Xdit, "ring4/1bit warmup=2", "FLUX.1-dev", "warm-up"),
-        (Engine::Xdit, "attention2d2x2", "FLUX.1-dev", "Attention2D"),
-        (Engine::Xdit, "ulysses2", "FLUX.1-schnell", "xDiT"),
-        (Engine::Sglang, "pipefusion4", "FLUX.1-dev", "PipeFusion"),
-        (Engine::Sglang, "ring4/2bit", "FLUX.1-dev", "uncompressed"),
-        (Engine::Diffusers, "ring4", "FLUX.1-dev", "gathers"),
+    let compact = Refusal::CompactFusion;
+    let not_split = |split, model: &str| Refusal::NotSplit {
+        split,
+        model: model.to_owned(),
+    };
+    for (engine, plan, model, refusal) in [
+        (
+            Engine::Xdit,
+            "ulysses4/1bit",
+            "FLUX.1-dev",
+            compact(CompactRefusal::Ulysses),
+        ),
+        (
+            Engine::Xdit,
+            "tp2",
+            "FLUX.1-dev",
+            not_split(Split::Tensor, "FLUX.1-dev"),
+        ),
+        (
+            Engine::Xdit,
+            "ring4/1bit warmup=2",
+            "FLUX.1-dev",
+            compact(CompactRefusal::Warmup { has: 1, asked: 2 }),
+        ),
+        (
+            Engine::Xdit,
+            "attention2d2x2",
+            "FLUX.1-dev",
+            Refusal::NoAttention2d,
+        ),
+        (
+            Engine::Xdit,
+            "cfg2",
+            "Qwen-Image",
+            not_split(Split::Guidance, "Qwen-Image"),
+        ),
+        (
+            Engine::Sglang,
+            "pipefusion4",
+            "FLUX.1-dev",
+            Refusal::NoPipeFusion,
+        ),
+        (
+            Engine::Sglang,
+            "ring4/2bit",
+            "FLUX.1-dev",
+            Refusal::Uncompressed,
+        ),
+        (
+            Engine::Diffusers,
+            "ring4",
+            "FLUX.1-dev",
+            Refusal::RingGathers,
+        ),
         (
             Engine::Diffusers,
             "ulysses2",
             "PixArt-alpha",
-            "context parallelism",
+            Refusal::NoContextParallelism,
         ),
     ] {
-        let reason = launched(engine, plan, model).unwrap_err();
-        assert!(reason.contains(word), "{plan}: {reason}");
+        assert_eq!(launched(engine, plan, model), Err(refusal), "{plan}");
     }
+    let schnell = launched(Engine::Xdit, "ulysses2", "FLUX.1-schnell").unwrap_err();
+    assert!(matches!(schnell, Refusal::NotStarted { .. }), "{schnell:?}");
 }
 
 #[test]
@@ -169,15 +217,24 @@ fn cache_dit_is_told_every_size() {
             .unwrap()
             .contains("parallelism =")
     );
-    for (plan, model, word) in [
-        ("ring4/1bit warmup=1", "FLUX.1-dev", "uncompressed"),
-        ("pipefusion4", "FLUX.1-dev", "PipeFusion"),
-        ("cfg2", "Qwen-Image", "guidance"),
-        ("ulysses2", "PixArt-alpha", "context parallelism"),
-        ("tp2", "CogVideoX-5b", "tensor parallelism"),
-        ("distrifusion4 warmup=1", "FLUX.1-dev", "synchronous"),
+    let not_listed = |split| Refusal::NotListed { split };
+    for (plan, model, refusal) in [
+        (
+            "ring4/1bit warmup=1",
+            "FLUX.1-dev",
+            Refusal::UncompressedOrFp8,
+        ),
+        ("pipefusion4", "FLUX.1-dev", Refusal::NoPipeFusion),
+        ("cfg2", "Qwen-Image", Refusal::NeitherGuidanceNorBatch),
+        ("ulysses2", "PixArt-alpha", not_listed(Split::Sequence)),
+        ("tp2", "CogVideoX-5b", not_listed(Split::Tensor)),
+        (
+            "distrifusion4 warmup=1",
+            "FLUX.1-dev",
+            Refusal::SynchronousOnly,
+        ),
     ] {
-        let reason = launched(Engine::CacheDit, plan, model).unwrap_err();
-        assert!(reason.contains(word), "{plan}: {reason}");
+        let found = launched(Engine::CacheDit, plan, model);
+        assert_eq!(found, Err(refusal), "{plan}");
     }
 }

@@ -4,10 +4,11 @@ use sim::model::{Split, Xdit, XditStart};
 use sim::plan::{Exchange, Pipeline};
 use topologies::host::Compilation;
 
-use super::{PROMPT, Run, compact, shell};
+use super::refusal::check;
+use super::{PROMPT, Refusal, Run, compact, shell};
 
 /// The command, or why there is none.
-pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
+pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
     let plan = run.plan;
     if !plan.compression.is_raw()
         || matches!(plan.exchange, Exchange::Displaced(n) | Exchange::Gather(n) if n > 1)
@@ -15,9 +16,14 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
         return compact::command(run);
     }
     let (engines, repository) = run.engines()?;
-    check(run, &engines.xdit)?;
+    is_split(run, &engines.xdit)?;
     let mut words = match &engines.xdit.start {
-        XditStart::Absent(reason) => return Err(format!("{}: {reason}", run.model.name)),
+        XditStart::Absent(reason) => {
+            return Err(Refusal::NotStarted {
+                model: run.model.name.clone(),
+                reason: reason.clone(),
+            });
+        }
         XditStart::Runner(name) => {
             let mut words: Vec<String> = run.visible_devices().into_iter().collect();
             words.push(format!("xdit --model {name}"));
@@ -42,35 +48,29 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, String> {
 }
 
 /// Whether xDiT runs this plan of this model.
-fn check(run: &Run<'_>, xdit: &Xdit) -> Result<(), String> {
-    let (plan, model) = (run.plan, &run.model.name);
-    let has = |split| xdit.splits.contains(&split);
-    let refused = [
+fn is_split(run: &Run<'_>, xdit: &Xdit) -> Result<(), Refusal> {
+    let plan = run.plan;
+    let not = |split: Split| {
+        let model = run.model.name.clone();
+        Refusal::NotSplit { split, model }
+    };
+    let lacks = |split: Split| !xdit.splits.contains(&split);
+    check([
         (
             matches!(plan.exchange, Exchange::Attention2d { .. }),
-            "xDiT has no Attention2D".to_owned(),
+            Refusal::NoAttention2d,
+        ),
+        (plan.tensor > 1, not(Split::Tensor)),
+        (plan.cfg > 1 && lacks(Split::Guidance), not(Split::Guidance)),
+        (
+            plan.pipeline.stages > 1 && lacks(Split::Stages),
+            not(Split::Stages),
         ),
         (
-            plan.tensor > 1,
-            format!("xDiT has no tensor-parallel layers for {model}"),
+            plan.sequence() > 1 && lacks(Split::Sequence),
+            not(Split::Sequence),
         ),
-        (
-            plan.cfg > 1 && !has(Split::Guidance),
-            format!("xDiT does not split the guidance of {model}"),
-        ),
-        (
-            plan.pipeline.stages > 1 && !has(Split::Stages),
-            format!("xDiT has no PipeFusion for {model}"),
-        ),
-        (
-            plan.sequence() > 1 && !has(Split::Sequence),
-            format!("xDiT does not split the sequence of {model}"),
-        ),
-    ];
-    match refused.into_iter().find(|(applies, _)| *applies) {
-        Some((_, reason)) => Err(reason),
-        None => Ok(()),
-    }
+    ])
 }
 
 /// The degrees and the request.

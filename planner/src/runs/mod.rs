@@ -16,6 +16,7 @@ mod request;
 pub mod row;
 pub mod source;
 
+use std::fmt;
 use std::sync::Arc;
 
 use sim::legality;
@@ -76,7 +77,7 @@ pub struct Run {
     /// How it was published: printed, digitised ...
     pub quality: String,
     /// Why the source itself casts doubt on it.
-    pub doubt: Option<String>,
+    pub doubt: Option<Doubt>,
     /// What alone it may calibrate.
     pub role: Option<Calibrates>,
     /// What its source's tables mean.
@@ -111,6 +112,30 @@ impl Compiler {
         match self {
             Self::None => Compilation::Eager,
             Self::Torch | Self::OneDiff => Compilation::Compiled,
+        }
+    }
+}
+
+/// Why a source doubts its own row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Its column of quality says so, in this word.
+    Marked(String),
+    /// It is of a state of the code that the source replaced.
+    Replaced,
+    /// Its steps, in these words, are an assumption.
+    Steps(String),
+    /// Its value may hold the time to compile.
+    Compiling,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Marked(word) => write!(f, "the source marks it {word}"),
+            Self::Replaced => f.write_str("a state of the code that the source itself replaced"),
+            Self::Steps(steps) => write!(f, "the steps are an assumption: {steps}"),
+            Self::Compiling => f.write_str("compile time is suspected in the value"),
         }
     }
 }
@@ -189,7 +214,7 @@ impl Run {
         let fault = |key: &'static str| {
             move |fault: String| RunError {
                 place: run.place.clone(),
-                key: key.into(),
+                key,
                 fault,
             }
         };
@@ -385,16 +410,16 @@ fn strategy(
 }
 
 /// Why the source itself casts doubt on the row.
-fn doubt(row: &Row) -> Option<String> {
+fn doubt(row: &Row) -> Option<Doubt> {
     let bracket = row::first_count(&row.steps).is_some_and(|(_, rest)| rest.starts_with('('));
     if matches!(row.quality.as_str(), "suspect" | "assumed") {
-        Some(format!("the source marks it {}", row.quality))
+        Some(Doubt::Marked(row.quality.clone()))
     } else if row.strategy.contains("(before") {
-        Some("a state of the code that the source itself replaced".to_owned())
+        Some(Doubt::Replaced)
     } else if bracket {
-        Some(format!("the steps are an assumption: {}", row.steps))
+        Some(Doubt::Steps(row.steps.clone()))
     } else if row.compile.starts_with("yes(s") {
-        Some("compile time is suspected in the value".to_owned())
+        Some(Doubt::Compiling)
     } else {
         None
     }

@@ -28,6 +28,7 @@ use sim::model::{Model, Request, RequestError};
 use sim::outcome;
 use sim::plan::{Fidelity, Plan};
 use sim::platform::Platform;
+use sim::quality::QualityError;
 use sim::simulate::{Simulation, SimulationError};
 use sim::workload::Workload;
 use thiserror::Error;
@@ -44,6 +45,7 @@ use self::evaluator::Evaluator;
 pub use self::fault_set::{Kind, usual};
 pub use self::finding::{Finding, Lever, Pays, Timed};
 pub use self::provenance::Provenance;
+pub use self::quality::{Quality, QualitySource};
 pub use self::rejected::{NoPlan, Rejected, Unfit, Which};
 pub use self::robust::{Column, Replan, Robust, RobustPlan, robust};
 pub use self::shared::Shared;
@@ -174,7 +176,7 @@ pub enum PlanningError {
     Simulation(#[from] SimulationError),
     /// The trace says nothing about a plan.
     #[error(transparent)]
-    Quality(#[from] sim::quality::QualityError),
+    Quality(#[from] QualityError),
     /// No plan fits and passes the filter.
     #[error("no plan serves this: {reason}")]
     NoPlan {
@@ -205,19 +207,6 @@ pub enum StopReason {
     },
     /// Every plan that passes the filter was simulated.
     Exhausted,
-}
-
-/// Quality of a plan's output against the one-GPU output: published figures, and what a trace predicts.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Quality {
-    /// Frechet inception distance.
-    pub fid: Option<f64>,
-    /// Learned perceptual image patch similarity.
-    pub lpips: Option<f64>,
-    /// Predicted from a recorded trace of the model.
-    pub predicted: Option<Predicted>,
-    /// Where it was published; or why there is no figure.
-    pub source: String,
 }
 
 /// A plan with what it was found to do.

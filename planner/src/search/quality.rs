@@ -3,9 +3,10 @@
 use kernels::Compressor;
 use sim::model::{Request, Resolution};
 use sim::plan::{Exchange, Fidelity, Pipeline, Plan};
+use sim::quality::QualityError;
 
 use super::evaluator::Evaluator;
-use super::{Budget, Quality};
+use super::{Budget, Predicted};
 
 /// FID and LPIPS against the uncompressed output of FLUX.1-dev, 1024x1024, 28 steps, 4 GPUs, warm-up
 /// 1: CompactFusion (NeurIPS 2025), table 1 and author responses.
@@ -16,6 +17,49 @@ const FLUX_PIPELINE: Pipeline = Pipeline {
     stages: 4,
     patches: 4,
 };
+
+/// Quality of a plan's output against the one-GPU output: published figures, and what a trace predicts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quality {
+    /// Frechet inception distance.
+    pub fid: Option<f64>,
+    /// Learned perceptual image patch similarity.
+    pub lpips: Option<f64>,
+    /// Predicted from a recorded trace of the model.
+    pub predicted: Option<Predicted>,
+    /// Where the figures are from; or why there are none.
+    pub source: QualitySource,
+}
+
+/// Where figures of quality are from, or why there are none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QualitySource {
+    /// The output is the one-GPU output up to the order of floating-point sums.
+    Exact,
+    /// They are published.
+    Published {
+        /// Where.
+        source: &'static str,
+    },
+    /// None are published for the model.
+    NoneForModel,
+    /// Those of the model are for 1024x1024 in 28 steps with one of warm-up.
+    NoneForRequest,
+    /// Those of the model and request are for other layouts.
+    NoneForLayout,
+    /// They are predicted from a trace.
+    Trace {
+        /// Its name.
+        name: String,
+    },
+    /// There is a trace, but it says nothing about the plan.
+    Unpredicted {
+        /// What is published.
+        published: Box<QualitySource>,
+        /// Why not.
+        error: QualityError,
+    },
+}
 
 impl Evaluator<'_> {
     /// What is known of the output of `plan`.
@@ -29,12 +73,17 @@ impl Evaluator<'_> {
                 predicted: Some(predicted),
                 source: match plan.fidelity() {
                     Fidelity::Exact => published.source,
-                    Fidelity::Stale | Fidelity::Lossy => format!("predicted from {}", trace.name),
+                    Fidelity::Stale | Fidelity::Lossy => QualitySource::Trace {
+                        name: trace.name.clone(),
+                    },
                 },
                 ..published
             },
             Err(error) => Quality {
-                source: format!("{}; {error}", published.source),
+                source: QualitySource::Unpredicted {
+                    published: Box::new(published.source),
+                    error,
+                },
                 ..published
             },
         }
@@ -48,27 +97,21 @@ impl Evaluator<'_> {
 
 /// The published quality of `plan` for a request, if there is one.
 pub(super) fn published(model: &str, request: &Request, plan: &Plan) -> Quality {
-    if plan.fidelity() == Fidelity::Exact {
-        let source = "exact up to the order of floating-point sums".to_owned();
-        return Quality {
-            fid: None,
-            lpips: None,
-            predicted: None,
-            source,
-        };
-    }
-    let none = |why: &str| Quality {
+    let none = |source| Quality {
         fid: None,
         lpips: None,
         predicted: None,
-        source: why.to_owned(),
+        source,
     };
+    if plan.fidelity() == Fidelity::Exact {
+        return none(QualitySource::Exact);
+    }
     if model != "FLUX.1-dev" {
-        return none("no published figure for this model");
+        return none(QualitySource::NoneForModel);
     }
     let Resolution { width, height } = request.resolution;
     if (width, height, request.steps, plan.warmup) != (1024, 1024, 28, 1) {
-        return none("published for 1024x1024 in 28 steps with one of warm-up, not for this run");
+        return none(QualitySource::NoneForRequest);
     }
     let pure = |degree: u32| plan.ranks() == degree;
     let figures = match (plan.exchange, plan.compression.uniform()) {
@@ -82,12 +125,14 @@ pub(super) fn published(model: &str, request: &Request, plan: &Plan) -> Quality 
         _ if plan.compression.is_raw() && plan.pipeline == FLUX_PIPELINE && pure(4) => {
             (6.72, 0.250)
         }
-        _ => return none("no published figure for this layout"),
+        _ => return none(QualitySource::NoneForLayout),
     };
     Quality {
         fid: Some(figures.0),
         lpips: Some(figures.1),
         predicted: None,
-        source: FLUX_SOURCE.to_owned(),
+        source: QualitySource::Published {
+            source: FLUX_SOURCE,
+        },
     }
 }

@@ -345,7 +345,7 @@ fn commands(answer: &Answer) -> String {
             continue;
         };
         let (engine, plan) = (launch.engine, plan(answer, pool));
-        match &launch.command {
+        match words::command(launch) {
             Ok(command) => lines.push_str(&format!(
                 "# {plan} ({engine}), one request of {}; to serve, keep it loaded behind the queue\n{command}\n",
                 answer.question.shapes[shape].name

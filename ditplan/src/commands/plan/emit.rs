@@ -10,6 +10,7 @@ use planner::search::{self, PlanningError, Question};
 use super::arguments::Emit;
 use crate::render::plans::label;
 use crate::render::text::seconds;
+use crate::render::words;
 
 /// The engine whose command is asked for.
 pub(super) const fn engine(emit: Emit) -> Option<Engine> {
@@ -26,9 +27,9 @@ pub(super) const fn engine(emit: Emit) -> Option<Engine> {
 pub(super) fn answer(mut question: Question, engine: Engine) -> Result<String> {
     question.engine = engine;
     let best = search::plan(&question)?.choice;
-    let reason = match &best.launch.command {
-        Ok(command) => return Ok(command.clone() + "\n"),
-        Err(reason) => reason.clone(),
+    let reason = match words::command(&best.launch) {
+        Ok(command) => return Ok(command.to_owned() + "\n"),
+        Err(reason) => reason,
     };
     question.filter.launchable = true;
     let nearest = match search::plan(&question) {
@@ -42,11 +43,7 @@ pub(super) fn answer(mut question: Question, engine: Engine) -> Result<String> {
         }
         Err(error) => return Err(error.into()),
     };
-    let command = nearest
-        .launch
-        .command
-        .as_ref()
-        .map_err(|reason| anyhow!("{reason}"))?;
+    let command = words::command(&nearest.launch).map_err(|reason| anyhow!(reason))?;
     let loss = nearest.latency.saturating_sub(best.latency);
     let share = 100.0 * loss.as_secs_f64() / best.latency.as_secs_f64();
     Ok(format!(

@@ -196,8 +196,8 @@ fn worst(page: &mut String, all: &Summary) {
         );
     }
     page.push_str("\n### Flagged rows\n\n| row | plan | measured s | predicted s | why |\n|---|---|---|---|---|\n");
-    for row in all.rows.iter().filter(|row| row.flag.is_some()) {
-        let why = row.flag.as_deref().unwrap_or_default();
+    for row in &all.rows {
+        let Some(why) = &row.flag else { continue };
         let _ = writeln!(
             page,
             "| {} | {} | {:.3} | {:.3} | {why} |",

@@ -242,7 +242,7 @@ impl From<&Candidate> for Quality {
             rel_l2_upper: predicted.map(|predicted| predicted.upper.into()),
             psnr_db: predicted.and_then(|predicted| predicted.psnr_db),
             psnr_lo_db: predicted.and_then(|predicted| predicted.psnr_lo_db),
-            source: quality.source.clone(),
+            source: words::quality(&quality.source),
         }
     }
 }
@@ -251,8 +251,8 @@ impl From<&launch::Launch> for Launch {
     fn from(launch: &launch::Launch) -> Self {
         Self {
             engine: Word(launch.engine),
-            command: launch.command.as_ref().ok().cloned(),
-            reason: launch.command.as_ref().err().cloned(),
+            command: words::command(launch).ok().map(str::to_owned),
+            reason: words::command(launch).err(),
         }
     }
 }

@@ -104,8 +104,8 @@ fn note(note: &Note) -> String {
             run,
         } => {
             let between = match reach {
+                Reach::Host => "",
                 Reach::Network => " between boxes",
-                _ => "",
             };
             format!("{kind}{between} x {factor:.2} of the usual rate: from {run}")
         }
@@ -201,5 +201,144 @@ fn statement(statement: &Statement) -> String {
         Statement::CopiesUnused => {
             "profile: its copy rates are used by `validate --timeline` only".to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kernels::MemoryRate;
+    use sim::workload::BlockKind;
+    use topologies::{Bandwidth, CollectiveKind, Faults};
+
+    use super::*;
+    use crate::render::words::tests::assert_distinct;
+
+    fn notes() -> Vec<Note> {
+        let run = || "a run".to_owned();
+        let mut all = vec![Note::GpuTime {
+            factor: 1.2,
+            evidence: ComputeEvidence::OtherHost,
+            runs: Vec::new(),
+        }];
+        for (evidence, runs) in [
+            (ComputeEvidence::None, Vec::new()),
+            (ComputeEvidence::SameShape, vec![run()]),
+            (ComputeEvidence::OtherShape, vec![run()]),
+            (ComputeEvidence::OtherCompilation, vec![run()]),
+            (ComputeEvidence::OtherHost, vec![run()]),
+            (ComputeEvidence::OtherHost, vec![run(), run()]),
+        ] {
+            all.push(Note::GpuTime {
+                factor: 1.2,
+                evidence,
+                runs,
+            });
+        }
+        for from in [
+            LaunchSource::File,
+            LaunchSource::Run(run()),
+            LaunchSource::Profile,
+            LaunchSource::Assumed,
+        ] {
+            all.push(Note::Launch { factor: 1.2, from });
+        }
+        all.extend([Reach::Host, Reach::Network].map(|reach| Note::Rate {
+            kind: CollectiveKind::AllGather,
+            reach,
+            factor: 1.2,
+            run: run(),
+        }));
+        all
+    }
+
+    fn statements() -> Vec<Statement> {
+        let gpu = || "H200".to_owned();
+        let memory = |passes, own_blocks| Statement::Memory {
+            rate: MemoryRate {
+                bytes_per_us: 4.0e6,
+                floor_us: 2.0,
+            },
+            datasheet: Bandwidth::new(4_800_000_000_000),
+            passes,
+            own_blocks,
+            published: 117,
+        };
+        let measured = BTreeMap::from([(BlockKind::Double, 90.0)]);
+        vec![
+            Statement::Profile { title: gpu() },
+            Statement::Products {
+                count: 3,
+                gpu: gpu(),
+            },
+            Statement::Attention {
+                count: 3,
+                head_dims: vec![64, 128],
+                gpu: gpu(),
+            },
+            memory(BTreeMap::new(), false),
+            memory(measured.clone(), false),
+            memory(measured, true),
+            Statement::Codecs { count: 3 },
+            Statement::Launch { factor: 1.2 },
+            Statement::LaunchUnused,
+            Statement::CopiesUnused,
+        ]
+    }
+
+    fn provenances() -> Vec<Provenance> {
+        let word = |word: &str| word.to_owned();
+        let mut all = vec![
+            Provenance::Machine {
+                name: word("a"),
+                host: word("b"),
+                source: word("c"),
+            },
+            Provenance::Faults("gpu0=80%".parse::<Faults>().expect("a fault")),
+            Provenance::Model {
+                name: word("a"),
+                source: word("c"),
+            },
+        ];
+        all.extend(notes().into_iter().map(Provenance::Calibration));
+        let costs = [
+            Costs::Interpolated,
+            Costs::Extrapolated,
+            Costs::Borrowed,
+            Costs::Datasheet,
+        ];
+        all.extend(costs.map(Some).into_iter().chain([None]).map(|from| {
+            let gpu = word("L20");
+            Provenance::Kernels { gpu, from }
+        }));
+        all.extend(statements().into_iter().map(Provenance::Profile));
+        all
+    }
+
+    #[test]
+    fn every_source_has_words_of_its_own() {
+        assert_distinct(sources(&provenances()));
+    }
+
+    #[test]
+    fn a_fleet_says_each_source_once() {
+        let planned = |_| provenances().into_iter().map(capacity::Provenance::Planner);
+        let mut all: Vec<_> = (0..2).flat_map(planned).collect();
+        all.push(capacity::Provenance::Recorded);
+        all.push(capacity::Provenance::Price {
+            gpu: "L20".to_owned(),
+            dollars_per_hour: 1.5,
+            source: "a list".to_owned(),
+        });
+        all.extend([0, 10].map(|warmup| capacity::Provenance::Replications {
+            count: 8,
+            measured: 100,
+            warmup,
+            seed: 1,
+        }));
+        let said = fleet_sources(&all);
+        assert_eq!(said.len(), provenances().len() + 4);
+        assert_distinct(said);
     }
 }

@@ -12,8 +12,10 @@
 //! Rows that the source itself doubts are flagged before. Not found: a wrong row that is plausible.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use kernels::Tables;
+use serde::{Serialize, Serializer};
 use sim::model::Resolution;
 use sim::platform::Reach;
 use topologies::CollectiveKind;
@@ -23,19 +25,95 @@ use super::tiers::Hosts;
 use crate::calibrate::{fit, kinds_of, with_rate};
 use crate::interval::ComputeEvidence;
 use crate::runs::host::Span;
-use crate::runs::{Key, Run};
+use crate::runs::{Doubt, Key, Run};
 use crate::validate::statistics::median;
 
 /// GPU time below this share of the cost model's is not believed.
 const FASTEST: f64 = 0.6;
 
-/// Flags by index of the case: why a row is not scored.
-pub type Flags = Vec<Option<String>>;
+/// Why a row is not scored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Flag {
+    /// Its source doubts it.
+    Doubt(Doubt),
+    /// A one-GPU row of its table is this many times as fast as the GPU sustains.
+    TooFast(f64),
+    /// It is this many times as fast as T1/N.
+    SuperLinear(f64),
+    /// Its excess time implies this fraction of NVLink's rate.
+    SlowLink(f64),
+    /// It implies this many times the rate that rows of its host imply which fit the label.
+    FarRate {
+        /// Of which collective.
+        kind: CollectiveKind,
+        /// How many.
+        times: f64,
+    },
+    /// Rows of its table imply links that contradict its label.
+    Contradicted,
+    /// More GPUs gain nothing where the prediction gains.
+    NoGain {
+        /// The fewer GPUs.
+        few: u32,
+        /// The row's.
+        many: u32,
+        /// Its time over that of the fewer.
+        measured: f64,
+        /// The same, predicted.
+        predicted: f64,
+    },
+}
+
+impl fmt::Display for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Doubt(doubt) => doubt.fmt(f),
+            Self::TooFast(times) => write!(
+                f,
+                "a one-GPU row of the table is {times:.2} x as fast as the GPU sustains"
+            ),
+            Self::SuperLinear(times) => write!(f, "super-linear: {times:.2} x as fast as T1/N"),
+            Self::SlowLink(share) => write!(
+                f,
+                "implies a link at {:.0} % of NVLink's figure",
+                100.0 * share
+            ),
+            Self::FarRate { kind, times } => write!(
+                f,
+                "implies an {kind} rate {times:.2} x that of the host's rows that fit its label"
+            ),
+            Self::Contradicted => {
+                f.write_str("the table contradicts its interconnect label (implied link rates)")
+            }
+            Self::NoGain {
+                few,
+                many,
+                measured,
+                predicted,
+            } => write!(
+                f,
+                "no gain from {few} to {many} GPUs ({measured:.2}), predicted {predicted:.2}"
+            ),
+        }
+    }
+}
+
+impl Serialize for Flag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Flags by index of the case.
+pub type Flags = Vec<Option<Flag>>;
 
 /// What the sources themselves doubt.
 #[must_use]
 pub fn doubts(cases: &[Run]) -> Flags {
-    cases.iter().map(|case| case.doubt.clone()).collect()
+    cases
+        .iter()
+        .map(|case| case.doubt.clone().map(Flag::Doubt))
+        .collect()
 }
 
 /// Flags by the rules, `hosts` calibrated on what the sources do not doubt.
@@ -70,10 +148,7 @@ fn too_fast(cases: &[Run], hosts: &Hosts, flags: &mut Flags) {
     for (index, case, _) in clean(cases, flags) {
         let key = (&case.host, &*case.model.name, case.table.as_str());
         if let Some(factor) = tables.get(&key) {
-            flags[index] = Some(format!(
-                "a one-GPU row of the table is {:.2} x as fast as the GPU sustains",
-                1.0 / factor
-            ));
+            flags[index] = Some(Flag::TooFast(1.0 / factor));
         }
     }
 }
@@ -87,7 +162,7 @@ fn super_linear(cases: &[Run], flags: &mut Flags) {
         };
         let over = one / f64::from(case.gpus) / measured;
         if over > 1.15 {
-            flags[index] = Some(format!("super-linear: {over:.2} x as fast as T1/N"));
+            flags[index] = Some(Flag::SuperLinear(over));
         }
     }
 }
@@ -134,8 +209,7 @@ fn implied_links(cases: &[Run], hosts: &Hosts, flags: &mut Flags) {
                 terms.exposed.get(&key).copied().unwrap_or(0.0) * case.forwards(case.plan());
             let excess = measured - (terms.value - inside);
             if excess > 0.3 * measured && inside / excess < 0.15 {
-                let share = 100.0 * inside / excess;
-                flags[index] = Some(format!("implies a link at {share:.0} % of NVLink's figure"));
+                flags[index] = Some(Flag::SlowLink(inside / excess));
             }
         } else if terms.share(key) >= 0.3 {
             let calibration = hosts.calibrated(case).calibration;
@@ -178,10 +252,10 @@ fn flag_far_tables(kind: CollectiveKind, rows: &[Implied<'_>], flags: &mut Flags
     for row in rows {
         let away = row.ln_factor - believed;
         if away.abs() > 2.5_f64.ln() {
-            flags[row.index] = Some(format!(
-                "implies an {kind} rate {:.2} x that of the host's rows that fit its label",
-                away.exp()
-            ));
+            flags[row.index] = Some(Flag::FarRate {
+                kind,
+                times: away.exp(),
+            });
         }
     }
 }
@@ -190,7 +264,7 @@ fn contradictions(cases: &[Run], flags: &mut Flags) {
     let key = |case: &'_ Run| (case.host.clone(), &case.model.name, case.table.clone());
     let mut counts = BTreeMap::new();
     for (case, flag) in cases.iter().zip(flags.iter()) {
-        let implied = flag.as_ref().is_some_and(|why| why.starts_with("implies"));
+        let implied = matches!(flag, Some(Flag::SlowLink(_) | Flag::FarRate { .. }));
         if implied && case.plan().ulysses > 1 {
             *counts.entry(key(case)).or_insert(0) += 1;
         }
@@ -200,9 +274,7 @@ fn contradictions(cases: &[Run], flags: &mut Flags) {
             && case.covers.is_latency()
             && counts.get(&key(case)).is_some_and(|count| *count >= 2)
         {
-            *flag = Some(
-                "the table contradicts its interconnect label (implied link rates)".to_owned(),
-            );
+            *flag = Some(Flag::Contradicted);
         }
     }
 }
@@ -243,12 +315,51 @@ fn no_gain(cases: &[Run], hosts: &Hosts, flags: &mut Flags) {
                 let predicted = many.3 / few.3;
                 let gains = predicted < 0.6 * slower && few.2 > 0.75 * few.3;
                 if flags[many.0].is_none() && more >= 1.9 && slower > 0.87 && gains {
-                    flags[many.0] = Some(format!(
-                        "no gain from {} to {} GPUs ({slower:.2}), predicted {predicted:.2}",
-                        few.1.gpus, many.1.gpus
-                    ));
+                    flags[many.0] = Some(Flag::NoGain {
+                        few: few.1.gpus,
+                        many: many.1.gpus,
+                        measured: slower,
+                        predicted,
+                    });
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_has_words_of_its_own() {
+        let doubts = [
+            Doubt::Marked("suspect".to_owned()),
+            Doubt::Replaced,
+            Doubt::Steps("20(assumed)".to_owned()),
+            Doubt::Compiling,
+        ];
+        let rules = [
+            Flag::TooFast(1.8),
+            Flag::SuperLinear(1.8),
+            Flag::SlowLink(0.1),
+            Flag::FarRate {
+                kind: CollectiveKind::AllToAll,
+                times: 1.8,
+            },
+            Flag::Contradicted,
+            Flag::NoGain {
+                few: 2,
+                many: 4,
+                measured: 0.9,
+                predicted: 0.5,
+            },
+        ];
+        let all: Vec<Flag> = doubts.map(Flag::Doubt).into_iter().chain(rules).collect();
+        let said: BTreeSet<String> = all.iter().map(Flag::to_string).collect();
+        assert_eq!(said.len(), all.len(), "{said:?}");
+        assert!(said.iter().all(|words| !words.is_empty()));
     }
 }

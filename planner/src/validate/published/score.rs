@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::hygiene::{Flags, one_gpu_times};
+use super::hygiene::{Flag, Flags, one_gpu_times};
 use super::tiers::{self, Hosts, Tier};
 use crate::interval;
 use crate::runs::Run;
@@ -35,7 +35,7 @@ pub struct Prediction {
     pub quality: String,
     /// Why the row is not scored.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub flag: Option<String>,
+    pub flag: Option<Flag>,
     /// Index of the run.
     #[serde(skip)]
     pub run: usize,

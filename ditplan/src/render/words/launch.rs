@@ -1,0 +1,210 @@
+//! Why engines have no command for a plan.
+
+use planner::launch::{CompactRefusal, Engine, Launch, Refusal};
+use sim::model::Split;
+
+/// The command that runs a plan, or why there is none.
+pub(crate) fn command(launch: &Launch) -> Result<&str, String> {
+    match &launch.command {
+        Ok(command) => Ok(command),
+        Err(refusal) => Err(self::refusal(launch.engine, refusal)),
+    }
+}
+
+fn refusal(engine: Engine, refusal: &Refusal) -> String {
+    let name = engine;
+    let limit = match refusal {
+        Refusal::NoWeights { model } => {
+            return format!("no published weights are known for {model}");
+        }
+        Refusal::Absent { reason } => return reason.clone(),
+        Refusal::NotStarted { model, reason } => return format!("{model}: {reason}"),
+        Refusal::UnevenBoxes {
+            ranks,
+            gpus_per_box,
+        } => {
+            return format!(
+                "{ranks} ranks do not fill boxes of {gpus_per_box} GPUs evenly, and torchrun starts equally many in each"
+            );
+        }
+        Refusal::NotSplit { split, model } => {
+            return format!("{name} {} {model}", not_split(*split));
+        }
+        Refusal::NotListed { split } => {
+            return format!("{name} lists no {} for this model", parallelism(*split));
+        }
+        Refusal::CompactFusion(refusal) => return compact(refusal),
+        Refusal::NoCommand => "is a state of the code that xDiT replaced, and has no command here",
+        Refusal::NoPipeline => "has no pipeline of its own for this model",
+        Refusal::NoContextParallelism => "has no context parallelism for this model",
+        Refusal::Uncompressed => "sends K and V uncompressed",
+        Refusal::UncompressedOrFp8 => {
+            "sends K and V uncompressed (or Ulysses in fp8, which is not planned here)"
+        }
+        Refusal::NoPipeFusion => "has no PipeFusion",
+        Refusal::NoAttention2d => "has no Attention2D",
+        Refusal::SynchronousOnly => "runs synchronous plans only",
+        Refusal::RingAndUlyssesOnly => "exchanges K and V by Ring and Ulysses only",
+        Refusal::RingGathers => "gathers K and V where it says ring: allgather-kv is what it runs",
+        Refusal::UlyssesAndGatherOnly => "is asked here for Ulysses and all-gather only",
+        Refusal::NeitherGuidanceNorBatch => "splits neither guidance nor batch",
+        Refusal::OneReplica => "runs one replica a command",
+        Refusal::OneBox => "is started here in one box only",
+        Refusal::VaeOnOneOrAll => "decodes the VAE on one rank or on all",
+        Refusal::VaeOnEvery => "decodes the VAE on every rank",
+        Refusal::VaeItself => "decides by itself how many ranks decode the VAE",
+    };
+    format!("{name} {limit}")
+}
+
+/// What an engine does not do with a model.
+const fn not_split(split: Split) -> &'static str {
+    match split {
+        Split::Tensor => "has no tensor-parallel layers for",
+        Split::Guidance => "does not split the guidance of",
+        Split::Stages => "has no PipeFusion for",
+        Split::Sequence => "does not split the sequence of",
+    }
+}
+
+/// What splits it.
+const fn parallelism(split: Split) -> &'static str {
+    match split {
+        Split::Tensor => "tensor parallelism",
+        Split::Guidance => "parallel guidance",
+        Split::Stages => "pipeline parallelism",
+        Split::Sequence => "context parallelism",
+    }
+}
+
+fn compact(refusal: &CompactRefusal) -> String {
+    match refusal {
+        CompactRefusal::OneCompressor => {
+            "CompactFusion has one compressor for all layers: export the assignment with --emit assignment and run it with \
+             ditplan_capture's hook"
+                .to_owned()
+        }
+        CompactRefusal::Ulysses => {
+            "no engine compresses Ulysses messages yet: CompactFusion compresses Ring and all-gather".to_owned()
+        }
+        CompactRefusal::NoSettings { compressor: None } => {
+            "CompactFusion has no ready settings for this exchange".to_owned()
+        }
+        CompactRefusal::NoSettings {
+            compressor: Some(compressor),
+        } => format!("CompactFusion has no ready settings for {compressor} on this exchange"),
+        CompactRefusal::Alone { strategy } => {
+            format!("CompactFusion runs such an exchange alone, not as part of {strategy}")
+        }
+        CompactRefusal::Warmup { has, asked } => format!(
+            "CompactFusion's settings have a warm-up of {has} step, not {asked}: edit warmup_steps in its \
+             examples/configs.py"
+        ),
+        CompactRefusal::Model { model, ready } => format!(
+            "CompactFusion takes its settings from the command line for {}, not {model}",
+            ready.join(" and ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels::Compressor;
+
+    use super::*;
+    use crate::render::words::tests::assert_distinct;
+
+    const ENGINES: [Engine; 5] = [
+        Engine::Xdit,
+        Engine::Sglang,
+        Engine::Diffusers,
+        Engine::CacheDit,
+        Engine::PipeFusion,
+    ];
+    const SPLITS: [Split; 4] = [
+        Split::Sequence,
+        Split::Guidance,
+        Split::Stages,
+        Split::Tensor,
+    ];
+
+    /// All but CompactFusion's.
+    fn refusals() -> Vec<Refusal> {
+        let model = || "a model".to_owned();
+        let mut all = vec![
+            Refusal::NoWeights { model: model() },
+            Refusal::Absent {
+                reason: "nobody runs it".to_owned(),
+            },
+            Refusal::NotStarted {
+                model: model(),
+                reason: "it has no example".to_owned(),
+            },
+            Refusal::UnevenBoxes {
+                ranks: 12,
+                gpus_per_box: 8,
+            },
+            Refusal::NoCommand,
+            Refusal::NoPipeline,
+            Refusal::NoContextParallelism,
+            Refusal::Uncompressed,
+            Refusal::UncompressedOrFp8,
+            Refusal::NoPipeFusion,
+            Refusal::NoAttention2d,
+            Refusal::SynchronousOnly,
+            Refusal::RingAndUlyssesOnly,
+            Refusal::RingGathers,
+            Refusal::UlyssesAndGatherOnly,
+            Refusal::NeitherGuidanceNorBatch,
+            Refusal::OneReplica,
+            Refusal::OneBox,
+            Refusal::VaeOnOneOrAll,
+            Refusal::VaeOnEvery,
+            Refusal::VaeItself,
+        ];
+        all.extend(SPLITS.map(|split| Refusal::NotListed { split }));
+        all.extend(SPLITS.map(|split| Refusal::NotSplit {
+            split,
+            model: model(),
+        }));
+        all
+    }
+
+    #[test]
+    fn every_refusal_has_words_of_its_own() {
+        for one in ENGINES {
+            assert_distinct(refusals().iter().map(|refusal| self::refusal(one, refusal)));
+        }
+        let compact = [
+            CompactRefusal::OneCompressor,
+            CompactRefusal::Ulysses,
+            CompactRefusal::NoSettings { compressor: None },
+            CompactRefusal::NoSettings {
+                compressor: Some(Compressor::OneBit),
+            },
+            CompactRefusal::Alone {
+                strategy: "ulysses2+ring2".to_owned(),
+            },
+            CompactRefusal::Warmup { has: 1, asked: 2 },
+            CompactRefusal::Model {
+                model: "a model".to_owned(),
+                ready: vec!["another".to_owned()],
+            },
+        ];
+        let compact = compact.map(Refusal::CompactFusion);
+        assert_distinct(
+            compact
+                .iter()
+                .map(|refusal| self::refusal(Engine::Xdit, refusal)),
+        );
+    }
+
+    #[test]
+    fn an_engine_is_named_in_what_it_does_not_do() {
+        assert_distinct(ENGINES.map(|one| one.to_string()));
+        for one in ENGINES {
+            let said = refusal(one, &Refusal::NoPipeFusion);
+            assert_eq!(said, format!("{one} has no PipeFusion"));
+        }
+    }
+}
