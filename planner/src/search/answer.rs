@@ -27,7 +27,7 @@ pub(super) fn compose(
     let candidate = |one: &SimulatedPlan| {
         let mut candidate = evaluator.candidate(&one.bounded, &one.totals);
         candidate.stop_reason = stop;
-        candidate.why_slower = why_slower(&one.totals, &best.totals);
+        candidate.why_slower = why_slower(&one.totals.critical, &best.totals.critical);
         candidate
     };
     let mut plans: Vec<Candidate> = found.plans.iter().map(candidate).collect();

@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use sim::plan::{Compression, Fidelity, Plan};
-use sim::simulate::Totals;
 use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
@@ -14,8 +13,11 @@ use super::simulated::WORTH;
 /// Gains below this factor are less than the predictions are sure of.
 const SURE: f64 = 1.05;
 
-/// A difference of less is not told: it would be printed as 0.00 or 0.01 s.
+/// Differences of at most this are not told: half of a hundredth of a second.
 const TOLD: SimDuration = SimDuration::new(5_000_000_000);
+
+/// Time of a kind of work.
+type ByClass = (SpanClass, SimDuration);
 
 /// A plan with its latency.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,14 +97,14 @@ impl Timed {
     }
 }
 
-/// The two kinds of work that a plan's critical path has most more of than the best plan's, and how much more.
-pub(super) fn why_slower(totals: &Totals, best: &Totals) -> Vec<(SpanClass, SimDuration)> {
-    let of_best: BTreeMap<SpanClass, SimDuration> = best.critical.iter().copied().collect();
-    let more = |(class, time): &(SpanClass, SimDuration)| {
+/// The two kinds of work that a critical path has most more of than the best plan's, and how much more.
+pub(super) fn why_slower(own: &[ByClass], best: &[ByClass]) -> Vec<ByClass> {
+    let of_best: BTreeMap<SpanClass, SimDuration> = best.iter().copied().collect();
+    let more = |(class, time): &ByClass| {
         let of_best = of_best.get(class).copied().unwrap_or(SimDuration::ZERO);
         (*class, time.saturating_sub(of_best))
     };
-    let mut more: Vec<_> = totals.critical.iter().map(more).collect();
+    let mut more: Vec<ByClass> = own.iter().map(more).collect();
     more.retain(|(_, extra)| *extra > TOLD);
     more.sort_by_key(|(class, extra)| (Reverse(*extra), *class));
     more.truncate(2);
@@ -114,7 +116,7 @@ pub(super) fn why_slower(totals: &Totals, best: &Totals) -> Vec<(SpanClass, SimD
 pub(super) fn findings(
     plans: &[Candidate],
     single: &Candidate,
-    critical: &[(SpanClass, SimDuration)],
+    critical: &[ByClass],
 ) -> Vec<Finding> {
     let best = |wanted: &dyn Fn(&Candidate) -> bool| plans.iter().find(|plan| wanted(plan));
     let raw = best(&|plan| plan.plan.compression.is_raw());
@@ -173,4 +175,41 @@ fn per_layer(plans: &[Candidate]) -> Option<Finding> {
         holds: gain >= WORTH,
         uniform,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_largest_differences_say_why() {
+        let of = |linear, attention, launch, encode| {
+            [
+                (SpanClass::Linear, linear),
+                (SpanClass::Attention, attention),
+                (SpanClass::Launch, launch),
+                (SpanClass::Encode, encode),
+            ]
+            .map(|(class, ms)| (class, SimDuration::from_secs_f64(f64::from(ms) / 1e3)))
+        };
+        // More by 100, 300 and 200 ms; less by 100 ms.
+        let (own, best) = (of(200, 300, 700, 0), of(100, 0, 500, 100));
+        let more = why_slower(&own, &best);
+        let ms = |ms: u32| SimDuration::from_secs_f64(f64::from(ms) / 1e3);
+        assert_eq!(
+            more,
+            [
+                (SpanClass::Attention, ms(300)),
+                (SpanClass::Launch, ms(200))
+            ]
+        );
+        // What the best plan has none of counts as a whole; 5 ms are not told, 6 ms are.
+        let best = [
+            (SpanClass::Linear, ms(195)),
+            (SpanClass::Attention, ms(294)),
+        ];
+        let more = why_slower(&of(200, 300, 0, 0), &best);
+        assert_eq!(more, [(SpanClass::Attention, ms(6))]);
+        assert!(why_slower(&own, &own).is_empty());
+    }
 }

@@ -101,3 +101,51 @@ impl fmt::Display for Which {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_words_of_its_own() {
+        let unfit = [
+            Unfit::Illegal(Illegal::EmptyGrid),
+            Unfit::Quality(QualityError::NoConfidence),
+            Unfit::Memory {
+                needs: Bytes::new(2),
+                has: Bytes::new(1),
+            },
+            Unfit::MemoryToo,
+        ];
+        let fault = || assign::Fault::Empty { class: 1 };
+        let no_plan = [
+            NoPlan::Wanted {
+                line: "ring3".to_owned(),
+                why: Illegal::EmptyGrid,
+            },
+            NoPlan::Rejected(Box::new(Rejected {
+                which: Which::More(3),
+                why: Unfit::MemoryToo,
+            })),
+            NoPlan::Filtered,
+            NoPlan::Faulty {
+                faults: Faults::default(),
+                why: Box::new(NoPlan::Filtered),
+            },
+            NoPlan::Energies(fault()),
+            NoPlan::Costs(fault()),
+        ];
+        let said = unfit.iter().map(ToString::to_string);
+        let said: Vec<String> = said
+            .chain(no_plan.iter().map(ToString::to_string))
+            .collect();
+        assert!(said.iter().all(|words| !words.is_empty()));
+        assert_eq!(BTreeSet::from_iter(&said).len(), 10, "{said:?}");
+        assert_eq!(
+            said[5],
+            "3 more: out of memory; take more GPUs, a larger one, or a looser filter"
+        );
+    }
+}
