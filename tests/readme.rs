@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::{env, fs, path::Path};
 
-use crate::printed;
+use crate::{ditplan, printed};
 
 /// The block of a document behind a mark: before, inside, after.
 fn split<'a>(readme: &'a str, mark: &str) -> (&'a str, &'a str, &'a str) {
@@ -46,8 +46,10 @@ fn the_readme_shows_what_plan_prints() {
 
 #[test]
 fn the_document_of_validation_shows_what_its_ten_rows_give() {
-    let rows = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/example-runs.csv");
-    let page = printed(&["validate", "--published", rows]);
+    let mut command = ditplan(&["validate", "--published", "docs/example-runs.csv"]);
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let output = command.current_dir(root).assert().success();
+    let page = String::from_utf8(output.get_output().stdout.clone()).expect("the output is UTF-8");
     shows(
         "docs/validation.md",
         "`ditplan validate --published docs/example-runs.csv` prints",

@@ -1,7 +1,7 @@
 //! Diffusion transformers as data: what they are, what a request to them means in tokens.
 //!
 //! The built-in models are the files of `sim/models` (docs/models.md), read once; a user's own is read the same way
-//! ([`file`]), and so is the configuration of a diffusers transformer ([`config`]).
+//! ([`mod@file`]), and so is the configuration of a diffusers transformer ([`config`]).
 
 mod architecture;
 mod builtin {
