@@ -20,7 +20,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::gpu::Gpu;
-use crate::host::{Host, UnknownWord, words};
+use crate::host::{Host, PublishedHost, UnknownWord, words};
 use crate::ids::{DeviceId, LinkId};
 use crate::suggest::nearest;
 use crate::topology::{
@@ -182,6 +182,23 @@ pub struct Summary {
 /// The names of the preset machines.
 pub fn presets() -> impl Iterator<Item = &'static str> {
     PRESETS.iter().map(|(name, _)| *name)
+}
+
+/// The preset machines that say that they are a published host.
+///
+/// # Panics
+/// Never in a released build: every preset is loaded by the tests.
+#[must_use]
+pub fn presets_of(host: &PublishedHost) -> Vec<Machine> {
+    let owner = format!("owner = \"{}\"", host.owner);
+    let may = PRESETS.iter().filter(|(_, text)| text.contains(&owner));
+    let read = |(name, _): &(&str, _)| {
+        Machine::preset(name).expect("every preset is loaded by this crate's tests")
+    };
+    let machines = may.map(read);
+    machines
+        .filter(|machine| machine.host.published.contains(host))
+        .collect()
 }
 
 /// GPUs of the largest machine that is read.

@@ -154,22 +154,11 @@ impl Place {
 /// The machines of published hosts, each built once.
 #[derive(Debug, Default)]
 pub struct Machines {
-    presets: Vec<Arc<Machine>>,
+    presets: BTreeMap<PublishedHost, Vec<Arc<Machine>>>,
     built: BTreeMap<(PublishedHost, u32, u64), Place>,
 }
 
 impl Machines {
-    /// With the presets that say which published hosts they are.
-    #[must_use]
-    pub fn new() -> Self {
-        let all = machine::presets().map(|name| Machine::preset(name).expect("a preset loads"));
-        let known = all.filter(|machine| !machine.host.published.is_empty());
-        Self {
-            presets: known.map(Arc::new).collect(),
-            built: BTreeMap::new(),
-        }
-    }
-
     /// The machine of a row on `host`.
     ///
     /// # Errors
@@ -199,7 +188,11 @@ impl Machines {
         Ok(made)
     }
 
-    fn preset(&self, host: &PublishedHost, span: Span, count: u32) -> Option<Arc<Machine>> {
+    fn preset(&mut self, host: &PublishedHost, span: Span, count: u32) -> Option<Arc<Machine>> {
+        let presets = self.presets.entry(host.clone()).or_insert_with(|| {
+            let machines = machine::presets_of(host).into_iter();
+            machines.map(Arc::new).collect()
+        });
         let networked = |machine: &Machine| {
             machine
                 .links
@@ -207,11 +200,9 @@ impl Machines {
                 .any(|link| link.kind == LinkKind::Network)
         };
         let fits = |machine: &&Arc<Machine>| {
-            machine.host.published.contains(host)
-                && networked(machine) == (span != Span::OneBox)
-                && machine.gpus.len() >= count as usize
+            networked(machine) == (span != Span::OneBox) && machine.gpus.len() >= count as usize
         };
-        self.presets.iter().find(fits).map(Arc::clone)
+        presets.iter().find(fits).map(Arc::clone)
     }
 }
 

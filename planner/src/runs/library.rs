@@ -20,7 +20,7 @@ static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
 });
 
 /// The machines of their hosts.
-static MACHINES: LazyLock<Mutex<Machines>> = LazyLock::new(|| Mutex::new(Machines::new()));
+static MACHINES: LazyLock<Mutex<Machines>> = LazyLock::new(Mutex::default);
 
 /// The built-in runs that `wanted` picks by their rows.
 fn runs(wanted: impl Fn(&Row) -> bool) -> Vec<Run> {
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_damaged_cell_of_a_built_in_run_is_a_reason() {
         let text = include_str!("../../data/runs.csv");
-        let (mut machines, mut damaged) = (Machines::new(), 0);
+        let (mut machines, mut damaged) = (Machines::default(), 0);
         for (column, wrong) in [
             ("model", "FLUX.1-dv"),
             ("gpu", "L21"),
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn every_built_in_run_is_read() {
-        let mut machines = Machines::new();
+        let mut machines = Machines::default();
         for row in ROWS.iter() {
             let run =
                 Run::of_row(row, &mut machines).unwrap_or_else(|why| panic!("{}: {why}", row.name));

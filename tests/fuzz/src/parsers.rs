@@ -232,7 +232,7 @@ pub fn published_csv(bytes: &[u8]) {
     let Ok(table) = Table::from_bytes(bytes, FILE) else {
         return;
     };
-    let mut machines = runs::host::Machines::new();
+    let mut machines = runs::host::Machines::default();
     for row in runs::row::read(&table, 0).unwrap_or_default() {
         let _ = runs::Run::of_row(&row, &mut machines);
     }

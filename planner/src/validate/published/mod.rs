@@ -209,7 +209,7 @@ impl Read {
             rows.extend(row::read(table, file)?);
         }
         host::join(&mut rows);
-        let mut machines = Machines::new();
+        let mut machines = Machines::default();
         let (mut runs, mut unmapped) = (Vec::new(), Vec::new());
         for row in rows.iter().filter(|row| row.metric.is_latency()) {
             match predictable(row, &mut machines) {
@@ -260,7 +260,7 @@ fn predictable(row: &Row, machines: &mut Machines) -> Result<Run, String> {
 }
 
 fn memory_rows(rows: &[Row]) -> Vec<(usize, Result<MemoryRow, Unmapped>)> {
-    let mut machines = Machines::new();
+    let mut machines = Machines::default();
     let concerned = rows
         .iter()
         .filter(|row| memory::concerns(row.metric, row.value));
