@@ -53,7 +53,7 @@ impl CostModel for Counted {
                 keys,
                 head_dim,
             } => 4 * batch * heads * queries * keys * head_dim,
-            Op::MemoryBound { bytes } => bytes,
+            Op::MemoryBound { bytes, .. } => bytes,
             Op::Encode { rows, channels, .. } | Op::Decode { rows, channels, .. } => {
                 rows * channels
             }

@@ -129,6 +129,7 @@ fn request(typed: &QuestionArguments, model: &Model, known: &Known) -> Result<Re
             GuidanceArgument::None => Guidance::None,
             GuidanceArgument::Batched => Guidance::Batched,
             GuidanceArgument::Sequential => Guidance::Sequential,
+            GuidanceArgument::Triple => Guidance::Triple,
         },
         text_tokens,
     };

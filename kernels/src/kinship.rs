@@ -130,7 +130,7 @@ fn tabled_line(gpu: &Gpu) -> bool {
 }
 
 /// Whether the GPU has stacked memory: above 900 GB/s and not a GDDR card (the fastest has 1,792).
-fn data_centre(gpu: &Gpu) -> bool {
+pub(crate) fn data_centre(gpu: &Gpu) -> bool {
     match gpu.architecture {
         Architecture::Ada | Architecture::Turing => false,
         Architecture::Ampere => gpu.memory_bandwidth.get() > 900_000_000_000,

@@ -29,7 +29,7 @@ mod nearest;
 mod on_gpu;
 mod op;
 pub mod predict;
-mod solve;
+pub mod solve;
 pub mod store;
 mod table;
 mod tables;

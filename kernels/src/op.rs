@@ -33,8 +33,10 @@ pub enum Op {
     },
     /// Work limited by device memory: norms, activations, residual sums, merges, copies.
     MemoryBound {
-        /// Bytes read plus bytes written.
+        /// Bytes read plus bytes written by all kernels.
         bytes: u64,
+        /// Kernels.
+        kernels: u64,
     },
     /// Encoding an `rows x channels` residual.
     Encode {

@@ -64,7 +64,10 @@ impl Solution {
 }
 
 /// Cholesky in place: the upper triangle K becomes U with U'U = K.
-pub(crate) fn factor(matrix: &mut [f64], n: usize) {
+///
+/// # Panics
+/// Where K is not positive definite.
+pub fn factor(matrix: &mut [f64], n: usize) {
     for j in 0..n {
         let (done, rest) = matrix.split_at_mut((j + 1) * n);
         let row = &mut done[j * n + j..];
@@ -85,7 +88,7 @@ pub(crate) fn factor(matrix: &mut [f64], n: usize) {
 }
 
 /// Replaces `x` by L^-1 x where L' = U is in the upper triangle of `factor`.
-fn forward(factor: &[f64], x: &mut [f64]) {
+pub fn forward(factor: &[f64], x: &mut [f64]) {
     let n = x.len();
     for i in 0..n {
         x[i] /= factor[i * n + i];
@@ -97,7 +100,8 @@ fn forward(factor: &[f64], x: &mut [f64]) {
 }
 
 /// K^-1 x where U with U'U = K is in the upper triangle of `factor`.
-fn solve(factor: &[f64], mut x: Vec<f64>) -> Vec<f64> {
+#[must_use]
+pub fn solve(factor: &[f64], mut x: Vec<f64>) -> Vec<f64> {
     let n = x.len();
     forward(factor, &mut x);
     for i in (0..n).rev() {

@@ -141,9 +141,10 @@ impl Tables {
                 };
                 self.attention_on(gpu, Mask::Full, None, shape, Exclude::Nothing)?
             }
-            Op::MemoryBound { bytes } => {
-                let own = self.own.as_ref().and_then(|own| own.moved(gpu, bytes));
-                own.unwrap_or_else(|| memory::moved(gpu, bytes))
+            Op::MemoryBound { bytes, kernels } => {
+                let own = self.own.as_ref();
+                let own = own.and_then(|own| own.moved(gpu, bytes, kernels));
+                own.unwrap_or_else(|| memory::moved(gpu, bytes, kernels))
             }
             Op::Encode {
                 compressor,
@@ -262,7 +263,10 @@ mod tests {
             gemm(4608),
             attention(4608, 4608, 128),
             attention(1152, 4608, 72),
-            Op::MemoryBound { bytes: 1 << 26 },
+            Op::MemoryBound {
+                bytes: 1 << 26,
+                kernels: 1,
+            },
             Op::Encode {
                 compressor: Compressor::OneBit,
                 rows: 1088,
@@ -302,10 +306,10 @@ mod tests {
 
     #[test]
     fn a_sustained_rate_is_approached_from_below() {
-        // L20: 100 TFLOP/s; 2 * 32768 * 12288 * 3072 FLOPs take 24.7 ms at that rate.
+        // L20: 109 TFLOP/s; 2 * 32768 * 12288 * 3072 FLOPs take 22.7 ms at that rate.
         let flops = 2.0 * 32_768.0 * 12_288.0 * 3072.0;
         let rate = flops / us(gemm(32_768), "L20") / 1e6;
-        assert!((85.0..100.0).contains(&rate), "{rate}");
+        assert!((93.0..109.0).contains(&rate), "{rate}");
         let flops = 4.0 * 24.0 * 128.0 * 16_384.0_f64.powi(2);
         let rate = flops / us(attention(16_384, 16_384, 128), "L20") / 1e6;
         assert!((85.0..98.5).contains(&rate), "{rate}");

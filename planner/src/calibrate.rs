@@ -2,8 +2,8 @@
 //!
 //! | order | what | from |
 //! |---|---|---|
-//! | 1 | GPU time | one-GPU runs of the model, of the nearest shape, the median of several alike; of other machines with this GPU where this one has none |
-//! | 2 | launch factor | the most launch-bound eager run with little communication, printed ones first |
+//! | 1 | GPU time | one-GPU runs, the more alike the more weight ([`gpu_time`]) |
+//! | 2 | launch factor | the most launch-bound eager run with little communication, printed ones first, by its weight |
 //! | 3 | GPU time again | with the new launch factor |
 //! | 4 | rates, by kind and reach; not within NVLink hosts | the run that spends longest in that kind, if that is 20 % of it or more |
 //! | 5 | each rate once more, the others in place | the same runs |
@@ -15,6 +15,7 @@
 //! drift between the runs of a machine.
 
 mod closed_form;
+mod gpu_time;
 mod rule;
 
 use kernels::CostModel;
@@ -22,15 +23,16 @@ use sim::execution::Calibration;
 use sim::model::{Model, Request};
 use sim::platform::{Platform, Reach};
 use sim::workload::Workload;
-use topologies::CollectiveKind;
 use topologies::host::Compilation;
+use topologies::{CollectiveKind, DeviceId};
 
 pub use self::closed_form::{Terms, solve, terms};
 pub use self::rule::{Fitted, HostFactors, fit, kinds_of, with_rate};
 use crate::interval::{ComputeEvidence, Evidence, RateEvidence};
+use crate::launch::Engine;
 use crate::profile;
 use crate::runs::{Compiler, Known, Run};
-use rule::Rule;
+use rule::{GpuTime, Rule};
 
 /// What is to be predicted, as far as calibration depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +45,8 @@ pub struct Target<'a> {
     pub workload: &'a Workload,
     /// Whether it is compiled, and by what.
     pub compiler: Compiler,
+    /// Who executes it.
+    pub engine: Engine,
 }
 
 impl<'a> Target<'a> {
@@ -54,6 +58,7 @@ impl<'a> Target<'a> {
             request: &run.request,
             workload: &run.workload,
             compiler: run.compiler,
+            engine: run.engine,
         }
     }
 }
@@ -114,6 +119,9 @@ pub enum LaunchSource {
     Assumed,
 }
 
+/// Standard deviation of ln GPU time where blocks of the model were measured on the GPU.
+const PROFILE_SIGMA: f64 = 0.13;
+
 /// What is known before any run: what is assumed, or what a profile of the GPU says.
 fn start(
     platform: &Platform,
@@ -123,6 +131,7 @@ fn start(
     let mut calibration = Calibration::assumed(nvlink);
     let mut evidence = Evidence {
         compute: ComputeEvidence::None,
+        compute_sigma: 0.0,
         launch_calibrated: false,
         calibrated: Vec::new(),
         other_rates: if nvlink {
@@ -136,7 +145,8 @@ fn start(
         calibration.passes.clone_from(&profile.passes);
         if profile.blocks_measured {
             calibration.compute = 1.0;
-            evidence.compute = ComputeEvidence::OtherHost;
+            evidence.compute = ComputeEvidence::Profile;
+            evidence.compute_sigma = PROFILE_SIGMA;
         }
         if let Some(factor) = profile.launch {
             calibration.launch = factor;
@@ -181,8 +191,6 @@ pub fn calibrate(
         ..
     } = *basis;
     let (mut calibration, mut evidence, mut launch) = start(platform, profile);
-    let assumed = calibration.clone();
-    let rule = Rule::new(basis, &assumed);
     let mut notes = Vec::new();
     if let Some(factor) = launch_factor {
         calibration.launch = factor;
@@ -196,12 +204,15 @@ pub fn calibrate(
         factor: calibration.launch,
         from: launch,
     });
-    let found = rule.gpu_time(target, calibration.launch);
     let mut runs = Vec::new();
-    if let Some(found) = found {
-        calibration.compute = found.factor;
+    // Blocks of the model on this very GPU say more than runs of others.
+    if evidence.compute != ComputeEvidence::Profile || has_own(known, target) {
+        let gpu = platform.gpu(DeviceId::new(0));
+        let found = GpuTime::of(&host.gpu_time, gpu, target);
+        calibration.compute = found.estimate.factor;
         evidence.compute = found.evidence;
-        runs = found.runs;
+        evidence.compute_sigma = found.estimate.sigma;
+        runs = found.estimate.runs;
     }
     notes.push(Note::GpuTime {
         factor: calibration.compute,
@@ -224,6 +235,12 @@ pub fn calibrate(
         evidence,
         notes,
     }
+}
+
+/// Whether the machine has a one-GPU run of the target's model.
+fn has_own(known: &Known, target: &Target<'_>) -> bool {
+    let mut own = known.own.iter();
+    own.any(|run| run.is_one_gpu() && run.model == target.model)
 }
 
 /// Eager or compiled, as a compiler.

@@ -29,8 +29,12 @@ pub enum ComputeEvidence {
     OtherShape,
     /// A one-GPU run of this model on this host, compiled otherwise.
     OtherCompilation,
+    /// Blocks of this model, measured on this GPU.
+    Profile,
     /// A one-GPU run of this model on another host with this GPU.
     OtherHost,
+    /// One-GPU runs of other models or GPUs.
+    Alike,
     /// Kernel costs alone.
     None,
 }
@@ -47,10 +51,12 @@ pub enum RateEvidence {
 }
 
 /// What a prediction rests on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
     /// GPU time.
     pub compute: ComputeEvidence,
+    /// Standard deviation of its logarithm.
+    pub compute_sigma: f64,
     /// Whether the launch factor was measured on this host.
     pub launch_calibrated: bool,
     /// Rates that were calibrated on this host.
@@ -62,17 +68,14 @@ pub struct Evidence {
 /// Standard normal quantile of a two-sided 90 % interval, times the scale of the module's doc.
 pub const SPREAD: f64 = 1.645 * 1.08;
 
+/// Standard deviation of what no term holds: how a plan is executed, what a value covers.
+const REST: f64 = 0.06;
+
 /// The factor `f >= 1` of the 90 % interval `[prediction / f, prediction x f]`.
 #[must_use]
 pub fn factor(parts: &Parts, plan: &Plan, compilation: Compilation, evidence: &Evidence) -> f64 {
-    let compute = match evidence.compute {
-        ComputeEvidence::SameShape => 0.075,
-        ComputeEvidence::OtherShape => 0.12,
-        ComputeEvidence::OtherCompilation | ComputeEvidence::OtherHost => 0.13,
-        ComputeEvidence::None => 0.33,
-    };
     let (gpu, launch) = (parts.gpu.as_secs_f64(), parts.launch.as_secs_f64());
-    let mut terms = vec![compute];
+    let mut terms = vec![evidence.compute_sigma, REST];
     for (key, exposed) in &parts.exposed {
         let share = (exposed.as_secs_f64() / gpu.max(launch)).min(1.0);
         terms.push(share * rate_sigma(*key, evidence));

@@ -22,15 +22,11 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// GPU time over the cost model's where nothing was measured: published one-GPU runs without a
-    /// calibration of their own are this much slower in the median.
-    pub const DEFAULT_COMPUTE: f64 = 1.0 / 0.93;
-
     /// What is assumed of a host without measurements.
     #[must_use]
     pub fn assumed(nvlink: bool) -> Self {
         Self {
-            compute: Self::DEFAULT_COMPUTE,
+            compute: 1.0,
             launch: Self::assumed_launch(nvlink),
             rates: RateFactors::new(),
             passes: BTreeMap::new(),
@@ -50,6 +46,8 @@ impl Calibration {
 pub enum Software {
     /// The legacy code of the PipeFusion paper.
     PipeFusionLegacy,
+    /// SGLang Diffusion: norms, modulation and rotary embeddings in kernels of its own.
+    Sglang,
     /// xDiT and everything else.
     Other,
     /// `ditplan_capture.virtual`: ranks that share one GPU, nothing but blocks and messages.
@@ -62,7 +60,7 @@ impl Software {
     pub const fn stage_extra(self) -> f64 {
         match self {
             Self::PipeFusionLegacy => 0.9,
-            Self::Other => 0.3,
+            Self::Sglang | Self::Other => 0.3,
             Self::VirtualRanks => 0.0,
         }
     }

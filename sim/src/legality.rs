@@ -139,6 +139,8 @@ fn request(workload: &Workload, plan: &Plan) -> Vec<Illegal> {
     let mut reasons = Vec::new();
     if plan.cfg > 2 {
         reasons.push(Illegal::CfgDegree { cfg: plan.cfg });
+    } else if plan.cfg == 2 && request.guidance == Guidance::Triple {
+        reasons.push(Illegal::ThreeBranches);
     } else if plan.cfg == 2 && request.guidance == Guidance::None {
         reasons.push(Illegal::NoGuidance {
             model: workload.model.name.clone(),

@@ -135,6 +135,8 @@ pub enum Guidance {
     Batched,
     /// Two forward passes per step.
     Sequential,
+    /// Three rows of an image in one forward pass.
+    Triple,
 }
 
 words!(
@@ -142,7 +144,8 @@ words!(
     [
         (None, "none"),
         (Batched, "batched"),
-        (Sequential, "sequential")
+        (Sequential, "sequential"),
+        (Triple, "triple")
     ]
 );
 

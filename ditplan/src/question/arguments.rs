@@ -72,6 +72,8 @@ pub(crate) enum GuidanceArgument {
     Batched,
     /// Both branches one after the other
     Sequential,
+    /// By text and by an image: three branches in one forward pass
+    Triple,
 }
 
 /// Who executes the plan.

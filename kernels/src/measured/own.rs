@@ -173,12 +173,12 @@ impl Own {
         )))
     }
 
-    pub(crate) fn moved(&self, gpu: &Gpu, bytes: u64) -> Option<Answer> {
+    pub(crate) fn moved(&self, gpu: &Gpu, bytes: u64, kernels: u64) -> Option<Answer> {
         self.kinship(gpu)?;
         let law = self.memory?;
         let faster = gpu.memory_bandwidth.as_f64() / self.gpu.memory_bandwidth.as_f64();
         Some(Answer {
-            us: (bytes as f64 / (law.bytes_per_us * faster)).max(law.floor_us),
+            us: (bytes as f64 / (law.bytes_per_us * faster)).max(law.floor_us * kernels as f64),
             provenance: Provenance::Interpolated,
             half_width: MEMORY,
             note: "bytes over the measured rate of the profile".into(),

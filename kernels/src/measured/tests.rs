@@ -168,7 +168,7 @@ fn memory_bound_work_takes_the_measured_rate_and_at_least_the_floor() {
         ..nothing()
     };
     let us = |bytes| {
-        let op = Op::MemoryBound { bytes };
+        let op = Op::MemoryBound { bytes, kernels: 1 };
         cost(&measured, op, "H200-SXM").time.as_us_f64()
     };
     // 400 MB at 4 TB/s: 100 us.

@@ -2,22 +2,21 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use kernels::CostModel;
+use kernels::{CostModel, Tables};
 use sim::execution::Calibration;
-use sim::model::Request;
 use sim::plan::Exchange;
 use sim::platform::{RateFactors, Reach};
-use topologies::host::{Calibrates, Compilation};
+use topologies::host::{Calibrates, Compilation, PublishedHost};
 use topologies::{CollectiveKind, DeviceId, Gpu};
 
 use super::closed_form::{Terms, solve, terms};
+use super::gpu_time::{Estimate, Host, Observation, Pooled, Traits, chip, ln_tokens};
 use super::{Basis, Target, start};
 use crate::interval::ComputeEvidence;
 use crate::runs::host::Span;
-use crate::runs::row::Metric;
-use crate::runs::{Compiler, Elsewhere, Known, Run};
-use crate::validate::statistics::median;
+use crate::runs::{Elsewhere, Known, Run, one_gpu_runs};
 
 /// The order in which rates are calibrated, with the role that a file gives a run of each.
 const KINDS: [(CollectiveKind, Calibrates); 4] = [
@@ -26,6 +25,10 @@ const KINDS: [(CollectiveKind, Calibrates); 4] = [
     (CollectiveKind::AllReduce, Calibrates::AllReduce),
     (CollectiveKind::AllGather, Calibrates::AllGather),
 ];
+/// Standard deviation of the logarithm of hosts' launch factors about the usual one.
+const LAUNCH_SPREAD: f64 = 0.3;
+/// Of the logarithm of a run's time, besides what one number says.
+const RUN_SPREAD: f64 = 0.08;
 /// Least share of a run that a kind must have to calibrate its rate.
 const LEAST_SHARE: f64 = 0.2;
 
@@ -45,6 +48,8 @@ pub struct HostFactors {
     pub launch: Option<Fitted>,
     /// Rates over the usual ones.
     pub rates: BTreeMap<(CollectiveKind, Reach), Fitted>,
+    /// What runs say of GPU time at this launch factor.
+    pub(super) gpu_time: Arc<Pooled>,
 }
 
 impl HostFactors {
@@ -65,13 +70,45 @@ impl HostFactors {
     }
 }
 
-/// A factor on GPU time.
+/// A factor on GPU time, and the most alike run that it rests on.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct GpuTime {
-    pub factor: f64,
+    pub estimate: Estimate,
     pub evidence: ComputeEvidence,
-    /// The runs that say so, in words.
-    pub runs: Vec<String>,
+}
+
+impl GpuTime {
+    /// For a target on a machine's GPU, from its own runs and those of others.
+    pub(super) fn of(pooled: &Pooled, gpu: &Gpu, target: &Target<'_>) -> Self {
+        let traits = Traits {
+            architecture: gpu.architecture,
+            chip: chip(gpu),
+            engine: target.engine,
+            compilation: target.compiler.compilation(),
+            model: target.model,
+            host: Host::Asked,
+            ln_tokens: ln_tokens(target.workload),
+        };
+        let evidence = pooled.observations().iter().map(|one| {
+            let of = &one.traits;
+            let same = of.model == traits.model;
+            match (&of.host, same) {
+                (Host::Asked, true) if of.compilation != traits.compilation => {
+                    ComputeEvidence::OtherCompilation
+                }
+                (Host::Asked, true) if of.ln_tokens == traits.ln_tokens => {
+                    ComputeEvidence::SameShape
+                }
+                (Host::Asked, true) => ComputeEvidence::OtherShape,
+                (Host::Other(_), true) if of.chip == traits.chip => ComputeEvidence::OtherHost,
+                _ => ComputeEvidence::Alike,
+            }
+        });
+        Self {
+            evidence: evidence.min().unwrap_or(ComputeEvidence::None),
+            estimate: pooled.at(&traits),
+        }
+    }
 }
 
 /// The rule on the runs of one machine.
@@ -84,12 +121,9 @@ pub(super) struct Rule<'a> {
     costs: &'a dyn CostModel,
     elsewhere: &'a Elsewhere,
     gpu: &'a Gpu,
-    /// GPU times worked out, by launch factor and what was asked.
-    known: RefCell<BTreeMap<Asked, Option<GpuTime>>>,
+    /// What runs say of GPU time, by the bits of the launch factor.
+    pooled: RefCell<BTreeMap<u64, Arc<Pooled>>>,
 }
-
-/// A launch factor's bits, a model, a request and a compiler.
-type Asked = (u64, &'static str, Request, Compiler);
 
 /// The factor at which `run` takes as long as measured.
 #[must_use]
@@ -123,25 +157,6 @@ pub fn kinds_of(run: &Run) -> Vec<CollectiveKind> {
         .collect()
 }
 
-/// How far the shape of a run is from a target's.
-fn away(run: &Run, target: &Target<'_>) -> f64 {
-    let tokens = |workload: &sim::workload::Workload| {
-        (workload.image_tokens() + workload.text_tokens()) as f64
-    };
-    let shape = (tokens(&run.workload) / tokens(target.workload)).ln().abs();
-    // The whole request says less of the loop than the loop.
-    shape
-        + if run.covers == Metric::Latency {
-            0.0
-        } else {
-            0.1
-        }
-}
-
-fn rows(workload: &sim::workload::Workload) -> u64 {
-    workload.rows * workload.forwards_per_step
-}
-
 impl<'a> Rule<'a> {
     pub(super) fn new(basis: &Basis<'a>, start: &'a Calibration) -> Self {
         Self {
@@ -151,74 +166,45 @@ impl<'a> Rule<'a> {
             costs: basis.costs,
             elsewhere: &basis.known.elsewhere,
             gpu: basis.platform.gpu(DeviceId::new(0)),
-            known: RefCell::default(),
+            pooled: RefCell::default(),
         }
     }
 
-    /// One-GPU runs of a model, from the most alike; those of one shape together.
-    fn alike(&self, target: &Target<'_>) -> Vec<(ComputeEvidence, f64, Vec<&'a Run>)> {
-        let mut shapes: Vec<(ComputeEvidence, f64, Vec<&'a Run>)> = Vec::new();
-        let one_gpu = self.runs.iter().filter(|run| {
-            run.is_one_gpu()
-                && run.model == target.model
-                && matches!(run.role, None | Some(Calibrates::OneGpu))
-        });
-        for run in one_gpu {
-            let same_shape = run.request.resolution == target.request.resolution
-                && run.request.frames == target.request.frames
-                && rows(&run.workload) == rows(target.workload);
-            let evidence = match (run.compiler == target.compiler, same_shape) {
-                (true, true) => ComputeEvidence::SameShape,
-                (true, false) => ComputeEvidence::OtherShape,
-                (false, _) => ComputeEvidence::OtherCompilation,
-            };
-            let shape = |run: &Run| (run.request, run.compiler, run.covers);
-            match shapes
-                .iter_mut()
-                .find(|(.., runs)| shape(runs[0]) == shape(run))
-            {
-                Some((.., runs)) => runs.push(run),
-                None => shapes.push((evidence, away(run, target), vec![run])),
-            }
-        }
-        shapes.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        shapes
-    }
-
-    /// GPU time for a target: from the machine's own runs, else from other machines with its GPU.
-    pub(super) fn gpu_time(&self, target: &Target<'_>, launch: f64) -> Option<GpuTime> {
-        let asked = (
-            launch.to_bits(),
-            &*target.model.name,
-            *target.request,
-            target.compiler,
-        );
-        if let Some(known) = self.known.borrow().get(&asked) {
-            return known.clone();
-        }
-        let own = self.own_gpu_time(target, launch);
-        let found = own.or_else(|| {
-            let runs = self.elsewhere.runs(self.gpu, target.model);
-            elsewhere(&runs, target, self.costs)
-        });
-        self.known.borrow_mut().insert(asked, found.clone());
-        found
-    }
-
-    fn own_gpu_time(&self, target: &Target<'_>, launch: f64) -> Option<GpuTime> {
-        self.alike(target)
-            .into_iter()
-            .find_map(|(evidence, _, runs)| {
-                let fitted = runs
-                    .iter()
-                    .filter_map(|run| Some((self.fit_gpu_time(run, launch)?, run.title())));
-                let (factors, runs): (Vec<f64>, Vec<String>) = fitted.unzip();
-                (!factors.is_empty()).then(|| GpuTime {
-                    factor: median(factors),
-                    evidence,
-                    runs,
-                })
+    /// One-GPU runs of the machine, and what each says at this launch factor.
+    fn own_gpu_times(&self, launch: f64) -> Vec<Observation> {
+        let one_gpu = self
+            .runs
+            .iter()
+            .filter(|run| run.is_one_gpu() && matches!(run.role, None | Some(Calibrates::OneGpu)));
+        let said = one_gpu.filter_map(|run| {
+            Some(Observation {
+                traits: Traits::of_run(run, Host::Asked),
+                ln_factor: self.fit_gpu_time(run, launch)?.ln(),
+                title: run.title(),
             })
+        });
+        said.collect()
+    }
+
+    fn pooled(&self, launch: f64) -> Arc<Pooled> {
+        let known = self.pooled.borrow().get(&launch.to_bits()).cloned();
+        known.unwrap_or_else(|| {
+            let pooled = match self.own_gpu_times(launch) {
+                own if own.is_empty() => without_own(self.elsewhere),
+                mut all => {
+                    let own: Vec<_> = self.runs.iter().map(|run| &run.host).collect();
+                    all.extend(said_elsewhere(self.elsewhere, &own));
+                    Arc::new(Pooled::new(all))
+                }
+            };
+            let mut known = self.pooled.borrow_mut();
+            known.insert(launch.to_bits(), Arc::clone(&pooled));
+            pooled
+        })
+    }
+
+    fn gpu_time(&self, target: &Target<'_>, launch: f64) -> GpuTime {
+        GpuTime::of(&self.pooled(launch), self.gpu, target)
     }
 
     fn fit_gpu_time(&self, run: &Run, launch: f64) -> Option<f64> {
@@ -243,17 +229,12 @@ impl<'a> Rule<'a> {
         let launch = launch.unwrap_or(self.start.launch);
         let found = self.gpu_time(&Target::of(run), launch);
         let calibration = Calibration {
-            compute: found
-                .as_ref()
-                .map_or(self.start.compute, |found| found.factor),
+            compute: found.estimate.factor,
             launch,
             rates: factors.rates(),
             passes: self.start.passes.clone(),
         };
-        (
-            calibration,
-            found.map_or(ComputeEvidence::None, |found| found.evidence),
-        )
+        (calibration, found.evidence)
     }
 
     fn several(&self) -> impl Iterator<Item = (usize, &'a Run)> {
@@ -277,6 +258,9 @@ impl<'a> Rule<'a> {
             }
         }
         self.refine(&mut factors);
+        let launch = factors.launch.map(|fitted| fitted.factor);
+        let launch = self.launch_factor.or(launch).unwrap_or(self.start.launch);
+        factors.gpu_time = self.pooled(launch);
         factors
     }
 
@@ -311,8 +295,21 @@ impl<'a> Rule<'a> {
             launch,
             ..calibration.clone()
         };
-        let factor = fit(&self.runs[run], (0.15, 2.5), self.costs, with)?;
+        let factor = fit(&self.runs[run], (0.15, 2.5), self.costs, &with)?;
+        if self.runs[run].role == Some(Calibrates::Launch) {
+            return Some(Fitted { factor, run });
+        }
+        // What is usual of hosts, moved by the run's weight.
+        let slope = self.slope(&self.runs[run], factor, &with)?;
+        let usual = self.start.launch;
+        let factor = usual * weighed(factor / usual, slope, LAUNCH_SPREAD);
         Some(Fitted { factor, run })
+    }
+
+    /// By how much of 1 % a run grows where what `with` sets does by 1 %.
+    fn slope(&self, run: &Run, at: f64, with: &impl Fn(f64) -> Calibration) -> Option<f64> {
+        let value = |x| Some(terms(run, &with(x), self.costs)?.value);
+        Some((value(1.05 * at)? / value(at)?).ln() / 1.05_f64.ln())
     }
 
     fn rate(
@@ -343,7 +340,7 @@ impl<'a> Rule<'a> {
     ) -> Option<f64> {
         let run = &self.runs[run];
         let (calibration, _) = self.so_far(run, factors);
-        fit(run, (0.1, 10.0), self.costs, |x| {
+        fit(run, (0.1, 20.0), self.costs, |x| {
             with_rate(&calibration, key, x)
         })
     }
@@ -426,43 +423,53 @@ pub fn with_rate(
     changed
 }
 
-/// GPU time for a target from runs of other machines with this GPU: the median over them, of compiled runs for a compiled
-/// target where there are some.
-fn elsewhere(runs: &[Run], target: &Target<'_>, costs: &dyn CostModel) -> Option<GpuTime> {
-    let mut hosts: BTreeMap<_, Known> = BTreeMap::new();
-    for run in runs {
-        hosts
-            .entry(&run.host)
-            .or_insert_with(Known::nothing)
-            .own
-            .push(run.clone());
-    }
-    let of_host = |known: &Known| {
-        let platform = &known.own[0].platform;
-        let (calibration, ..) = start(platform, None);
+/// The factor that a run says, drawn to 1 by what it does not settle: `slope` is how the run's time follows the factor.
+fn weighed(factor: f64, slope: f64, spread: f64) -> f64 {
+    let noise = (RUN_SPREAD / slope.abs().max(1e-6)).powi(2);
+    (factor.ln() * spread.powi(2) / (spread.powi(2) + noise)).exp()
+}
+
+/// Built-in one-GPU runs, with what each says at the launch factor that is usual of its host.
+static BUILT_IN: LazyLock<Vec<(String, Observation)>> = LazyLock::new(|| {
+    let said = one_gpu_runs().into_iter().filter_map(|run| {
+        let (calibration, ..) = start(&run.platform, None);
+        let known = Known::nothing();
         let basis = Basis {
-            known,
-            platform,
+            known: &known,
+            platform: &run.platform,
             launch_factor: None,
-            costs,
+            costs: Tables::built_in(),
         };
-        let rule = Rule::new(&basis, &calibration);
-        let launch = rule
-            .launch()
-            .map_or(calibration.launch, |fitted| fitted.factor);
-        rule.gpu_time(target, launch)
+        let factor = Rule::new(&basis, &calibration).fit_gpu_time(&run, calibration.launch)?;
+        let observation = Observation {
+            traits: Traits::of_run(&run, Host::Other(run.host.clone())),
+            ln_factor: factor.ln(),
+            title: run.title(),
+        };
+        Some((run.project, observation))
+    });
+    said.collect()
+});
+
+/// What runs of other machines say of one without runs.
+fn without_own(which: &Elsewhere) -> Arc<Pooled> {
+    static POOLED: Mutex<BTreeMap<Elsewhere, Arc<Pooled>>> = Mutex::new(BTreeMap::new());
+    let mut known = POOLED.lock().unwrap_or_else(PoisonError::into_inner);
+    let pooled = known.entry(which.clone()).or_insert_with(|| {
+        let all = said_elsewhere(which, &[]);
+        Arc::new(Pooled::new(all))
+    });
+    Arc::clone(pooled)
+}
+
+/// What runs of other machines than `own` say.
+fn said_elsewhere(which: &Elsewhere, own: &[&PublishedHost]) -> Vec<Observation> {
+    let wanted = |(project, one): &&(String, Observation)| match (which, &one.traits.host) {
+        (Elsewhere::Nothing, _) => false,
+        (Elsewhere::Without(left_out), _) if project == left_out => false,
+        (_, Host::Other(host)) => !own.contains(&host),
+        (_, Host::Asked) => true,
     };
-    let found: Vec<GpuTime> = hosts.values().filter_map(of_host).collect();
-    let same = |one: &&GpuTime| one.evidence < ComputeEvidence::OtherCompilation;
-    let compiled_alike = found.iter().any(|one| same(&one));
-    let used: Vec<&GpuTime> = found
-        .iter()
-        .filter(|one| !compiled_alike || same(one))
-        .collect();
-    let factors: Vec<f64> = used.iter().map(|one| one.factor).collect();
-    (!factors.is_empty()).then(|| GpuTime {
-        factor: median(factors),
-        evidence: ComputeEvidence::OtherHost,
-        runs: used.iter().flat_map(|one| one.runs.clone()).collect(),
-    })
+    let said = BUILT_IN.iter().filter(wanted);
+    said.map(|(_, one)| one.clone()).collect()
 }

@@ -62,7 +62,8 @@ impl Engine {
     pub const fn software(self) -> Software {
         match self {
             Self::PipeFusion => Software::PipeFusionLegacy,
-            Self::Xdit | Self::Sglang | Self::Diffusers | Self::CacheDit => Software::Other,
+            Self::Sglang => Software::Sglang,
+            Self::Xdit | Self::Diffusers | Self::CacheDit => Software::Other,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sim::execution::Software;
 use sim::model::Model;
 use sim::workload::BlockKind;
 use topologies::host::Compilation;
@@ -12,10 +13,8 @@ use super::{Profile, Statement, block_fit, rates};
 /// What a profile says beside its tables.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Host {
-    /// Memory-bound passes over a block's activation, by kind of block.
+    /// Memory-bound passes over a block's activation, by kind of block, where blocks were measured.
     pub passes: BTreeMap<BlockKind, f64>,
-    /// Those of them that blocks were measured for.
-    pub measured: BTreeMap<BlockKind, f64>,
     /// Whether they are of blocks of this very model, so that its GPU time is measured.
     pub blocks_measured: bool,
     /// Launch time over that of xDiT's A100 host.
@@ -35,16 +34,9 @@ impl Profile {
             };
         };
         let costs = (self.tables() as &dyn kernels::CostModel, &self.gpu);
-        let (measured, own) = block_fit::passes(blocks, model, compiled, rate, costs);
-        // The published passes were fitted with the datasheet's bandwidth: elsewhere their time stays.
-        let share = rate.bytes_per_us * 1e6 / self.gpu.memory_bandwidth.as_f64();
-        let published = sim::lower::elementwise_passes(compilation) as f64 * share;
-        let kinds = BlockKind::ALL.into_iter().map(|kind| (kind, published));
-        let mut passes: BTreeMap<BlockKind, f64> = kinds.collect();
-        passes.extend(&measured);
+        let (passes, own) = block_fit::passes(blocks, model, compiled, rate, costs);
         Host {
             passes,
-            measured,
             blocks_measured: own,
             launch: block_fit::launch_factor(blocks),
         }
@@ -77,13 +69,14 @@ impl Profile {
             });
         }
         let host = self.host(model, compilation);
+        let usual = sim::lower::elementwise_passes(model, compilation, Software::Other);
         if let Some(rate) = self.memory() {
             said.push(Statement::Memory {
                 rate,
                 datasheet: self.gpu.memory_bandwidth,
-                passes: host.measured,
+                passes: host.passes,
                 own_blocks: host.blocks_measured,
-                published: sim::lower::elementwise_passes(compilation),
+                published: usual.round() as u64,
             });
         }
         let codecs = self.points(Part::Compressors).iter();

@@ -105,7 +105,10 @@ fn operation(what: &What) -> Option<Op> {
             keys: point.keys.into(),
             head_dim: point.head_dim.into(),
         },
-        What::Memory { bytes, .. } => Op::MemoryBound { bytes: *bytes },
+        What::Memory { bytes, .. } => Op::MemoryBound {
+            bytes: *bytes,
+            kernels: 1,
+        },
         What::Codec { point, kernel, .. } if kernel == "ditplan" => {
             let (compressor, rows, channels) =
                 (point.compressor, point.rows.into(), point.channels.into());

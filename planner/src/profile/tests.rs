@@ -187,11 +187,9 @@ fn what_is_replaced_is_said() {
     assert_eq!((rate.bytes_per_us / 1e3).round(), 4045.0);
     assert_eq!(datasheet.get(), 4_800_000_000_000);
     assert!(passes.is_empty());
-    // 117 passes at the datasheet's rate take as long as fewer at the measured one.
+    // No block was measured: the usual passes run at the measured rate.
     let host = profile.host(flux, Compilation::Eager);
-    let passes = host.passes[&sim::workload::BlockKind::Double];
-    assert!((passes - 117.0 * 4044.5 / 4800.0).abs() < 0.1, "{passes}");
-    assert!(!host.blocks_measured && host.launch.is_none());
+    assert!(host.passes.is_empty() && !host.blocks_measured && host.launch.is_none());
 }
 
 #[test]

@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use sim::model::Model;
+use topologies::Machine;
 use topologies::host::PublishedHost;
-use topologies::{Architecture, Gpu, Machine};
 
 use super::host::{self, Machines, Place};
 use super::row::{self, Row};
@@ -40,7 +39,7 @@ pub struct Known {
 }
 
 /// Which built-in runs of other machines a prediction may rest on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Elsewhere {
     /// All.
     #[default]
@@ -118,38 +117,9 @@ fn known_host(wanted: &PublishedHost, machine: &str) -> Result<(), RunError> {
     })
 }
 
-/// Two GPUs of one class: the same chip at the same rate, whatever its memory and links.
-fn class(gpu: &Gpu) -> (Architecture, u32, u64) {
-    (gpu.architecture, gpu.sm_count, gpu.peak_bf16.get())
-}
-
-impl Elsewhere {
-    /// Built-in runs on machines with GPUs of this class, of hosts that ran `model` on one of them.
-    #[must_use]
-    pub fn runs(&self, gpu: &Gpu, model: &Model) -> Vec<Run> {
-        let of_class = |row: &Row| host::gpu_of(row).is_ok_and(|found| class(found) == class(gpu));
-        let hosts: Vec<_> = match self {
-            Self::Nothing => return Vec::new(),
-            Self::All | Self::Without(_) => {
-                let of_model = ROWS.iter().filter(|row| {
-                    row.gpus == 1
-                        && of_class(row)
-                        && super::request::model_of(&row.model)
-                            .is_ok_and(|found| found.name == model.name)
-                });
-                of_model
-                    .map(|row| host::published(row, &owner_of(&row.source)))
-                    .collect()
-            }
-        };
-        let mut found = runs(|row| {
-            of_class(row) && hosts.contains(&host::published(row, &owner_of(&row.source)))
-        });
-        if let Self::Without(project) = self {
-            found.retain(|run| run.project != *project);
-        }
-        found
-    }
+/// Built-in runs on one GPU.
+pub(crate) fn one_gpu_runs() -> Vec<Run> {
+    runs(|row| row.gpus == 1)
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use thiserror::Error;
 use topologies::host::{Calibrates, Compilation, Covers, MeasuredRun, PublishedHost};
 use topologies::{Gpu, Machine, SimDuration};
 
+pub(crate) use self::library::one_gpu_runs;
 pub use self::library::{Elsewhere, Known};
 use crate::launch::Engine;
 use cell::{Split, Strategy};

@@ -4,7 +4,7 @@ use sim::model::{self, Architecture, Guidance, Model, Request, Resolution};
 use topologies::host::MeasuredRun;
 
 use super::row::{Levers, Metric, Row, first_count};
-use super::source::Facts;
+use super::source::{Batch, Facts};
 
 /// Most FLOPs of a request: a day on a GPU, and far from what counters can hold.
 const MOST_FLOPS: f64 = 1e19;
@@ -39,6 +39,15 @@ const EXACT_ATTENTION: [&str; 8] = [
     "aiter",
 ];
 
+/// Words of remarks that say a lever which is not simulated.
+const NOTED: [&str; 5] = [
+    "offload on",
+    "+ offload",
+    "fp8 weights",
+    "int8 weights",
+    "sageattn",
+];
+
 /// Refuses a row with a lever that is not simulated.
 pub(super) fn refuse_levers(row: &Row) -> Result<(), String> {
     let Levers {
@@ -46,6 +55,7 @@ pub(super) fn refuse_levers(row: &Row) -> Result<(), String> {
         precision,
         attention,
         offload,
+        notes,
     } = &row.levers;
     let is_time = row.metric != Metric::Memory;
     let kernel = attention
@@ -79,11 +89,17 @@ pub(super) fn refuse_levers(row: &Row) -> Result<(), String> {
             "weights that are not resident",
         ),
     ];
-    match refused.into_iter().find(|(applies, ..)| *applies) {
-        Some((_, column, cell, what)) => Err(format!(
+    if let Some((_, column, cell, what)) = refused.into_iter().find(|(applies, ..)| *applies) {
+        return Err(format!(
             "{column} is \"{cell}\": {what} cannot be predicted yet"
+        ));
+    }
+    let remarks = notes.to_lowercase();
+    match NOTED.iter().find(|word| remarks.contains(**word)) {
+        Some(word) if is_time => Err(format!(
+            "its notes say \"{word}\": \"{notes}\", which cannot be predicted yet"
         )),
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -123,7 +139,10 @@ pub(super) fn of_row(row: &Row, model: &Model, facts: &Facts) -> Result<Request,
         None if row.metric == Metric::Memory => model.default.steps,
         None => return Err("the steps are not stated".to_owned()),
     };
-    let (batch, guidance) = guidance(&row.batch, model)?;
+    let (batch, guidance) = match (facts.batch, first_count(&row.batch)) {
+        (Some(Batch::Images), Some((images, _))) => (images, model.default.guidance),
+        _ => guidance(&row.batch, model)?,
+    };
     let request = Request {
         resolution,
         frames,
@@ -150,6 +169,7 @@ pub(super) fn of_machine(run: &MeasuredRun, model: &Model) -> Request {
             topologies::host::Guidance::None => Guidance::None,
             topologies::host::Guidance::Batched => Guidance::Batched,
             topologies::host::Guidance::Sequential => Guidance::Sequential,
+            topologies::host::Guidance::Triple => Guidance::Triple,
         },
         text_tokens: run.text_tokens.unwrap_or(model.default.text_tokens),
     }

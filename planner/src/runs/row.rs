@@ -79,7 +79,7 @@ pub struct Row {
     pub compressor: String,
     /// Bandwidth of a GPU's emulated link, GB/s.
     pub bandwidth: Option<f64>,
-    /// Levers that have a column of their own, where the table has it: cache, precision, attention, offload.
+    /// Levers beside the strategy, and the remarks.
     pub levers: Levers,
     /// What the value is.
     pub metric: Metric,
@@ -91,7 +91,7 @@ pub struct Row {
     pub per_step: bool,
 }
 
-/// Cells of levers beside the strategy; empty is the software's default.
+/// Cells of levers beside the strategy, where the table has them; empty is the software's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Levers {
     /// Which steps are skipped.
@@ -102,6 +102,8 @@ pub struct Levers {
     pub attention: String,
     /// What is not resident.
     pub offload: String,
+    /// Remarks, which may name a lever.
+    pub notes: String,
 }
 
 /// The columns of a file.
@@ -112,7 +114,7 @@ struct Columns {
     quality: Option<Column>,
     compressor: Option<Column>,
     bandwidth: Option<Column>,
-    levers: [Option<Column>; 4],
+    levers: [Option<Column>; 5],
 }
 
 const TEXTS: [&str; 14] = [
@@ -151,7 +153,8 @@ impl Columns {
             quality: own("quality")?,
             compressor,
             bandwidth: table.optional("bandwidth_GBps"),
-            levers: ["cache", "precision", "attention", "offload"].map(|name| table.optional(name)),
+            levers: ["cache", "precision", "attention", "offload", "notes"]
+                .map(|name| table.optional(name)),
         })
     }
 }
@@ -182,7 +185,7 @@ fn read_row(
         Metric::Other => Value::Missing,
         _ => value_of(record, columns, metric)?,
     };
-    let [cache, precision, attention, offload] = columns.levers.map(optional);
+    let [cache, precision, attention, offload, notes] = columns.levers.map(optional);
     let bandwidth = match columns.bandwidth {
         Some(column) if !record.text(column).is_empty() => Some(record.positive(column)?),
         _ => None,
@@ -211,6 +214,7 @@ fn read_row(
             precision,
             attention,
             offload,
+            notes,
         },
         metric,
         metric_name: text(11),

@@ -34,6 +34,8 @@ pub struct Facts {
     pub pipeline_warmup: Option<u32>,
     /// Uncompressed first steps of a compressed plan.
     pub compressed_warmup: Option<u32>,
+    /// What a cell of the column batch counts.
+    pub batch: Option<Batch>,
     /// Text tokens.
     pub text_tokens: Option<u32>,
     /// Whether rows without a size are of the model's usual one.
@@ -58,6 +60,12 @@ pub enum Times {
 pub enum Executor {
     /// The code of the PipeFusion paper.
     Pipefusion,
+    /// SGLang Diffusion.
+    Sglang,
+    /// diffusers, as it is.
+    Diffusers,
+    /// cache-dit.
+    CacheDit,
 }
 
 /// What stands in memory in one source's runs.
@@ -94,6 +102,7 @@ macro_rules! word {
     };
 }
 
+word!(/** What a batch counts. */ Batch { /** Rows of a forward pass. */ Rows, /** Images, each with the model's usual guidance. */ Images });
 word!(/** Whose counter. */ Counter { /** The device's. */ Device, /** PyTorch's. */ Allocator });
 word!(/** Which rank. */ Rank { /** The last. */ Last, /** The fullest. */ Fullest });
 word!(/** A stored number format. */ Precision { /** bf16. */ Bf16, /** fp16. */ Fp16, /** fp32. */ Fp32 });
@@ -145,7 +154,14 @@ impl Facts {
                 })
             {
                 overlay!(all, facts, owner, project, times, engine, pipeline_warmup);
-                overlay!(all, facts, compressed_warmup, text_tokens, usual_shape);
+                overlay!(
+                    all,
+                    facts,
+                    compressed_warmup,
+                    batch,
+                    text_tokens,
+                    usual_shape
+                );
                 let (to, from) = (&mut all.memory, &facts.memory);
                 overlay!(to, from, counter, gibibytes, rank, weights, encoder_weights);
                 overlay!(to, from, encoders, decoding, alone, displaced_guidance);
@@ -165,6 +181,9 @@ impl Facts {
     pub fn engine(&self) -> Engine {
         match self.engine {
             Some(Executor::Pipefusion) => Engine::PipeFusion,
+            Some(Executor::Sglang) => Engine::Sglang,
+            Some(Executor::Diffusers) => Engine::Diffusers,
+            Some(Executor::CacheDit) => Engine::CacheDit,
             None => Engine::Xdit,
         }
     }

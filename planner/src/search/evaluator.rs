@@ -163,6 +163,7 @@ fn calibrated(
         request: &question.request,
         workload,
         compiler: calibrate::compiler(question.compilation),
+        engine: question.engine,
     };
     let platform = Platform::of_machine(&question.measured)?;
     let basis = Basis {

@@ -87,6 +87,11 @@ pub enum Illegal {
         /// The model.
         model: String,
     },
+    /// Three guidance branches over two groups.
+    #[error(
+        "guidance by text and by an image has three branches, which two groups cannot share: use cfg 1"
+    )]
+    ThreeBranches,
     /// A batch that does not divide.
     #[error("data degree {data} does not divide a batch of {batch}: use a divisor of {batch}")]
     Batch {

@@ -433,6 +433,7 @@ impl Setup<'_> {
         let passes = if self.plan.compression.is_raw() { 7 } else { 3 };
         self.codec(Op::MemoryBound {
             bytes: passes * rows * channels * 2 * ELEMENT_BYTES,
+            kernels: passes / 3,
         })
     }
 }

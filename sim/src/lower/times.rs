@@ -5,7 +5,9 @@ use topologies::host::Compilation;
 use topologies::{DType, SimDuration};
 
 use super::{LowerError, Setup};
+use crate::execution::{Execution, Software};
 use crate::launch;
+use crate::model::Model;
 use crate::plan::Exchange;
 use crate::workload::{
     AttentionCall, AttentionKind, Block, BlockKind, ELEMENT_BYTES, Role, Shard, Tokens,
@@ -14,12 +16,17 @@ use crate::workload::{
 /// Passes over a block's activation by norms, activations, rotary embeddings and residual sums.
 /// Source: docs/calibration.md section 2 (fit on published one-GPU runs).
 #[must_use]
-pub const fn elementwise_passes(compilation: Compilation) -> u64 {
-    match compilation {
-        Compilation::Eager => 117,
-        Compilation::Compiled => 69,
-    }
+pub fn elementwise_passes(model: &Model, compilation: Compilation, software: Software) -> f64 {
+    let usual = match (compilation, software) {
+        (Compilation::Compiled, _) => 53.0,
+        (Compilation::Eager, Software::Sglang) => 72.0,
+        (Compilation::Eager, _) => 126.0,
+    };
+    usual * model.elementwise.passes
 }
+
+/// Passes of a kernel: two tensors read, one written.
+const PASSES_OF_A_KERNEL: f64 = 3.0;
 
 /// How a rank's share is cut from a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +100,7 @@ impl Setup<'_> {
             let op = match gemm.role {
                 Role::Depthwise => Op::MemoryBound {
                     bytes: 2 * gemm.m * gemm.n * ELEMENT_BYTES,
+                    kernels: 1,
                 },
                 _ => Op::Gemm {
                     m: gemm.m,
@@ -129,14 +137,24 @@ impl Setup<'_> {
         let tokens = own.image + own.audio + if joint { own.text } else { 0 };
         let activation = slice.rows * tokens * block.hidden * ELEMENT_BYTES;
         let measured = self.execution.calibration.passes.get(&block.kind);
-        let bytes = match measured {
-            Some(passes) => passes * activation as f64,
-            None => (elementwise_passes(self.execution.compilation) * activation) as f64,
+        // Measured passes hold what starting kernels takes.
+        let (passes, kernels) = match measured {
+            Some(passes) => (*passes, 1.0),
+            None => {
+                let Execution {
+                    compilation,
+                    software,
+                    ..
+                } = *self.execution;
+                let passes = elementwise_passes(self.model, compilation, software);
+                (passes, (passes / PASSES_OF_A_KERNEL).ceil())
+            }
         };
         // Under tensor parallelism norms and residual sums stay whole: half of the kernels.
         let share = 0.5 + 0.5 / f64::from(self.plan.tensor);
         self.gpu_time(Op::MemoryBound {
-            bytes: (bytes * share).ceil() as u64,
+            bytes: (passes * activation as f64 * share).ceil() as u64,
+            kernels: kernels as u64,
         })
     }
 

@@ -57,7 +57,7 @@ impl<'a> Share<'a> {
         let range = stage_blocks(all.len(), stages)[stage].clone();
         let branches = match workload.request.guidance {
             Guidance::Batched => u64::from(plan.cfg),
-            Guidance::None | Guidance::Sequential => 1,
+            Guidance::None | Guidance::Sequential | Guidance::Triple => 1,
         };
         Self {
             workload,

@@ -39,6 +39,27 @@ pub struct PhaseTime {
     pub decode_most_megapixels: Option<f64>,
 }
 
+/// How much the kernels between products and attention take.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elementwise {
+    /// Passes over a block's activation, over the usual number.
+    #[serde(deserialize_with = "limits::factor")]
+    pub passes: f64,
+    /// Where it comes from.
+    #[serde(deserialize_with = "limits::line")]
+    pub source: String,
+}
+
+impl Default for Elementwise {
+    fn default() -> Self {
+        Self {
+            passes: 1.0,
+            source: "the usual number".to_owned(),
+        }
+    }
+}
+
 /// What the CPU of a host of launch factor 1 needs to launch a block.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -103,6 +103,17 @@ pub(super) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error>
     )))
 }
 
+/// A factor from a tenth to ten.
+pub(super) fn factor<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let value = f64::deserialize(from)?;
+    if (0.1..=10.0).contains(&value) {
+        return Ok(value);
+    }
+    Err(D::Error::custom(format!(
+        "{value} is no factor from 0.1 to 10"
+    )))
+}
+
 /// A line of text that a terminal can show.
 pub(super) fn line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;

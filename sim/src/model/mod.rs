@@ -29,7 +29,7 @@ use strsim::jaro_winkler;
 use thiserror::Error;
 
 pub use architecture::Architecture;
-pub use calibrated::{LaunchTimes, PhaseTime, PhaseTimes};
+pub use calibrated::{Elementwise, LaunchTimes, PhaseTime, PhaseTimes};
 pub use encoder::{Encoder, Fp16};
 pub use engines::{CompactFusion, Engines, Split, Xdit, XditStart};
 pub use families::class_joint::ClassJoint;
@@ -102,6 +102,9 @@ pub struct Model {
     pub default: Request,
     /// Encoding and decoding.
     pub phases: PhaseTimes,
+    /// Norms, activations, rotary embeddings, residual sums.
+    #[serde(default)]
+    pub elementwise: Elementwise,
     /// Launching its blocks.
     pub launch: LaunchTimes,
     /// How engines call it.

@@ -18,15 +18,18 @@ pub enum Guidance {
     Batched,
     /// Both branches as two forward passes.
     Sequential,
+    /// Guidance by text and by an image: three branches in one forward pass.
+    Triple,
 }
 
 impl Guidance {
-    /// Guidance branches per image: 1 or 2.
+    /// Guidance branches per image: 1 to 3.
     #[must_use]
     pub const fn branches(self) -> u64 {
         match self {
             Self::None => 1,
             Self::Batched | Self::Sequential => 2,
+            Self::Triple => 3,
         }
     }
 
@@ -34,12 +37,12 @@ impl Guidance {
     #[must_use]
     pub const fn forwards_per_step(self) -> u64 {
         match self {
-            Self::None | Self::Batched => 1,
+            Self::None | Self::Batched | Self::Triple => 1,
             Self::Sequential => 2,
         }
     }
 
-    /// Rows of one forward pass per image: 1 or 2.
+    /// Rows of one forward pass per image: 1 to 3.
     #[must_use]
     pub const fn rows_per_image(self) -> u64 {
         self.branches() / self.forwards_per_step()
@@ -52,6 +55,7 @@ impl fmt::Display for Guidance {
             Self::None => "none",
             Self::Batched => "batched",
             Self::Sequential => "sequential",
+            Self::Triple => "triple",
         })
     }
 }
@@ -258,7 +262,12 @@ mod tests {
 
     #[test]
     fn branches_are_rows_times_forwards() {
-        for guidance in [Guidance::None, Guidance::Batched, Guidance::Sequential] {
+        for guidance in [
+            Guidance::None,
+            Guidance::Batched,
+            Guidance::Sequential,
+            Guidance::Triple,
+        ] {
             assert_eq!(
                 guidance.branches(),
                 guidance.rows_per_image() * guidance.forwards_per_step()

@@ -51,7 +51,7 @@ impl CostModel for Pace {
                 keys,
                 head_dim,
             } => 4.0 * (batch * heads * queries * keys * head_dim) as f64 / 50e9,
-            Op::MemoryBound { bytes } => bytes as f64 / 10e9,
+            Op::MemoryBound { bytes, .. } => bytes as f64 / 10e9,
             Op::Encode { rows, channels, .. } | Op::Decode { rows, channels, .. } => {
                 (rows * channels) as f64 / 100e6
             }

@@ -115,7 +115,7 @@ fn note(note: &Note) -> String {
 fn gpu_time(evidence: ComputeEvidence, runs: &[String]) -> String {
     let [first, others @ ..] = runs else {
         return match evidence {
-            ComputeEvidence::OtherHost => {
+            ComputeEvidence::Profile => {
                 "from blocks of the model in the profile, this host has no one-GPU run of the model"
             }
             _ => "assumed, no one-GPU run of the model on this GPU is known",
@@ -130,7 +130,9 @@ fn gpu_time(evidence: ComputeEvidence, runs: &[String]) -> String {
         ComputeEvidence::SameShape => "this request",
         ComputeEvidence::OtherShape => "another shape of this model",
         ComputeEvidence::OtherCompilation => "this model, compiled otherwise",
+        ComputeEvidence::Profile => "blocks of the model in the profile",
         ComputeEvidence::OtherHost => "other machines with this GPU",
+        ComputeEvidence::Alike => "runs of other models or GPUs",
         ComputeEvidence::None => "nothing",
     };
     format!("from {first}{more} ({of})")

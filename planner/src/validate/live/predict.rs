@@ -131,15 +131,15 @@ impl Bench<'_> {
 
     /// Nothing but kernels: no factor of a host, and launching only where it was not captured in a graph.
     fn calibration(&self, about: &About) -> Calibration {
-        let host = self.profile.and_then(|profile| {
-            let known = sim::model::find(&about.model).or_else(|_| sim::model::find("FLUX.1-dev"));
-            Some(profile.host(known.ok()?, Compilation::Eager))
-        });
+        let known = sim::model::find(&about.model).or_else(|_| sim::model::find("FLUX.1-dev"));
+        let known = known.expect("a built-in model");
+        let eager = Compilation::Eager;
+        let host = self.profile.map(|profile| profile.host(known, eager));
         let host = host.unwrap_or_default();
+        let published = sim::lower::elementwise_passes(known, eager, Software::VirtualRanks);
         let usual = Calibration::assumed(false);
         let launched = about.mode == "eager" && about.machine.device == Device::Cuda;
         let width = Self::width(about);
-        let published = sim::lower::elementwise_passes(Compilation::Eager) as f64;
         let passes = BlockKind::ALL.into_iter().map(|kind| {
             let of_one = host.passes.get(&kind).copied().unwrap_or(published);
             (kind, width * of_one)

@@ -84,7 +84,11 @@ impl Hosts {
                 let own = clean.get(&run.host).into_iter().flatten();
                 Known {
                     own: own.map(|run| (*run).clone()).collect(),
-                    elsewhere: Elsewhere::All,
+                    // The built-in runs are drawn from the files: by nothing but these.
+                    elsewhere: match source {
+                        Source::Shipped => Elsewhere::All,
+                        Source::Files => Elsewhere::Nothing,
+                    },
                 }
             };
             let factors = host_factors(&basis(run, &known), None);
