@@ -1,24 +1,32 @@
-//! The 90 % interval of a prediction, from what it rests on.
+//! How sure a prediction is: its 90 % interval, and the probability that one plan is faster than another.
 //!
 //! ```text
-//! prediction x exp(±1.645 x 1.08 x sigma),   sigma^2 = sum of the squares below
+//! ln latency has the standard deviation sigma,   sigma^2 = sum of the squares of the loadings below
+//! interval    prediction x exp(±1.645 sigma)
+//! A before B  with probability  Phi(ln(B / A) / s),   s^2 = sum of (a - b)^2 over shared loadings + own of A^2 + own of B^2
 //! ```
-//! | term | sigma |
+//! | loading | sigma x how much of the latency follows it |
 //! |---|---|
-//! | GPU time: one-GPU run of this shape; another shape; compiled otherwise; another host; none | .075 .12 .13 .13 .33 |
-//! | a collective's share of the step x (calibrated here; measured table; assumed; assumed, between hosts) | .25 .30 .60 .50 |
-//! | messages between hosts | .30 |
-//! | share of launch gaps x (calibrated here; assumed) | .15 .30 |
-//! | compiled, pipeline, tensor parallel, total below 2 s | .07 .05 .10 .05 |
+//! | GPU time | that of its runs ([`crate::calibrate`]; .13 from a profile's blocks) |
+//! | encoders, VAE, overhead | .30 |
+//! | a collective's rate (calibrated here; measured table; assumed; assumed, between hosts) | .25 .30 .60 .50 |
+//! | messages between hosts, if any | .30 |
+//! | launch time (calibrated here; assumed) | .15 .30 |
+//! | compiled; total below 2 s | .07 .05 |
+//! | own: how a plan is executed; pipeline; tensor parallel | .07 .05 .10 |
 //!
-//! The terms are judgement; the scale 1.08 was set once, so that nine of ten published runs fall
-//! inside, and holds to 89 % when set without the host it is applied to.
+//! Two plans of a question share what is uncertain of the GPU and the host; only what differs decides between them. The
+//! own part is that of published pairs of plans for one request: of pairs 10 to 15 % apart nine of ten are in the
+//! predicted order (docs/validation.md).
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use sim::lower::Parts;
 use sim::plan::Plan;
 use sim::platform::Reach;
-use topologies::CollectiveKind;
+use statrs::function::erf::erf;
 use topologies::host::Compilation;
+use topologies::{CollectiveKind, SimDuration};
 
 /// What the calibrated GPU time rests on, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,40 +73,116 @@ pub struct Evidence {
     pub other_rates: RateEvidence,
 }
 
-/// Standard normal quantile of a two-sided 90 % interval, times the scale of the module's doc.
-pub const SPREAD: f64 = 1.645 * 1.08;
+/// Standard normal quantile of a two-sided 90 % interval.
+pub const SPREAD: f64 = 1.645;
 
-/// Standard deviation of what no term holds: how a plan is executed, what a value covers.
-const REST: f64 = 0.06;
+/// What predictions of one machine have in common, or a plan alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Term {
+    /// GPU time over the kernel costs.
+    GpuTime,
+    /// Encoders, VAE, the pipeline's overhead.
+    Phases,
+    /// Launch time.
+    Launch,
+    /// A collective's rate.
+    Rate(CollectiveKind, Reach),
+    /// That messages go between hosts.
+    Between,
+    /// That the model is compiled.
+    Compiled,
+    /// That the request is short.
+    Short,
+}
 
-/// The factor `f >= 1` of the 90 % interval `[prediction / f, prediction x f]`.
-#[must_use]
-pub fn factor(parts: &Parts, plan: &Plan, compilation: Compilation, evidence: &Evidence) -> f64 {
-    let (gpu, launch) = (parts.gpu.as_secs_f64(), parts.launch.as_secs_f64());
-    let mut terms = vec![evidence.compute_sigma, REST];
-    for (key, exposed) in &parts.exposed {
-        let share = (exposed.as_secs_f64() / gpu.max(launch)).min(1.0);
-        terms.push(share * rate_sigma(*key, evidence));
-        if key.1 == Reach::Network {
-            terms.push(0.30);
+/// How much a prediction follows what is uncertain: standard deviations of ln latency.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Uncertainty {
+    /// Of what plans on one machine share.
+    pub shared: BTreeMap<Term, f64>,
+    /// Of the plan alone.
+    pub own: f64,
+}
+
+impl Uncertainty {
+    /// Of a plan's prediction.
+    #[must_use]
+    pub fn of(parts: &Parts, plan: &Plan, compilation: Compilation, evidence: &Evidence) -> Self {
+        let [total, fixed, gpu, launch] =
+            [parts.total, parts.fixed, parts.gpu, parts.launch].map(SimDuration::as_secs_f64);
+        let outside = fixed / total.max(1e-12);
+        let looped = 1.0 - outside;
+        let squares = gpu.powi(2) + launch.powi(2);
+        let of_gpu = looped * gpu.powi(2) / squares.max(1e-24);
+        let launch_sigma = if evidence.launch_calibrated {
+            0.15
+        } else {
+            0.30
+        };
+        let mut shared = BTreeMap::from([
+            (Term::Phases, 0.30 * outside),
+            (Term::Launch, launch_sigma * (looped - of_gpu)),
+        ]);
+        let mut waiting = 0.0;
+        for (key, exposed) in &parts.exposed {
+            let share = (exposed.as_secs_f64() / gpu.max(launch)).min(1.0);
+            waiting += exposed.as_secs_f64() / gpu.max(1e-12);
+            shared.insert(
+                Term::Rate(key.0, key.1),
+                looped * share * rate_sigma(*key, evidence),
+            );
+            if key.1 == Reach::Network {
+                shared.insert(Term::Between, 0.30);
+            }
         }
+        let computing = of_gpu * (1.0 - waiting).clamp(0.0, 1.0);
+        shared.insert(Term::GpuTime, evidence.compute_sigma * computing);
+        if compilation == Compilation::Compiled {
+            shared.insert(Term::Compiled, 0.07);
+        }
+        if total < 2.0 {
+            shared.insert(Term::Short, 0.05);
+        }
+        let present = |holds: bool, sigma: f64| if holds { sigma } else { 0.0 };
+        let own = 0.07_f64
+            .hypot(present(plan.pipeline.stages > 1, 0.05))
+            .hypot(present(plan.tensor > 1, 0.10));
+        Self { shared, own }
     }
-    let launch_share = launch.powi(2) / (launch.powi(2) + gpu.powi(2));
-    terms.push(
-        launch_share
-            * if evidence.launch_calibrated {
-                0.15
-            } else {
-                0.30
-            },
-    );
-    let present = |holds: bool, sigma: f64| if holds { sigma } else { 0.0 };
-    terms.push(present(compilation == Compilation::Compiled, 0.07));
-    terms.push(present(plan.pipeline.stages > 1, 0.05));
-    terms.push(present(plan.tensor > 1, 0.10));
-    terms.push(present(parts.total.as_secs_f64() < 2.0, 0.05));
-    let variance: f64 = terms.iter().map(|sigma| sigma * sigma).sum();
-    (SPREAD * variance.sqrt()).exp()
+
+    /// Standard deviation of ln latency.
+    #[must_use]
+    pub fn sigma(&self) -> f64 {
+        let shared = self.shared.values().map(|sigma| sigma * sigma);
+        (shared.sum::<f64>() + self.own * self.own).sqrt()
+    }
+
+    /// The factor `f >= 1` of the 90 % interval `[prediction / f, prediction x f]`.
+    #[must_use]
+    pub fn factor(&self) -> f64 {
+        (SPREAD * self.sigma()).exp()
+    }
+
+    /// Standard deviation of the difference of two plans' ln latency on one machine.
+    #[must_use]
+    pub fn of_difference(&self, other: &Self) -> f64 {
+        let terms = self.shared.keys().chain(other.shared.keys());
+        let terms: BTreeSet<&Term> = terms.collect();
+        let of = |one: &Self, term| one.shared.get(term).copied().unwrap_or(0.0);
+        let shared = terms
+            .into_iter()
+            .map(|term| of(self, term) - of(other, term));
+        let shared: f64 = shared.map(|loading| loading * loading).sum();
+        (shared + self.own * self.own + other.own * other.own).sqrt()
+    }
+}
+
+/// The probability that the first of two plans of a question is the faster one.
+#[must_use]
+pub fn faster(first: (SimDuration, &Uncertainty), second: (SimDuration, &Uncertainty)) -> f64 {
+    let gain = (second.0.as_secs_f64() / first.0.as_secs_f64()).ln();
+    let sigma = first.1.of_difference(second.1).max(1e-12);
+    0.5 + 0.5 * erf(gain / sigma / std::f64::consts::SQRT_2)
 }
 
 fn rate_sigma(key: (CollectiveKind, Reach), evidence: &Evidence) -> f64 {

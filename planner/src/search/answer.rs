@@ -19,20 +19,24 @@ pub(super) fn compose(
     found: Simulated,
 ) -> Result<Answer, PlanningError> {
     let best = found.best(evaluator)?;
-    let stop = found
-        .next_bound
-        .map_or(StopReason::Exhausted, |bound| StopReason::Proved {
-            next_bound: bound,
-        });
+    let first_waiting = found.waiting.first();
+    let stop = first_waiting.map_or(StopReason::Exhausted, |bounded| StopReason::Proved {
+        next_bound: bounded.parts.total,
+    });
+    let fastest = &found.plans[0];
+    let fastest = (fastest.latency(), evaluator.uncertainty(&fastest.bounded));
     let candidate = |one: &SimulatedPlan| {
         let mut candidate = evaluator.candidate(&one.bounded, &one.totals);
         candidate.stop_reason = stop;
         candidate.why_slower = why_slower(&one.totals.critical, &best.totals.critical);
+        let own = (candidate.latency, &candidate.uncertainty);
+        candidate.behind = interval::faster((fastest.0, &fastest.1), own);
         candidate
     };
     let mut plans: Vec<Candidate> = found.plans.iter().map(candidate).collect();
-    plans[0].why_slower = Vec::new();
-    let choice = plans[0].clone();
+    plans[0].behind = 0.0;
+    plans[found.choice].why_slower = Vec::new();
+    let choice = plans[found.choice].clone();
     let single = match plans.iter().find(|one| one.plan.ranks() == 1) {
         Some(single) => single.clone(),
         None => evaluator.single()?,
@@ -42,9 +46,10 @@ pub(super) fn compose(
     Ok(Answer {
         question: evaluator.question.clone(),
         choice,
-        considered: plans.len() + found.pruned,
+        considered: plans.len() + found.waiting.len(),
         simulated: plans.len(),
-        pruned: found.pruned,
+        pruned: found.waiting.len(),
+        tied_by_bound: found.tied_by_bound,
         legal: found.dropped.legal,
         plans,
         illegal: found.dropped.illegal,
@@ -65,7 +70,12 @@ pub(super) fn winner(
     let best = found.best(evaluator)?;
     let candidate = evaluator.candidate(&best.bounded, &best.totals);
     let simulated = found.plans.len();
-    evaluator.found(shared, candidate, simulated + found.pruned, simulated)
+    evaluator.found(
+        shared,
+        candidate,
+        simulated + found.waiting.len(),
+        simulated,
+    )
 }
 
 /// One given plan.
@@ -145,16 +155,16 @@ impl Evaluator<'_> {
             memory,
             parts,
         } = bounded;
-        let question = self.question;
-        let factor = interval::factor(parts, plan, question.compilation, &self.calibrated.evidence);
+        let uncertainty = self.uncertainty(bounded);
+        let factor = uncertainty.factor();
         let latency = totals.latency;
         Candidate {
             plan: plan.clone(),
             latency,
             lo: latency.scaled(factor.recip()),
             hi: latency.scaled(factor),
-            lower_bound: parts.total.min(latency),
-            gap: latency.as_secs_f64() / parts.total.min(latency).as_secs_f64() - 1.0,
+            lower_bound: parts.total,
+            gap: (latency.as_secs_f64() / parts.total.as_secs_f64() - 1.0).max(0.0),
             stop_reason: StopReason::Exhausted,
             peak_memory: memory.total,
             fits: memory.fits.is_fit(),
@@ -166,6 +176,8 @@ impl Evaluator<'_> {
             quality: self.quality(plan),
             why_slower: Vec::new(),
             launch: self.launch(plan),
+            uncertainty,
+            behind: 0.0,
         }
     }
 

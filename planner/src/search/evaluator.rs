@@ -52,7 +52,8 @@ impl<'a> Evaluator<'a> {
             steps: 0,
             ..question.request
         };
-        let key = (&*question.model.name, steps, question.compilation);
+        let (compilation, engine) = (question.compilation, question.engine);
+        let key = (&*question.model.name, steps, compilation, engine);
         let calibrated = shared
             .calibrated
             .get(key, || calibrated(question, &workload, shared))?;

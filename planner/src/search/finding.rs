@@ -9,9 +9,8 @@ use traces::timeline::SpanClass;
 
 use super::Candidate;
 use super::simulated::WORTH;
-
-/// Gains below this factor are less than the predictions are sure of.
-const SURE: f64 = 1.05;
+use super::tied::CONFIDENCE;
+use crate::interval::faster;
 
 /// Differences of at most this are not told: half of a hundredth of a second.
 const TOLD: SimDuration = SimDuration::new(5_000_000_000);
@@ -40,12 +39,24 @@ pub enum Lever {
 /// Whether a lever is faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pays {
-    /// By more than the predictions are unsure of.
+    /// With [`CONFIDENCE`] or more.
     Yes,
-    /// By less than that.
-    Hardly,
-    /// It is not.
+    /// The evidence does not tell.
+    Tie,
+    /// The plan without it is, with as much.
     No,
+}
+
+impl Pays {
+    fn of(probability: f64) -> Self {
+        if probability >= CONFIDENCE {
+            Self::Yes
+        } else if probability <= 1.0 - CONFIDENCE {
+            Self::No
+        } else {
+            Self::Tie
+        }
+    }
 }
 
 /// What the comparison of plans shows.
@@ -57,6 +68,8 @@ pub enum Finding {
         lever: Lever,
         /// Whether it is faster.
         pays: Pays,
+        /// The probability that it is.
+        probability: f64,
         /// The fastest plan with it.
         with: Timed,
         /// The fastest plan without it.
@@ -148,19 +161,16 @@ pub(super) fn findings(
 }
 
 fn lever(lever: Lever, with: &Candidate, without: &Candidate) -> Finding {
-    let (with, without) = (Timed::of(with), Timed::of(without));
-    let gain = with.gain_over(&without);
+    let probability = faster(
+        (with.latency, &with.uncertainty),
+        (without.latency, &without.uncertainty),
+    );
     Finding::Lever {
         lever,
-        pays: if gain <= 1.0 {
-            Pays::No
-        } else if gain < SURE {
-            Pays::Hardly
-        } else {
-            Pays::Yes
-        },
-        with,
-        without,
+        pays: Pays::of(probability),
+        probability,
+        with: Timed::of(with),
+        without: Timed::of(without),
     }
 }
 

@@ -16,6 +16,7 @@ mod robust;
 mod shared;
 mod simulated;
 mod space;
+mod tied;
 
 use std::sync::Arc;
 
@@ -51,7 +52,9 @@ pub use self::robust::{Column, Replan, Robust, RobustPlan, robust};
 pub use self::shared::Shared;
 use self::simulated::Simulated;
 use self::space::Space;
+pub use self::tied::CONFIDENCE as CONFIDENCE_OF_ORDER;
 use crate::calibrate::Calibrated;
+use crate::interval::Uncertainty;
 use crate::launch::{Engine, Launch};
 use crate::profile::Profile;
 use crate::runs::{Known, RunError};
@@ -84,6 +87,8 @@ pub struct Question {
     pub quality: Option<TraceQuality>,
     /// What was measured on the machine's GPU, in place of the built-in tables.
     pub profile: Option<Arc<Profile>>,
+    /// Whether the plan predicted fastest is chosen, whatever else is tied with it.
+    pub fastest: bool,
     /// How many plans of different kinds the answer shows; [`ALL_KINDS`] for the most promising of each.
     pub shown: usize,
 }
@@ -110,6 +115,7 @@ impl Question {
             filter: Filter::default(),
             quality: None,
             profile: None,
+            fastest: false,
             shown: ALL_KINDS,
         })
     }
@@ -247,6 +253,18 @@ pub struct Candidate {
     pub why_slower: Vec<(SpanClass, SimDuration)>,
     /// The command that runs it.
     pub launch: Launch,
+    /// How sure the latency is, and of what.
+    pub uncertainty: Uncertainty,
+    /// Probability that the plan predicted fastest is faster than this; 0 for that plan, and where nothing was compared.
+    pub behind: f64,
+}
+
+impl Candidate {
+    /// Whether the evidence cannot tell it from the plan predicted fastest.
+    #[must_use]
+    pub fn is_tied(&self) -> bool {
+        self.behind < CONFIDENCE_OF_ORDER
+    }
 }
 
 /// The answer to a question.
@@ -254,9 +272,10 @@ pub struct Candidate {
 pub struct Answer {
     /// What was asked.
     pub question: Question,
-    /// The best plan.
+    /// The chosen plan: of those that are tied with the fastest, the first in the order of [`tied`](self); the fastest where the
+    /// question asks for it.
     pub choice: Candidate,
-    /// All plans simulated, best first.
+    /// All plans simulated, fastest first.
     pub plans: Vec<Candidate>,
     /// How the budget was spent, where there is one and a trace to judge by.
     pub spent: Option<Spent>,
@@ -268,8 +287,10 @@ pub struct Answer {
     pub considered: usize,
     /// Plans simulated.
     pub simulated: usize,
-    /// Plans dropped because their lower bound exceeds the choice.
+    /// Plans dropped by their lower bound.
     pub pruned: usize,
+    /// Those of them that their bounds do not tell from the fastest, and that would not be chosen.
+    pub tied_by_bound: usize,
     /// Plans that are not legal, do not fit or cannot be judged.
     pub illegal: Vec<Rejected>,
     /// One GPU.
@@ -347,6 +368,7 @@ pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
     let bounded = Bounded::new(&evaluator, space)?;
     let simulated = Simulated::new(&evaluator, bounded, question.shown)?;
     let simulated = evaluator.couple(simulated)?;
+    let simulated = evaluator.settle(simulated)?;
     answer::compose(&evaluator, simulated)
 }
 

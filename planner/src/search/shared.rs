@@ -17,6 +17,7 @@ use topologies::SimDuration;
 use topologies::host::Compilation;
 
 use crate::calibrate::{Calibrated, HostFactors};
+use crate::launch::Engine;
 
 /// Figures kept of each kind; more make room by being forgotten all at once.
 const MOST: usize = 4096;
@@ -28,8 +29,8 @@ const MOST: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Shared {
     pub(super) host: Memo<(), Arc<HostFactors>>,
-    /// By model, request without its steps, and compilation.
-    pub(super) calibrated: Memo<(&'static str, Request, Compilation), Arc<Calibrated>>,
+    /// By model, request without its steps, compilation and engine.
+    pub(super) calibrated: Memo<(&'static str, Request, Compilation, Engine), Arc<Calibrated>>,
     /// By request and by the GPU's name, which says how it was changed.
     pub(super) single: Memo<(Request, String), SimDuration>,
 }

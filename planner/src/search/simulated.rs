@@ -47,10 +47,12 @@ impl SimulatedPlan {
 /// The plans that were simulated, best first, and what is known of the others.
 pub(super) struct Simulated {
     pub plans: Vec<SimulatedPlan>,
-    /// Plans that were not simulated.
-    pub pruned: usize,
-    /// The lowest bound among those.
-    pub next_bound: Option<SimDuration>,
+    /// The chosen one's place.
+    pub choice: usize,
+    /// Plans that were not simulated, lowest bound first.
+    pub waiting: Vec<BoundedPlan>,
+    /// How many of those are tied with the fastest by their bounds.
+    pub tied_by_bound: usize,
     pub assigned: Vec<Assigned>,
     pub dropped: Dropped,
 }
@@ -171,7 +173,7 @@ fn race(
     }
 }
 
-fn simulate(
+pub(super) fn simulate(
     evaluator: &Evaluator<'_>,
     batch: Vec<BoundedPlan>,
 ) -> Result<Vec<SimulatedPlan>, PlanningError> {
@@ -228,8 +230,9 @@ impl Simulated {
         }
         Ok(Self {
             plans,
-            pruned: waiting.len(),
-            next_bound: waiting.first().map(|bounded| bounded.parts.total),
+            choice: 0,
+            waiting,
+            tied_by_bound: 0,
             assigned: bounded.assigned,
             dropped: bounded.dropped,
         })
@@ -250,16 +253,22 @@ impl Simulated {
         rank(&mut plans);
         Ok(Self {
             plans,
-            pruned: waiting.len(),
-            next_bound: waiting.first().map(|bounded| bounded.parts.total),
+            choice: 0,
+            waiting,
+            tied_by_bound: 0,
             assigned: bounded.assigned,
             dropped: bounded.dropped,
         })
     }
 
-    /// The winner.
+    /// Puts the fastest first again.
+    pub(super) fn rank(&mut self) {
+        rank(&mut self.plans);
+    }
+
+    /// The chosen plan.
     pub(super) fn best(&self, evaluator: &Evaluator<'_>) -> Result<&SimulatedPlan, PlanningError> {
-        let best = self.plans.first();
+        let best = self.plans.get(self.choice);
         best.ok_or_else(|| self.dropped.no_plan(evaluator))
     }
 }

@@ -1,0 +1,119 @@
+//! The choice among the plans that the evidence cannot tell from the fastest.
+//!
+//! | first | then |
+//! |---|---|
+//! | the engine has a command for it | it has none |
+//! | exact | stale, then lossy |
+//! | fewer GPUs | more |
+//! | fewer dimensions of parallelism | more |
+//! | predicted faster | slower |
+//!
+//! A plan is tied with the fastest while the probability that the fastest is faster is below [`CONFIDENCE`]
+//! ([`crate::interval::faster`]). Guarantees: the choice is simulated, as is every plan that would go before it; those
+//! that are tied by their bounds and would not are counted.
+
+use sim::plan::{Exchange, Fidelity, Plan};
+use topologies::SimDuration;
+
+use super::PlanningError;
+use super::bounded::BoundedPlan;
+use super::evaluator::Evaluator;
+use super::simulated::{Simulated, SimulatedPlan, simulate};
+use crate::interval::{Uncertainty, faster};
+
+/// How sure the fastest must be of a plan for that plan to be called slower.
+pub const CONFIDENCE: f64 = 0.9;
+
+/// What a plan is preferred for, the best first.
+type Preference = (bool, Fidelity, u32, usize);
+
+impl Evaluator<'_> {
+    pub(super) fn uncertainty(&self, bounded: &BoundedPlan) -> Uncertainty {
+        let compilation = self.question.compilation;
+        let evidence = &self.calibrated.evidence;
+        Uncertainty::of(&bounded.parts, &bounded.plan, compilation, evidence)
+    }
+
+    fn preference(&self, plan: &Plan) -> Preference {
+        let engine_refuses = self.launch(plan).command.is_err();
+        (
+            engine_refuses,
+            plan.fidelity(),
+            plan.ranks(),
+            dimensions(plan),
+        )
+    }
+
+    /// Settles which plan is chosen, simulating what may go before the fastest.
+    ///
+    /// # Errors
+    /// [`PlanningError`] when something has no cost.
+    pub(super) fn settle(&self, mut found: Simulated) -> Result<Simulated, PlanningError> {
+        if self.question.fastest {
+            return Ok(found);
+        }
+        let Some(fastest) = found.plans.first() else {
+            return Ok(found);
+        };
+        let sure = self.uncertainty(&fastest.bounded);
+        let first = (fastest.latency(), sure);
+        let is_tied = |bounded: &BoundedPlan, latency: SimDuration| {
+            latency <= first.0
+                || faster((first.0, &first.1), (latency, &self.uncertainty(bounded))) < CONFIDENCE
+        };
+        let key = |plan: &Plan, latency| (self.preference(plan), latency);
+        let plans = found.plans.iter().enumerate();
+        let tied = plans.filter(|(_, one)| is_tied(&one.bounded, one.latency()));
+        let keyed = tied.map(|(at, one)| (key(&one.bounded.plan, one.latency()), at));
+        let (mut best, at) = keyed.min().expect("the fastest is tied with itself");
+        let mut chosen = found.plans[at].bounded.plan.clone();
+        let near = found.waiting.iter().enumerate();
+        let near = near.filter(|(_, one)| is_tied(one, one.parts.total));
+        let mut near: Vec<_> = near
+            .map(|(at, one)| (key(&one.plan, one.parts.total), at))
+            .collect();
+        near.sort_unstable();
+        found.tied_by_bound = near.len();
+        let mut taken = Vec::new();
+        for (bound, at) in near {
+            if bound >= best {
+                break;
+            }
+            let bounded = found.waiting[at].clone();
+            taken.push(at);
+            found.plans.extend(simulate(self, vec![bounded])?);
+            let one: &SimulatedPlan = found.plans.last().expect("it was just simulated");
+            let simulated = key(&one.bounded.plan, one.latency());
+            if simulated < best && is_tied(&one.bounded, one.latency()) {
+                best = simulated;
+                chosen = one.bounded.plan.clone();
+            }
+        }
+        taken.sort_unstable();
+        for at in taken.iter().rev() {
+            found.waiting.remove(*at);
+        }
+        found.tied_by_bound -= taken.len();
+        found.rank();
+        let place = |one: &SimulatedPlan| one.bounded.plan == chosen;
+        found.choice = found.plans.iter().position(place).unwrap_or(0);
+        Ok(found)
+    }
+}
+
+/// Dimensions in which a plan splits something, a compressor counted as one.
+fn dimensions(plan: &Plan) -> usize {
+    let exchange = match plan.exchange {
+        Exchange::Attention2d { rows, columns } => usize::from(rows > 1) + usize::from(columns > 1),
+        one_way => usize::from(one_way.degree() > 1),
+    };
+    let degrees = [
+        plan.data,
+        plan.cfg,
+        plan.pipeline.stages,
+        plan.ulysses,
+        plan.tensor,
+    ];
+    let split = degrees.iter().filter(|degree| **degree > 1).count();
+    split + exchange + usize::from(!plan.compression.is_raw())
+}
