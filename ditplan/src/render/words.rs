@@ -1,5 +1,6 @@
 //! The planner's typed answers in words: one phrase for each.
 
+mod fleet;
 mod launch;
 mod sources;
 
@@ -7,6 +8,7 @@ use planner::search::{Finding, Lever, Pays, QualitySource, StopReason, Timed};
 use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
+pub(crate) use self::fleet::{fleet_findings, no_fleet, overloaded, replica, shortfall};
 pub(crate) use self::launch::command;
 pub(crate) use self::sources::{fleet_sources, sources, timeline};
 
