@@ -17,6 +17,7 @@ use sim::serving::Routing;
 use topologies::host::Compilation;
 use traces::timeline::SpanClass;
 
+use crate::commands::calibrate::CalibrateAnswer;
 use crate::commands::capacity::json::CapacityAnswer;
 use crate::commands::compare::CompareAnswer;
 use crate::commands::list::{GpuRow, ModelRow};
@@ -33,6 +34,7 @@ use crate::commands::trace::info::InfoAnswer;
 use crate::commands::trace::kineto::KinetoAnswer;
 use crate::commands::trace::quality::QualityAnswer;
 use crate::commands::trace::stats::StatsAnswer;
+use crate::commands::validate::json::ValidateAnswer;
 use crate::render::json::{Amount, ByClass, Word};
 
 impl JsonSchema for Amount {
@@ -49,7 +51,7 @@ impl JsonSchema for Amount {
     }
 }
 
-impl JsonSchema for ByClass {
+impl<T: JsonSchema> JsonSchema for ByClass<T> {
     fn inline_schema() -> bool {
         true
     }
@@ -58,10 +60,10 @@ impl JsonSchema for ByClass {
         "ByClass".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(made: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "object",
-            "additionalProperties": { "type": "number", "minimum": 0 },
+            "additionalProperties": made.subschema_for::<T>(),
             "propertyNames": { "enum": SpanClass::words() },
         })
     }
@@ -161,6 +163,14 @@ fn all() -> Vec<(&'static str, String)> {
         (
             "capacity",
             text::<CapacityAnswer>("ditplan capacity --json", None),
+        ),
+        (
+            "calibrate",
+            text::<CalibrateAnswer>("ditplan calibrate --json (also with --summary)", None),
+        ),
+        (
+            "validate",
+            text::<ValidateAnswer>("ditplan validate --json", None),
         ),
         (
             "replay",

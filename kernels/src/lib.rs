@@ -29,6 +29,7 @@ mod nearest;
 mod on_gpu;
 mod op;
 pub mod predict;
+mod rank;
 pub mod solve;
 pub mod store;
 mod table;
@@ -42,6 +43,7 @@ pub use measured::{
 };
 pub use op::Op;
 pub use predict::{AttentionRow, Baselines, GemmRow, Prediction};
+pub use rank::nearest_rank;
 pub use store::{DamagedTable, Mask};
 pub use table::Exclude;
 pub use tables::Tables;

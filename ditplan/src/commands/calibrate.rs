@@ -6,15 +6,20 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, ValueEnum};
+#[cfg(test)]
+use planner::profile::Part;
 use planner::profile::summary::{PartSummary, Summary};
 use planner::profile::{Accept, Profile};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use self::nccl::NcclArguments;
 use crate::ending::{self, Stopped};
 use crate::question::Format;
-use crate::render::json;
+use crate::render::json::{Amount, Score, pretty};
 use crate::render::text::{self, heading};
 
 mod nccl;
@@ -68,6 +73,66 @@ pub(crate) enum DeviceArgument {
     Cpu,
 }
 
+/// What a profile of a GPU holds (docs/profiles.md).
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct CalibrateAnswer {
+    /// The profile's directory.
+    pub profile: String,
+    /// The device's own name.
+    pub gpu: String,
+    /// Whether it is a processor's: it tries the path out, and nothing is predicted from it.
+    pub processor: bool,
+    /// Whether only tiny shapes were measured.
+    pub toy: bool,
+    /// What a reader must know, one sentence each.
+    pub notes: Vec<String>,
+    /// Parts that have points.
+    pub parts: Vec<Measured>,
+    /// Parts that are not complete.
+    pub partial: Vec<String>,
+}
+
+/// A part that has points.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Measured {
+    /// The part, in words.
+    #[cfg_attr(test, schemars(extend("enum" = Part::ALL.map(Part::words))))]
+    pub part: &'static str,
+    /// Its file in the directory.
+    #[cfg_attr(test, schemars(extend("enum" = Part::ALL.map(Part::file))))]
+    pub file: &'static str,
+    /// Measured points.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    pub points: usize,
+    /// Median over points of (p90 - p10) / median of the repeats, percent; null without repeats.
+    pub spread_pct: Option<Amount>,
+    /// Errors of ditplan's built-in predictions over these measurements; null where it predicts no such points.
+    pub built_in: Option<Score>,
+}
+
+impl From<&Summary> for CalibrateAnswer {
+    fn from(of: &Summary) -> Self {
+        let parts = of.parts.iter().map(|part| Measured {
+            part: part.part.words(),
+            file: part.part.file(),
+            points: part.points,
+            spread_pct: part.spread_pct.map(Amount::from),
+            built_in: part.built_in.as_ref().map(Score::from),
+        });
+        Self {
+            profile: of.profile.clone(),
+            gpu: of.gpu.clone(),
+            processor: of.processor,
+            toy: of.toy,
+            notes: of.notes.clone(),
+            parts: parts.collect(),
+            partial: of.partial.clone(),
+        }
+    }
+}
+
 /// What `calibrate` prints.
 pub(crate) fn answer(typed: &CalibrateArguments) -> Result<String> {
     if !typed.nccl.nccl_tests.is_empty() {
@@ -84,8 +149,7 @@ pub(crate) fn answer(typed: &CalibrateArguments) -> Result<String> {
     };
     let summary = Profile::read(directory, Accept::Any)?.summary();
     if typed.format.json {
-        let json = serde_json::to_value(&summary).context("the summary is not JSON")?;
-        return Ok(json::pretty(&json));
+        return Ok(pretty(&CalibrateAnswer::from(&summary)));
     }
     Ok(report(&summary))
 }
@@ -200,7 +264,7 @@ fn report(summary: &Summary) -> String {
             percent(built_in.as_ref().map(field))
         };
         table.add_row([
-            (*part).to_owned(),
+            part.words().to_owned(),
             points.to_string(),
             percent(*spread_pct),
             of(|score| score.median_pct),

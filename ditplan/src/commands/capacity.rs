@@ -7,6 +7,7 @@ pub(crate) use self::arguments::CapacityArguments;
 use self::json::CapacityAnswer;
 use crate::render::figure;
 use crate::render::json::pretty;
+use crate::render::words;
 
 mod arguments;
 pub(crate) mod json;
@@ -21,7 +22,7 @@ pub(crate) fn answer(typed: &CapacityArguments) -> Result<String> {
     let progress = progress();
     let answer = planner::capacity::capacity(&question, &progress);
     progress.finish_and_clear();
-    let answer = answer?;
+    let answer = answer.map_err(words::no_fleet)?;
     if let Some(path) = &typed.plot {
         let drawn = figure::write(&picture::Load::new(&answer), path);
         drawn.map_err(|error| figure::undrawn(path, error))?;

@@ -3,6 +3,7 @@
 //! Durations are seconds, memory is bytes, shares are fractions; what is not known is `null`. Each answer is a struct, from
 //! whose docs its schema comes (`crate::schemas`).
 
+mod errors;
 mod plan;
 mod question;
 mod values;
@@ -10,11 +11,10 @@ mod values;
 use serde::Serialize;
 use serde_json::Value;
 
+pub(crate) use errors::{Baselines, Score, baselines, known};
 pub(crate) use plan::{Fidelity, Launch, Plan};
 pub(crate) use question::{Question, Request};
-#[cfg(test)]
-pub(crate) use values::ByClass;
-pub(crate) use values::{Amount, Word};
+pub(crate) use values::{Amount, ByClass, Word};
 
 /// JSON as it is printed: indented, sorted by name, with a line end.
 pub(crate) fn pretty(answer: &impl Serialize) -> String {

@@ -1,13 +1,17 @@
 //! The planner's typed answers in words: one phrase for each.
 
+mod fleet;
 mod launch;
+mod measured;
 mod sources;
 
 use planner::search::{Finding, Lever, Pays, QualitySource, StopReason, Timed};
 use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
+pub(crate) use self::fleet::{fleet_findings, no_fleet, overloaded, replica, shortfall};
 pub(crate) use self::launch::command;
+pub(crate) use self::measured::{flag, note, reason, says};
 pub(crate) use self::sources::{fleet_sources, sources, timeline};
 
 /// What the comparison of plans shows, one sentence.

@@ -10,6 +10,7 @@ use super::samples::{Kind, bytes_of};
 use super::source::Variant;
 use super::table::{Direction, Measured};
 use crate::compressor::Compressor;
+use crate::rank::nearest_rank;
 use crate::wire::{BaseFormat, Half, Order, Shape};
 
 /// Bytes of the copy that is the yardstick: far more than any cache.
@@ -104,8 +105,7 @@ impl Default for Sweep<'_> {
 /// Median, 10th and 90th percentile: the nearest ranks.
 pub(super) fn percentiles(mut times: Vec<f64>) -> [f64; 3] {
     times.sort_by(f64::total_cmp);
-    let rank = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
-    [rank(0.5), rank(0.1), rank(0.9)]
+    [0.5, 0.1, 0.9].map(|share| nearest_rank(&times, share))
 }
 
 /// Bytes that a step must move: what stands in memory once read and once written, and the message.

@@ -8,8 +8,8 @@ use super::choose::{Uniform, missed};
 use super::measure::{Bench, Measured, streams};
 use super::partition::Mixed;
 use super::{
-    Alternative, Answer, CapacityError, CurvePoint, Fleet, Judged, Objective, Provenance, Tried,
-    Verdict, queue, seconds,
+    Alternative, Answer, CapacityError, CurvePoint, Finding, Fleet, Judged, Overloaded, Provenance,
+    Shortfall, Tried, Verdict, queue,
 };
 
 /// Points of the curve of latencies against the rate.
@@ -24,7 +24,7 @@ pub(super) fn compose(
 ) -> Result<Answer, CapacityError> {
     let best = uniform.best().cloned();
     let Some(choice) = mixed.best.clone().or_else(|| best.clone()) else {
-        return Err(no_fleet(bench, &uniform));
+        return Err(no_fleet(bench, uniform));
     };
     progress.set_message("saturation");
     progress.set_length(4);
@@ -62,29 +62,15 @@ pub(super) fn compose(
 }
 
 /// What stands in the way of every fleet.
-fn no_fleet(bench: &Bench<'_>, uniform: &Uniform) -> CapacityError {
-    let reasons = uniform
-        .by_offer
-        .iter()
-        .filter_map(|(offer, verdict)| match verdict {
-            Verdict::Fails(reason) | Verdict::Impossible(reason) => {
-                Some(format!("{}: {reason}", bench.name(*offer)))
-            }
-            Verdict::Keeps(_) => None,
-        });
-    let mut reasons: Vec<String> = reasons.take(4).collect();
-    let hopeless = |(_, verdict): &(usize, Verdict)| matches!(verdict, Verdict::Impossible(_));
-    let remedy = if !reasons.is_empty() && uniform.by_offer.iter().all(hopeless) {
-        "loosen it, or take a faster machine"
-    } else {
-        "loosen it, take a faster machine, or raise --max-gpus"
-    };
-    if reasons.is_empty() {
-        reasons.push("no plan serves all shapes, and no pools for some of them suffice".to_owned());
-    }
+fn no_fleet(bench: &Bench<'_>, uniform: Uniform) -> CapacityError {
+    let offers = uniform.by_offer.into_iter();
+    let offers = offers.filter_map(|(offer, verdict)| match verdict {
+        Verdict::Fails(why) => Some((bench.menu.offers[offer].clone(), why)),
+        Verdict::Keeps(_) => None,
+    });
     CapacityError::NoFleet {
-        slo: bench.question.slo.to_string(),
-        reason: format!("{}: {remedy}", reasons.join("; ")),
+        slo: bench.question.slo.clone(),
+        offers: offers.collect(),
     }
 }
 
@@ -172,12 +158,10 @@ fn one_fewer(bench: &Bench<'_>, choice: &Judged) -> Result<Vec<(usize, Tried)>, 
 fn judged_or_overloaded(bench: &Bench<'_>, fleet: Fleet) -> Result<Tried, CapacityError> {
     for pool in &fleet.pools {
         if pool.replicas == 0 || pool.replicas < bench.fewest(pool.offer, &pool.shapes) {
-            let load = bench.load(pool.offer, &pool.shapes);
-            return Ok(Err(format!(
-                "overloaded: {} replica{} for a load of {load:.2}",
-                pool.replicas,
-                if pool.replicas == 1 { "" } else { "s" }
-            )));
+            return Ok(Err(Overloaded {
+                replicas: pool.replicas,
+                load: bench.load(pool.offer, &pool.shapes),
+            }));
         }
     }
     bench.judge(fleet).map(Ok)
@@ -192,7 +176,7 @@ fn alternatives(
     let budget = bench.fleet_cost(&choice.fleet);
     let all = uniform.by_offer.into_iter().map(|(offer, verdict)| {
         let own = matches!(&verdict, Verdict::Keeps(judged) if judged.fleet == choice.fleet);
-        let proved = matches!(verdict, Verdict::Impossible(_));
+        let proved = matches!(verdict, Verdict::Fails(Shortfall::TooSlow { .. }));
         let at_choice = if own || proved {
             None
         } else {
@@ -211,74 +195,35 @@ fn alternatives(
     all.collect()
 }
 
-fn findings(bench: &Bench<'_>, answer: &Answer, mixed: &Mixed) -> Vec<String> {
-    let mut lines = Vec::new();
+fn findings(bench: &Bench<'_>, answer: &Answer, mixed: &Mixed) -> Vec<Finding> {
+    let mut found = Vec::new();
     let cost = |judged: &Judged| bench.fleet_cost(&judged.fleet);
-    let unit = |cost: f64| match bench.question.objective {
-        Objective::Gpus => format!("{cost:.0} GPUs"),
-        Objective::Dollars => format!("{cost:.2} dollars an hour"),
-    };
     let choice = &answer.choice;
     match (&mixed.best, &answer.uniform) {
-        (Some(_), Some(uniform)) => lines.push(format!(
-            "pools of their own for different shapes take {}, the best fleet of equal replicas {}: {:.0} % more",
-            unit(cost(choice)),
-            unit(cost(uniform)),
-            100.0 * (cost(uniform) / cost(choice) - 1.0)
-        )),
-        (Some(_), None) => lines.push(
-            "only pools of their own for different shapes keep the objective: no fleet of equal replicas does"
-                .to_owned(),
-        ),
-        (None, _) if bench.question.shapes.len() > 1 && mixed.simulated == 0 && !mixed.cut => lines
-            .push(
-                "equal replicas are the cheapest: no pools for some shapes each can cost less and keep the objective"
-                    .to_owned(),
-            ),
-        (None, _) if bench.question.shapes.len() > 1 => lines.push(format!(
-            "equal replicas are the cheapest: {} fleets of pools for some shapes each would cost less, and none keeps the \
-             objective{}",
-            mixed.simulated,
-            if mixed.cut {
-                "; some more were left out, there are too many"
-            } else {
-                ""
-            }
-        )),
+        (Some(_), Some(uniform)) => found.push(Finding::PoolsPay {
+            pools: cost(choice),
+            equal: cost(uniform),
+        }),
+        (Some(_), None) => found.push(Finding::OnlyPools),
+        (None, _) if bench.question.shapes.len() > 1 => found.push(Finding::EqualReplicas {
+            simulated: mixed.simulated,
+            cut: mixed.cut,
+        }),
         _ => {}
     }
-    for (_, fewer) in &answer.one_fewer {
-        match fewer {
-            Ok(judged) if judged.measured.keeps => lines.push(
-                "one replica fewer would keep the objective too in this simulation: it is not monotone with batches, \
-                 failures or another routing than fifo"
-                    .to_owned(),
-            ),
-            _ => {}
-        }
-    }
-    if let Some(slow) = &answer.slow {
-        lines.push(if slow.measured.keeps {
-            "the objective is kept even if every service takes as long as the upper end of its 90 % interval".to_owned()
-        } else {
-            format!(
-                "were every service as long as the upper end of its 90 % interval, this fleet would not do: {}",
-                missed(bench, slow)
-            )
-        });
-    } else {
-        lines.push("were every service as long as the upper end of its 90 % interval, this fleet would never catch up".to_owned());
-    }
-    if let Some(closed) = choice.closed_form {
-        let simulated = choice.measured.latency[2].value;
-        lines.push(format!(
-            "the closed form says p95 {}, the simulation {}: {:+.0} %",
-            seconds(closed[2]),
-            seconds(simulated),
-            100.0 * (closed[2] / simulated - 1.0)
-        ));
-    }
-    lines
+    let keeps = |tried: &&(usize, Tried)| tried.1.as_ref().is_ok_and(|one| one.measured.keeps);
+    let fewer = answer.one_fewer.iter().filter(keeps);
+    found.extend(fewer.map(|_| Finding::FewerKeep));
+    found.push(match &answer.slow {
+        Some(slow) if slow.measured.keeps => Finding::SlowKeeps,
+        Some(slow) => Finding::SlowMisses(missed(bench, slow)),
+        None => Finding::SlowOverloaded,
+    });
+    found.extend(choice.closed_form.map(|closed| Finding::ClosedForm {
+        closed_s: closed[2],
+        simulated_s: choice.measured.latency[2].value,
+    }));
+    found
 }
 
 fn provenance(bench: &Bench<'_>) -> Vec<Provenance> {

@@ -4,7 +4,7 @@ use indicatif::ProgressBar;
 use rayon::prelude::*;
 
 use super::measure::Bench;
-use super::{CapacityError, Fleet, Judged, Verdict, seconds};
+use super::{CapacityError, Fleet, Judged, Missed, Shortfall, Verdict};
 
 /// The fewest replicas of every offer, in the order of cost; offers that fail last.
 pub(super) struct Uniform {
@@ -16,7 +16,7 @@ impl Uniform {
     pub fn best(&self) -> Option<&Judged> {
         match self.by_offer.first()? {
             (_, Verdict::Keeps(judged)) => Some(judged),
-            (_, Verdict::Impossible(_) | Verdict::Fails(_)) => None,
+            (_, Verdict::Fails(_)) => None,
         }
     }
 }
@@ -42,7 +42,7 @@ pub(super) fn uniform(bench: &Bench<'_>, progress: &ProgressBar) -> Result<Unifo
             let tie = judged.measured.latency[2].value;
             (bench.fleet_cost(&judged.fleet), tie)
         }
-        Verdict::Impossible(_) | Verdict::Fails(_) => (f64::INFINITY, f64::INFINITY),
+        Verdict::Fails(_) => (f64::INFINITY, f64::INFINITY),
     };
     by_offer.sort_by(|a, b| {
         let (one, other) = (rank(&a.1), rank(&b.1));
@@ -52,7 +52,7 @@ pub(super) fn uniform(bench: &Bench<'_>, progress: &ProgressBar) -> Result<Unifo
 }
 
 /// Why no number of replicas can keep the objective: an idle one is too slow for too many requests.
-pub(super) fn too_slow(bench: &Bench<'_>, offer: usize, shapes: &[usize]) -> Option<String> {
+pub(super) fn too_slow(bench: &Bench<'_>, offer: usize, shapes: &[usize]) -> Option<Shortfall> {
     let used = bench.idle_use(offer, shapes);
     let over = used.iter().position(|used| *used > 1.0 + 1e-9)?;
     let criterion = &bench.question.slo.criteria[over];
@@ -64,28 +64,28 @@ pub(super) fn too_slow(bench: &Bench<'_>, offer: usize, shapes: &[usize]) -> Opt
             let time = bench.menu.offers[offer].service[*shape][0].as_secs_f64();
             (time, &bench.question.shapes[*shape].name)
         });
-    let (time, name) = times.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    Some(format!(
-        "{criterion} cannot be kept by any number: {name} takes {} without waiting",
-        seconds(time)
-    ))
+    let (alone_s, shape) = times.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    Some(Shortfall::TooSlow {
+        criterion: criterion.clone(),
+        shape: shape.clone(),
+        alone_s,
+    })
 }
 
 /// The fewest replicas of an offer for some shapes that keep the objective, all others left out of it.
 fn fewest(bench: &Bench<'_>, offer: usize, shapes: &[usize]) -> Result<Verdict, CapacityError> {
-    if let Some(reason) = too_slow(bench, offer, shapes) {
-        return Ok(Verdict::Impossible(reason));
+    if let Some(why) = too_slow(bench, offer, shapes) {
+        return Ok(Verdict::Fails(why));
     }
     let each = bench.menu.offers[offer].gpus;
     let spares = bench.pool_of(offer, shapes, 1).spares;
     let most = (bench.question.most_gpus / each).saturating_sub(spares);
     let low = bench.fewest(offer, shapes);
     if low > most {
-        return Ok(Verdict::Fails(format!(
-            "the load alone takes at least {} GPUs, more than --max-gpus {}",
-            (u64::from(low) + u64::from(spares)) * u64::from(each),
-            bench.question.most_gpus
-        )));
+        return Ok(Verdict::Fails(Shortfall::Load {
+            gpus: (u64::from(low) + u64::from(spares)) * u64::from(each),
+            most: bench.question.most_gpus,
+        }));
     }
     let judged = |replicas| {
         let pools = vec![bench.pool_of(offer, shapes, replicas)];
@@ -106,8 +106,10 @@ fn fewest(bench: &Bench<'_>, offer: usize, shapes: &[usize]) -> Result<Verdict, 
         failed = next;
         let nobody_waits = found.measured.waiting.hi < 1e-6;
         if next == most || nobody_waits {
-            let reason = missed(bench, &found);
-            return Ok(Verdict::Fails(format!("{} GPUs: {reason}", found.gpus)));
+            return Ok(Verdict::Fails(Shortfall::Misses {
+                gpus: found.gpus,
+                missed: missed(bench, &found),
+            }));
         }
         next = (next + step).min(most);
         step *= 2;
@@ -158,25 +160,14 @@ fn guess(bench: &Bench<'_>, offer: usize, shapes: &[usize], low: u32, most: u32)
         .clamp(low, most)
 }
 
-/// Which criterion a fleet misses, and by what.
-pub(super) fn missed(bench: &Bench<'_>, found: &Judged) -> String {
-    let criteria = bench
-        .question
-        .slo
-        .criteria
-        .iter()
-        .zip(&found.measured.criteria);
+/// Which criteria a fleet misses, and by what.
+pub(super) fn missed(bench: &Bench<'_>, found: &Judged) -> Vec<Missed> {
+    let wanted = &bench.question.slo.criteria;
+    let criteria = wanted.iter().zip(&found.measured.criteria);
     let over = criteria.filter(|(wanted, found)| found.hi > wanted.limit.as_secs_f64());
-    let words = over.map(|(wanted, found)| {
-        if found.value > wanted.limit.as_secs_f64() {
-            format!("{wanted} is missed: {}", seconds(found.value))
-        } else {
-            format!(
-                "{wanted} is not sure: {}, {} at the upper end",
-                seconds(found.value),
-                seconds(found.hi)
-            )
-        }
+    let missed = over.map(|(criterion, found)| Missed {
+        criterion: criterion.clone(),
+        found: *found,
     });
-    words.collect::<Vec<_>>().join("; ")
+    missed.collect()
 }

@@ -187,17 +187,6 @@ impl Bench<'_> {
         };
         (own, queue)
     }
-
-    /// A pool's name: `4 x 2 GPUs ulysses2`.
-    pub fn name(&self, offer: usize) -> String {
-        let offer = &self.menu.offers[offer];
-        let plan = offer.plan.to_string();
-        let plan = plan.split(" warmup").next().unwrap_or_default().to_owned();
-        if offer.gpus == 1 {
-            return "one GPU".to_owned();
-        }
-        plan
-    }
 }
 
 /// Replicas that serve on average: of `replicas + spares`, each up on its own, as many as there is room for.

@@ -26,6 +26,7 @@ mod measure;
 mod offer;
 mod partition;
 mod queue;
+mod reason;
 pub mod recorded;
 pub mod slo;
 
@@ -38,6 +39,7 @@ use topologies::Machine;
 
 pub use self::measure::Measured;
 pub use self::offer::Offer;
+pub use self::reason::{Finding, Missed, NoOffer, Overloaded, Shortfall};
 pub use self::slo::{Criterion, Slo, SloError, Statistic};
 use crate::search;
 
@@ -137,15 +139,15 @@ pub enum CapacityError {
         /// The shape.
         shape: String,
         /// What the planner says of the largest replica.
-        reason: String,
+        reason: NoOffer,
     },
     /// No fleet keeps the objective.
-    #[error("no fleet keeps {slo}: {reason}")]
+    #[error("no fleet keeps {slo}")]
     NoFleet {
         /// The objective.
-        slo: String,
-        /// What stands in the way, and what would help.
-        reason: String,
+        slo: Slo,
+        /// Every offer that serves all shapes, and why no number of such replicas does.
+        offers: Vec<(Offer, Shortfall)>,
     },
     /// Replicas fail too often.
     #[error(transparent)]
@@ -197,14 +199,12 @@ pub struct Judged {
 pub enum Verdict {
     /// The fewest replicas that keep the objective.
     Keeps(Box<Judged>),
-    /// Proved that no number does: replicas are too slow even where nobody waits.
-    Impossible(String),
-    /// No number of replicas up to the limit does.
-    Fails(String),
+    /// No number of replicas does.
+    Fails(Shortfall),
 }
 
 /// What a fleet was found to do, or the proof that it is overloaded.
-pub type Tried = Result<Judged, String>;
+pub type Tried = Result<Judged, Overloaded>;
 
 /// One way to serve that was looked at beside the choice: equal replicas for all shapes.
 #[derive(Clone, Debug)]
@@ -266,8 +266,8 @@ pub struct Answer {
     pub curve: Vec<CurvePoint>,
     /// The queue over time, in the first replication.
     pub queue: Vec<QueuePoint>,
-    /// What the comparison shows, one sentence each.
-    pub findings: Vec<String>,
+    /// What the comparison shows.
+    pub findings: Vec<Finding>,
     /// Where the numbers come from.
     pub provenance: Vec<Provenance>,
 }
@@ -329,14 +329,5 @@ impl Question {
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.source.rate()
-    }
-}
-
-/// Seconds with three digits or so.
-fn seconds(value: f64) -> String {
-    match value {
-        100.0.. => format!("{value:.0} s"),
-        10.0.. => format!("{value:.1} s"),
-        _ => format!("{value:.2} s"),
     }
 }

@@ -7,12 +7,12 @@ use rayon::prelude::*;
 use sim::plan::Plan;
 use topologies::SimDuration;
 
-use super::{CapacityError, Question};
+use super::{CapacityError, NoOffer, Question};
 use crate::launch::Launch;
 use crate::search;
 
 /// A replica that can be had.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Offer {
     /// Whose GPUs: an index into [`Question::markets`].
     pub market: usize,
@@ -66,8 +66,6 @@ impl Offer {
 /// All replicas that can be had.
 pub(super) struct Menu {
     pub offers: Vec<Offer>,
-    /// Sizes that serve nothing, with the planner's reason: machine, GPUs, shape, reason.
-    pub missing: Vec<(usize, u32, usize, String)>,
     /// Where service times come from, by machine and shape.
     pub provenance: Vec<search::Provenance>,
 }
@@ -78,9 +76,6 @@ fn sizes(gpus: u32) -> impl Iterator<Item = u32> {
         .map(|power| 1_u32 << power)
         .take_while(move |size| *size <= gpus)
 }
-
-/// What the search said of one size and shape.
-type Found = Result<search::Answer, String>;
 
 impl Menu {
     pub fn new(question: &Question, progress: &ProgressBar) -> Result<Self, CapacityError> {
@@ -95,16 +90,16 @@ impl Menu {
         let plan = |&(market, size, shape): &(usize, u32, usize)| {
             let mut one = question.markets[market].questions[shape].clone();
             one.gpus = size;
-            let found = search::plan(&one).map_err(|error| error.to_string());
+            let found = search::plan(&one);
             progress.inc(1);
             found
         };
-        let found: Vec<Found> = asked.par_iter().map(plan).collect();
+        let found: Vec<_> = asked.par_iter().map(plan).collect();
         let mut menu = Self {
             offers: Vec::new(),
-            missing: Vec::new(),
             provenance: Vec::new(),
         };
+        let mut missing: Vec<(usize, NoOffer)> = Vec::new();
         let mut plans: BTreeSet<(usize, u32, Plan)> = BTreeSet::new();
         for (&(market, size, shape), found) in asked.iter().zip(&found) {
             match found {
@@ -113,11 +108,11 @@ impl Menu {
                     plans.insert((market, size, answer.choice.plan.clone()));
                 }
                 Ok(answer) => {
-                    let best = answer.choice.plan.strategy();
-                    let reason = format!("no plan on {size} GPUs beats {best}");
-                    menu.missing.push((market, size, shape, reason));
+                    let strategy = answer.choice.plan.strategy();
+                    let gpus = size;
+                    missing.push((shape, NoOffer::Idle { gpus, strategy }));
                 }
-                Err(reason) => menu.missing.push((market, size, shape, reason.clone())),
+                Err(error) => missing.push((shape, NoOffer::NoPlan(Box::new(error.clone())))),
             }
             if let Ok(answer) = found {
                 let new = answer.provenance.iter();
@@ -138,11 +133,12 @@ impl Menu {
         let priced: Vec<Offer> = priced.collect();
         menu.offers = priced.iter().flat_map(Offer::batched).collect();
         for (shape, one) in question.shapes.iter().enumerate() {
-            if !menu.offers.iter().any(|offer| offer.serves(&[shape])) {
-                let last = menu.missing.iter().rev().find(|missing| missing.2 == shape);
+            let served = menu.offers.iter().any(|offer| offer.serves(&[shape]));
+            let last = missing.iter().rev().find(|missing| missing.0 == shape);
+            if let Some((_, reason)) = last.filter(|_| !served) {
                 return Err(CapacityError::NoOffer {
                     shape: one.name.clone(),
-                    reason: last.map_or_else(String::new, |missing| missing.3.clone()),
+                    reason: reason.clone(),
                 });
             }
         }

@@ -1,19 +1,16 @@
 //! What was measured, part by part: how many points, how steady, how far from the built-in predictions.
 
 use kernels::{CostModel, Op, Tables, Way};
-use serde::Serialize;
 
 use super::points::{Part, Point, What};
 use super::{Device, Profile};
 use crate::validate::statistics::{Score, median};
 
 /// One part of a profile.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PartSummary {
-    /// In words.
-    pub part: &'static str,
-    /// Its file.
-    pub file: &'static str,
+    /// Which.
+    pub part: Part,
     /// Measured points.
     pub points: usize,
     /// Median over points of (p90 - p10) / median, percent; null without spreads.
@@ -23,7 +20,7 @@ pub struct PartSummary {
 }
 
 /// A profile in numbers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// The directory.
     pub profile: String,
@@ -81,8 +78,7 @@ impl Profile {
             Device::Cpu => Vec::new(),
         };
         PartSummary {
-            part: part.words(),
-            file: part.file(),
+            part,
             points: points.len(),
             spread_pct: (!spreads.is_empty()).then(|| median(spreads)),
             built_in: (!pairs.is_empty()).then(|| Score::of_pairs(points.len(), pairs.into_iter())),

@@ -12,6 +12,7 @@
 use kernels::Compressor;
 use sim::plan::{Exchange, Plan};
 
+use super::reason::CellError;
 use super::row::first_count;
 
 /// A strategy cell as plans.
@@ -47,6 +48,13 @@ pub struct Context<'a> {
     pub pipeline_warmup: u32,
     /// Whether a plan is legal for the row.
     pub legal: &'a dyn Fn(&Plan) -> bool,
+}
+
+impl Context<'_> {
+    fn degree(&self, name: &'static str, degree: u32) -> CellError {
+        let gpus = self.gpus;
+        CellError::Degree { name, degree, gpus }
+    }
 }
 
 /// Words of a cell that change what a GPU computes or moves, which no plan says yet.
@@ -111,17 +119,17 @@ const IGNORED: [&str; 26] = [
 ///
 /// # Errors
 /// Why no plan says what the cell says.
-pub fn read(cell: &str, context: &Context<'_>) -> Result<Strategy, String> {
+pub fn read(cell: &str, context: &Context<'_>) -> Result<Strategy, CellError> {
     let text = cell.trim().to_lowercase();
     if let Some((_, why)) = LEVERS.iter().find(|(word, _)| text.contains(word)) {
-        return Err((*why).to_owned());
+        return Err(CellError::NotSimulated(why));
     }
     if text.starts_with("hybrid-best") {
         return best(hybrids(context), "hybrid-best", context);
     }
     if let Some(degree) = unprinted_sequence(&text, context.gpus) {
         if degree != context.gpus {
-            return Err(format!("sp{degree} on {} GPUs", context.gpus));
+            return Err(context.degree("sp", degree));
         }
         return best(sequence_splits(degree), "sp", context);
     }
@@ -129,15 +137,16 @@ pub fn read(cell: &str, context: &Context<'_>) -> Result<Strategy, String> {
         Some(rest) => distrifusion(rest, context)?,
         None => tokens(&text, context)?,
     };
-    let plan: Plan = line
-        .parse()
-        .map_err(|error| format!("\"{cell}\": {error}"))?;
+    let plan: Plan = line.parse().map_err(|error| CellError::NoPlan {
+        cell: cell.to_owned(),
+        error,
+    })?;
     // On a split VAE all ranks of the plan work.
     if plan.ranks() != context.gpus {
-        return Err(format!(
-            "the degrees of \"{cell}\" do not multiply to {} GPUs",
-            context.gpus
-        ));
+        return Err(CellError::Ranks {
+            cell: cell.to_owned(),
+            gpus: context.gpus,
+        });
     }
     Ok(Strategy {
         family: family(&plan),
@@ -147,14 +156,18 @@ pub fn read(cell: &str, context: &Context<'_>) -> Result<Strategy, String> {
 }
 
 /// The legal ones of some lines, each once.
-fn best(lines: Vec<String>, family: &str, context: &Context<'_>) -> Result<Strategy, String> {
+fn best(
+    lines: Vec<String>,
+    family: &'static str,
+    context: &Context<'_>,
+) -> Result<Strategy, CellError> {
     let plans = lines
         .iter()
         .map(|line| line.parse().expect("built of known parts"));
     let mut plans: Vec<Plan> = plans.filter(|plan| (context.legal)(plan)).collect();
     plans.dedup();
     if plans.is_empty() {
-        return Err(format!("no legal layout for {family}"));
+        return Err(CellError::NoLayout(family));
     }
     Ok(Strategy {
         plans,
@@ -233,10 +246,10 @@ fn hybrids(context: &Context<'_>) -> Vec<String> {
 }
 
 /// `8`, `8(cfg2xpatch4)`: the degree holds the guidance degree.
-fn distrifusion(rest: &str, context: &Context<'_>) -> Result<String, String> {
+fn distrifusion(rest: &str, context: &Context<'_>) -> Result<String, CellError> {
     let (degree, bracket) = leading_count(rest).unwrap_or((context.gpus, rest));
     if degree != context.gpus {
-        return Err(format!("distrifusion{degree} on {} GPUs", context.gpus));
+        return Err(context.degree("distrifusion", degree));
     }
     let guided = bracket.contains("cfg2") || bracket.contains("cfg 2") || context.rows == 2;
     let cfg = if guided && degree % 2 == 0 { 2 } else { 1 };
@@ -269,7 +282,7 @@ fn split_token(token: &str) -> (&str, Option<u32>) {
     (word, token[word.len()..].parse().ok())
 }
 
-fn tokens(text: &str, context: &Context<'_>) -> Result<String, String> {
+fn tokens(text: &str, context: &Context<'_>) -> Result<String, CellError> {
     let (mut parts, mut stages) = (Vec::new(), 1);
     let (mut patches, mut warmup) = (None, None);
     if text.starts_with("patch parallel") {
@@ -287,7 +300,7 @@ fn tokens(text: &str, context: &Context<'_>) -> Result<String, String> {
                 // A word alone is of all GPUs.
                 let whole = parts.is_empty() && number.is_none();
                 let degree = number.or(whole.then_some(context.gpus));
-                let unknown = || format!("\"{token}\" is not a strategy with a degree");
+                let unknown = || CellError::Token(token.to_owned());
                 let degree = degree.filter(|degree| *degree > 0).ok_or_else(unknown)?;
                 let word = match word {
                     "pp" => "pipefusion",
@@ -312,9 +325,10 @@ fn tokens(text: &str, context: &Context<'_>) -> Result<String, String> {
     if parts.is_empty() {
         return match context.gpus {
             1 if !text.is_empty() => Ok("none".to_owned()),
-            gpus => Err(format!(
-                "\"{text}\" on {gpus} GPUs: the split is not stated"
-            )),
+            gpus => Err(CellError::NoSplit {
+                cell: text.to_owned(),
+                gpus,
+            }),
         };
     }
     let stated = warmup.or_else(|| first_count(context.warmup).map(|(count, _)| count));
@@ -334,7 +348,7 @@ const LOW_RANK: u16 = 32;
 ///
 /// # Errors
 /// Why the cell is no compressor.
-pub fn compressor(cell: &str) -> Result<Option<Compressor>, String> {
+pub fn compressor(cell: &str) -> Result<Option<Compressor>, CellError> {
     let cell = cell.to_lowercase();
     let first = cell.split([' ', ',']).next().unwrap_or_default();
     Ok(match first {
@@ -343,14 +357,7 @@ pub fn compressor(cell: &str) -> Result<Option<Compressor>, String> {
         "2bit" => Some(Compressor::TwoBit),
         "lowrank" if cell.contains("int4") => Some(Compressor::LowRankInt4(LOW_RANK)),
         "lowrank" => Some(Compressor::LowRank(LOW_RANK)),
-        _ => match cell.parse() {
-            Ok(compressor) => Some(compressor),
-            Err(_) => {
-                return Err(format!(
-                    "the compressor \"{cell}\" is not known or not stated"
-                ));
-            }
-        },
+        _ => Some(cell.parse().map_err(|_| CellError::Compressor(cell))?),
     })
 }
 
@@ -444,7 +451,7 @@ mod tests {
             ("ulysses60000+ring60000", 2, "ranks"),
             ("ring2+allgather-kv2", 4, "give one of them"),
         ] {
-            let error = read(cell, &context(gpus, 1)).unwrap_err();
+            let error = read(cell, &context(gpus, 1)).unwrap_err().to_string();
             assert!(error.contains(why), "{cell}: {error}");
         }
     }

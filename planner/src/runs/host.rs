@@ -10,10 +10,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kernels::Miss;
 use sim::platform::Platform;
 use topologies::host::PublishedHost;
 use topologies::{Bandwidth, Gpu, LinkKind, Machine, gpu, machine};
 
+use super::reason::NoRun;
 use super::row::{Metric, Row};
 use super::source::owner_of;
 
@@ -36,11 +38,11 @@ impl Span {
     ///
     /// # Errors
     /// Why an emulated link is none.
-    pub fn of(row: &Row) -> Result<Self, String> {
+    pub fn of(row: &Row) -> Result<Self, NoRun> {
         let cell = row.interconnect.to_lowercase();
         if let (Some(gigabytes), true) = (row.bandwidth, cell.contains("ethernet")) {
             if gigabytes < 0.01 {
-                return Err(format!("an emulated link of {gigabytes} GB/s"));
+                return Err(NoRun::EmulatedLink(gigabytes));
             }
             return Ok(Self::Emulated(Bandwidth::new((gigabytes * 1e9) as u64)));
         }
@@ -105,16 +107,14 @@ pub fn join(rows: &mut [Row]) {
 ///
 /// # Errors
 /// Why no GPU is meant.
-pub fn gpu_of(row: &Row) -> Result<&'static Gpu, String> {
+pub fn gpu_of(row: &Row) -> Result<&'static Gpu, NoRun> {
     let cell = row.gpu.as_str();
     let unknown = ["not ", "unstated", "not_", "?"];
-    if row.metric != Metric::Memory && unknown.iter().any(|word| cell.contains(word)) {
-        return Err(format!("the GPU is not stated (\"{cell}\")"));
+    let unstated = row.metric != Metric::Memory && unknown.iter().any(|word| cell.contains(word));
+    if unstated || cell.is_empty() {
+        return Err(NoRun::GpuNotStated(cell.to_owned()));
     }
-    if cell.is_empty() {
-        return Err("the GPU is not stated".to_owned());
-    }
-    named(cell).ok_or_else(|| format!("no figures for the GPU \"{cell}\""))
+    named(cell).ok_or_else(|| NoRun::UnknownGpu(cell.to_owned()))
 }
 
 /// The GPU that a cell names: exact name or alias, brackets removed; of `A800/A100` the one with the faster links.
@@ -141,9 +141,9 @@ impl Place {
     /// A machine with its platform.
     ///
     /// # Errors
-    /// Why no figure covers its wiring.
-    pub fn new(machine: Arc<Machine>) -> Result<Self, String> {
-        let platform = Platform::of_machine(&machine).map_err(|error| error.to_string())?;
+    /// [`Miss`] where no figure covers its wiring.
+    pub fn new(machine: Arc<Machine>) -> Result<Self, Miss> {
+        let platform = Platform::of_machine(&machine)?;
         Ok(Self {
             machine,
             platform: Arc::new(platform),
@@ -162,8 +162,8 @@ impl Machines {
     /// The machine of a row on `host`.
     ///
     /// # Errors
-    /// Why there is none, in words.
-    pub fn of(&mut self, row: &Row, host: &PublishedHost) -> Result<Place, String> {
+    /// Why there is none.
+    pub fn of(&mut self, row: &Row, host: &PublishedHost) -> Result<Place, NoRun> {
         let span = Span::of(row)?;
         let count = row.gpus.max(1);
         let rate = match span {
@@ -177,13 +177,13 @@ impl Machines {
         let made = match (self.preset(host, span, count), span) {
             (Some(preset), Span::Emulated(rate)) => {
                 let changed = Machine::clone(&preset).with_bandwidth(LinkKind::Network, rate);
-                Arc::new(changed.map_err(|error| error.to_string())?)
+                Arc::new(changed.map_err(NoRun::Links)?)
             }
             (Some(preset), _) => preset,
             (None, Span::OneBox) => Arc::new(labelled(local(row), gpu_of(row)?, count)),
-            (None, _) => return Err("what joins its boxes is not stated".to_owned()),
+            (None, _) => return Err(NoRun::BoxesNotJoined),
         };
-        let made = Place::new(made)?;
+        let made = Place::new(made).map_err(NoRun::NoPlatform)?;
         self.built.insert(key, made.clone());
         Ok(made)
     }

@@ -58,10 +58,10 @@ impl Known {
     pub fn of_machine(machine: &Machine) -> Result<Self, RunError> {
         let mut own = Vec::new();
         if let Some(first) = machine.host.runs.first() {
-            let place = Place::new(Arc::new(machine.clone())).map_err(|fault| RunError {
+            let place = Place::new(Arc::new(machine.clone())).map_err(|miss| RunError {
                 place: first.place.clone(),
                 key: "host",
-                fault,
+                fault: miss.to_string(),
             })?;
             let runs = machine.host.runs.iter();
             own = runs
@@ -249,8 +249,8 @@ mod tests {
     fn every_built_in_run_is_read() {
         let mut machines = Machines::default();
         for row in ROWS.iter() {
-            let run =
-                Run::of_row(row, &mut machines).unwrap_or_else(|why| panic!("{}: {why}", row.name));
+            let run = Run::of_row(row, &mut machines)
+                .unwrap_or_else(|why| panic!("{}: {why:?}", row.name));
             assert!(
                 run.measured().is_some_and(|value| value > 0.0),
                 "{}",

@@ -12,14 +12,14 @@
 pub mod cell;
 pub mod host;
 mod library;
+mod reason;
 mod request;
 pub mod row;
 pub mod source;
 
-use std::fmt;
 use std::sync::Arc;
 
-use sim::legality;
+use sim::legality::{self, Illegal};
 use sim::model::{self, Model, Request, UnknownModel};
 use sim::plan::{Compression, Plan};
 use sim::platform::Platform;
@@ -30,6 +30,7 @@ use topologies::{Gpu, Machine, SimDuration};
 
 pub(crate) use self::library::one_gpu_runs;
 pub use self::library::{Elsewhere, Known};
+pub use self::reason::{CellError, Lever, NoRun};
 use crate::launch::Engine;
 use cell::{Split, Strategy};
 use host::{Machines, Place, Span};
@@ -130,17 +131,6 @@ pub enum Doubt {
     Compiling,
 }
 
-impl fmt::Display for Doubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Marked(word) => write!(f, "the source marks it {word}"),
-            Self::Replaced => f.write_str("a state of the code that the source itself replaced"),
-            Self::Steps(steps) => write!(f, "the steps are an assumption: {steps}"),
-            Self::Compiling => f.write_str("compile time is suspected in the value"),
-        }
-    }
-}
-
 /// A run of a machine file that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{place}: {key} {fault}: correct it, or remove the run")]
@@ -157,8 +147,8 @@ impl Run {
     /// The run of a row.
     ///
     /// # Errors
-    /// Why there is none, in words.
-    pub fn of_row(row: &Row, machines: &mut Machines) -> Result<Self, String> {
+    /// Why there is none.
+    pub fn of_row(row: &Row, machines: &mut Machines) -> Result<Self, NoRun> {
         let model = request::model_of(&row.model)?;
         let facts = Facts::of(&row.source, model);
         request::refuse_levers(row)?;
@@ -169,11 +159,11 @@ impl Run {
             host::gpu_of(row)?;
         }
         if row.gpus == 0 {
-            return Err("the number of GPUs is not stated".to_owned());
+            return Err(NoRun::GpusNotStated);
         }
         let Place { machine, platform } = machines.of(row, &host)?;
         let request = request::of_row(row, model, &facts)?;
-        let workload = Workload::new(model, &request).map_err(|error| error.to_string())?;
+        let workload = Workload::new(model, &request)?;
         let strategy = strategy(row, model, &workload, &facts)?;
         let covers = match (row.metric, facts.times) {
             (Metric::Latency, Some(Times::Loop)) => Metric::Denoise,
@@ -239,8 +229,8 @@ impl Run {
             ..Row::default()
         };
         let facts = Facts::default();
-        let strategy =
-            strategy(&row, model, &workload, &facts).map_err(fault("host.run.strategy"))?;
+        let strategy = strategy(&row, model, &workload, &facts);
+        let strategy = strategy.map_err(|error| fault("host.run.strategy")(error.to_string()))?;
         let owner = machine.host.name.clone();
         Ok(Self {
             name: run.place.clone(),
@@ -282,14 +272,10 @@ impl Run {
     /// Whether its plans may run.
     ///
     /// # Errors
-    /// Why one may not, in words.
-    pub fn check(&self) -> Result<(), String> {
+    /// Why one may not.
+    pub fn check(&self) -> Result<(), Illegal> {
         let check = |plan| legality::check(self.model, &self.workload, plan, self.gpus as usize);
-        self.strategy
-            .plans
-            .iter()
-            .try_for_each(check)
-            .map_err(|error| error.to_string())
+        self.strategy.plans.iter().try_for_each(check)
     }
 
     /// The measured value, in seconds or bytes; none for out of memory.
@@ -376,7 +362,7 @@ fn strategy(
     model: &'static Model,
     workload: &Workload,
     facts: &Facts,
-) -> Result<Strategy, String> {
+) -> Result<Strategy, CellError> {
     let legal = |plan: &Plan| legality::check(model, workload, plan, row.gpus as usize).is_ok();
     let context = cell::Context {
         gpus: row.gpus,

@@ -3,6 +3,7 @@
 use sim::model::{self, Architecture, Guidance, Model, Request, Resolution};
 use topologies::host::MeasuredRun;
 
+use super::reason::{Lever, NoRun};
 use super::row::{Levers, Metric, Row, first_count};
 use super::source::{Batch, Facts};
 
@@ -12,18 +13,18 @@ const MOST_FLOPS: f64 = 1e19;
 const MOST_BLOCKS: f64 = 64.0;
 
 /// The model of a cell: a name, with or without its brackets.
-pub(super) fn model_of(cell: &str) -> Result<&'static Model, String> {
+pub(super) fn model_of(cell: &str) -> Result<&'static Model, NoRun> {
     let plain = cell.split(" (").next().unwrap_or_default().trim();
     let found = model::find(cell).or_else(|error| model::find(plain).map_err(|_| error));
     match found {
         Ok(model) if matches!(model.architecture, Architecture::UNet(_)) => {
-            Err(format!("{} is a U-Net", model.name))
+            Err(NoRun::UNet(&model.name))
         }
         Ok(model) => Ok(model),
-        Err(error) => Err(format!(
-            "no model is called \"{cell}\" (nearest: {})",
-            error.nearest
-        )),
+        Err(error) => Err(NoRun::UnknownModel {
+            cell: cell.to_owned(),
+            nearest: error.nearest,
+        }),
     }
 }
 
@@ -49,7 +50,7 @@ const NOTED: [&str; 5] = [
 ];
 
 /// Refuses a row with a lever that is not simulated.
-pub(super) fn refuse_levers(row: &Row) -> Result<(), String> {
+pub(super) fn refuse_levers(row: &Row) -> Result<(), NoRun> {
     let Levers {
         cache,
         precision,
@@ -64,43 +65,31 @@ pub(super) fn refuse_levers(row: &Row) -> Result<(), String> {
         .unwrap_or_default()
         .to_lowercase();
     let refused = [
-        (
-            is_time && !cache.is_empty(),
-            "cache",
-            cache,
-            "steps that are skipped",
-        ),
+        (is_time && !cache.is_empty(), Lever::Cache, cache),
         (
             !["", "bf16", "fp16"].contains(&precision.as_str()),
-            "precision",
+            Lever::Precision,
             precision,
-            "quantised weights",
         ),
         (
             is_time && !EXACT_ATTENTION.contains(&kernel.as_str()),
-            "attention",
+            Lever::Attention,
             attention,
-            "this attention kernel",
         ),
         (
             is_time && !["", "resident"].contains(&offload.as_str()),
-            "offload",
+            Lever::Offload,
             offload,
-            "weights that are not resident",
         ),
     ];
-    if let Some((_, column, cell, what)) = refused.into_iter().find(|(applies, ..)| *applies) {
-        return Err(format!(
-            "{column} is \"{cell}\": {what} cannot be predicted yet"
-        ));
+    if let Some((_, lever, cell)) = refused.into_iter().find(|(applies, ..)| *applies) {
+        return Err(NoRun::Lever(lever, cell.clone()));
     }
     let remarks = notes.to_lowercase();
-    match NOTED.iter().find(|word| remarks.contains(**word)) {
-        Some(word) if is_time => Err(format!(
-            "its notes say \"{word}\": \"{notes}\", which cannot be predicted yet"
-        )),
-        _ => Ok(()),
+    if is_time && NOTED.iter().any(|word| remarks.contains(*word)) {
+        return Err(NoRun::Lever(Lever::Notes, notes.clone()));
     }
+    Ok(())
 }
 
 /// The strategy cell. Offloading whole components changes the time, but a peak of memory in a way that the memory model
@@ -113,7 +102,7 @@ pub(super) fn strategy_cell(row: &Row) -> &str {
 }
 
 /// The request of a row.
-pub(super) fn of_row(row: &Row, model: &Model, facts: &Facts) -> Result<Request, String> {
+pub(super) fn of_row(row: &Row, model: &Model, facts: &Facts) -> Result<Request, NoRun> {
     let usual = facts.usual_shape == Some(true) && row.resolution.is_empty();
     let resolution = if usual {
         model.default.resolution
@@ -124,20 +113,17 @@ pub(super) fn of_row(row: &Row, model: &Model, facts: &Facts) -> Result<Request,
         _ if model.default.frames <= 1 => 1,
         Some((frames, _)) => frames.max(1),
         None if usual => model.default.frames,
-        None => return Err("the frames of the video are not stated".to_owned()),
+        None => return Err(NoRun::FramesNotStated),
     };
     let stated = first_count(&row.steps).filter(|(steps, _)| (1..=10_000).contains(steps));
     let steps = match stated {
         _ if row.per_step => 1,
         Some((_, rest)) if rest.contains("stages") => {
-            return Err(format!(
-                "steps are \"{}\": stages of different sizes are not simulated",
-                row.steps
-            ));
+            return Err(NoRun::Stages(row.steps.clone()));
         }
         Some((steps, _)) => steps,
         None if row.metric == Metric::Memory => model.default.steps,
-        None => return Err("the steps are not stated".to_owned()),
+        None => return Err(NoRun::StepsNotStated),
     };
     let (batch, guidance) = match (facts.batch, first_count(&row.batch)) {
         (Some(Batch::Images), Some((images, _))) => (images, model.default.guidance),
@@ -176,31 +162,25 @@ pub(super) fn of_machine(run: &MeasuredRun, model: &Model) -> Request {
 }
 
 /// A mistyped cell must not become a request whose times no counter holds.
-fn refuse_too_large(model: &Model, request: &Request) -> Result<(), String> {
-    let grid = model.grid(request).map_err(|error| error.to_string())?;
+fn refuse_too_large(model: &Model, request: &Request) -> Result<(), NoRun> {
+    let grid = model.grid(request)?;
     let tokens = (grid.tokens() + u64::from(request.text_tokens)) as f64;
     let rows = f64::from(request.batch) * request.guidance.branches() as f64;
     let attention = 4.0 * tokens * tokens * model.hidden as f64 * MOST_BLOCKS;
     if attention * rows * f64::from(request.steps) > MOST_FLOPS {
-        return Err(format!(
-            "{tokens:.0} tokens for {} steps is no request that was ever run",
-            request.steps
-        ));
+        let steps = request.steps;
+        return Err(NoRun::TooLarge { tokens, steps });
     }
     Ok(())
 }
 
 /// Images and guidance of a batch cell: `2 (CFG)` is one image with two rows. Tables of compressors have no such column:
 /// they run the model's usual guidance.
-fn guidance(cell: &str, model: &Model) -> Result<(u32, Guidance), String> {
+fn guidance(cell: &str, model: &Model) -> Result<(u32, Guidance), NoRun> {
     if cell.is_empty() {
         return Ok((1, model.default.guidance));
     }
-    let not_known = || {
-        format!(
-            "batch is \"{cell}\": write rows of a forward pass, as in 1, 2 (CFG) or 2 (CFG, sequential)"
-        )
-    };
+    let not_known = || NoRun::Batch(cell.to_owned());
     let (rows, rest) = first_count(cell)
         .filter(|(rows, _)| (1..=4096).contains(rows))
         .ok_or_else(not_known)?;
@@ -218,14 +198,13 @@ fn guidance(cell: &str, model: &Model) -> Result<(u32, Guidance), String> {
 }
 
 /// `720x1280 (S=4096)`: height x width, cut to whole tokens as the pipelines do.
-fn resolution(cell: &str, model: &Model) -> Result<Resolution, String> {
-    let not_stated = || "the resolution is not stated".to_owned();
-    let (height, width) = cell.split_once('x').ok_or_else(not_stated)?;
+fn resolution(cell: &str, model: &Model) -> Result<Resolution, NoRun> {
+    let (height, width) = cell.split_once('x').ok_or(NoRun::ResolutionNotStated)?;
     let side = |text: &str| {
         let count = first_count(text).map(|(count, _)| count);
         count
             .filter(|side| (1..=65_536).contains(side))
-            .ok_or_else(not_stated)
+            .ok_or(NoRun::ResolutionNotStated)
     };
     let multiple = model.latent.pixels_per_token();
     let cut = |side: u32| (side / multiple).max(1) * multiple;

@@ -243,8 +243,8 @@ fn count_of(record: Record<'_>, column: Column) -> Result<u32, InputError> {
     if text.is_empty() {
         return Ok(0);
     }
-    let count = text.parse().ok().filter(|count| (1..=4096).contains(count));
-    count.ok_or_else(|| record.not(column, "a number of GPUs from 1 to 4096"))
+    let count = text.parse().ok().filter(|count| (1..=1024).contains(count));
+    count.ok_or_else(|| record.not(column, "a number of GPUs from 1 to 1024"))
 }
 
 /// Longest time, in seconds, and largest memory, in bytes, that a row may have: a year; a thousand GPUs.
@@ -360,6 +360,11 @@ mod tests {
                 "line 2, column \"value\": \"fast\" is not a positive number or OOM",
             ),
             (",4,", ",many,", "column \"n_gpus\": \"many\""),
+            (
+                ",4,",
+                ",1025,",
+                "\"1025\" is not a number of GPUs from 1 to 1024",
+            ),
             ("8.28,s", "1,234.5,s", "line 2: 19 fields"),
             (
                 "8.28",

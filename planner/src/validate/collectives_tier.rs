@@ -9,13 +9,14 @@ use sim::collective::evaluate::Baseline;
 use sim::collective::{CollectiveCost, Element, Exclude, NcclTable, Row};
 use topologies::{Bytes, CollectiveKind, SimDuration};
 
+use super::reason::Reason;
 use super::statistics::Outcome;
 use super::tier::{Scored, Tier, Unmapped};
 use crate::csv_input::{InputError, Record, Table};
 
 struct Ask {
     name: String,
-    row: Result<Row, String>,
+    row: Result<Row, Reason>,
 }
 
 /// Scores the NCCL rows of `table`, or the built-in ones.
@@ -32,13 +33,13 @@ pub fn collectives(table: Option<&Table>, progress: &ProgressBar) -> Result<Tier
     progress.set_position(0);
     let rows = asks.par_iter().map(|ask| {
         progress.inc(1);
-        let unmapped = |reason: String| Unmapped {
+        let unmapped = |reason: Reason| Unmapped {
             row: ask.name.clone(),
             reason,
         };
         let row = ask.row.as_ref().map_err(|why| unmapped(why.clone()))?;
         let cost = known.predict(row, Exclude::This);
-        let cost = cost.map_err(|miss| unmapped(miss.to_string()))?;
+        let cost = cost.map_err(|miss| unmapped(Reason::Miss(miss)))?;
         Ok(scored(known, row, &cost))
     });
     let rows = rows.collect();
@@ -94,28 +95,22 @@ fn ranks_column(table: &Table) -> crate::csv_input::Column {
         .expect("the column was found before its cells were read")
 }
 
-fn kind_of(op: &str) -> Result<CollectiveKind, String> {
+fn kind_of(op: &str) -> Result<CollectiveKind, Reason> {
     Ok(match op.to_lowercase().as_str() {
         "all_gather" | "allgather" => CollectiveKind::AllGather,
         "reduce_scatter" => CollectiveKind::ReduceScatter,
         "all_reduce" | "allreduce" => CollectiveKind::AllReduce,
         "alltoall" | "all_to_all" => CollectiveKind::AllToAll,
         "sendrecv" | "ring_pass" => CollectiveKind::RingPass,
-        _ => {
-            return Err(format!(
-                "op \"{op}\" is not modelled: all_gather, reduce_scatter, all_reduce, alltoall and sendrecv are"
-            ));
-        }
+        _ => return Err(Reason::Collective(op.to_owned())),
     })
 }
 
-fn element_of(dtype: &str) -> Result<Element, String> {
+fn element_of(dtype: &str) -> Result<Element, Reason> {
     match dtype {
         "half" | "float16" | "fp16" | "bfloat16" => Ok(Element::Half),
         "int8" | "uint8" => Ok(Element::Int8),
-        _ => Err(format!(
-            "dtype \"{dtype}\" is not modelled: half and int8 are"
-        )),
+        _ => Err(Reason::MessageFormat(dtype.to_owned())),
     }
 }
 

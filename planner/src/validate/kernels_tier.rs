@@ -8,6 +8,7 @@ use kernels::{AttentionRow, Baselines, Exclude, GemmRow, Mask, Miss, Prediction,
 use rayon::prelude::*;
 use topologies::DType;
 
+use super::reason::Reason;
 use super::statistics::Outcome;
 use super::tier::{Scored, Tier, Unmapped};
 use crate::csv_input::{InputError, Table};
@@ -16,7 +17,7 @@ use crate::csv_input::{InputError, Table};
 struct Ask<Q> {
     name: String,
     measured_us: f64,
-    question: Result<Q, String>,
+    question: Result<Q, Reason>,
 }
 
 /// Scores the GEMM rows of `table`, or the built-in ones.
@@ -116,7 +117,7 @@ fn read_attention(table: &Table) -> Result<Vec<Ask<AttentionRow<'_>>>, InputErro
         let question = match parse_dtype(row.text(dtype)) {
             Ok(DType::Bf16) => reasonable(&[batch, heads, seq_len, seq_len, head_dim])
                 .and_then(|()| parse_mask(row.text(causal))),
-            Ok(DType::Fp8) => Err("attention in fp8 is not modelled".to_owned()),
+            Ok(DType::Fp8) => Err(Reason::Fp8Attention),
             Err(reason) => Err(reason),
         };
         Ok(Ask {
@@ -141,31 +142,27 @@ fn read_attention(table: &Table) -> Result<Vec<Ask<AttentionRow<'_>>>, InputErro
 const MOST_WORK: f64 = 1e17;
 
 /// Refuses shapes whose time no counter holds.
-fn reasonable(sides: &[u64]) -> Result<(), String> {
+fn reasonable(sides: &[u64]) -> Result<(), Reason> {
     let work: f64 = sides.iter().map(|side| *side as f64).product();
     if work > MOST_WORK {
-        return Err(format!(
-            "{work:.1e} multiplications in one call were never measured"
-        ));
+        return Err(Reason::Multiplications(work));
     }
     Ok(())
 }
 
-fn parse_dtype(text: &str) -> Result<DType, String> {
+fn parse_dtype(text: &str) -> Result<DType, Reason> {
     match text {
         "bfloat16" | "bf16" | "float16" | "fp16" | "half" => Ok(DType::Bf16),
         "fp8" | "float8" | "fp8_e4m3" => Ok(DType::Fp8),
-        _ => Err(format!(
-            "dtype \"{text}\" is not modelled: bfloat16 and fp8 are"
-        )),
+        _ => Err(Reason::KernelFormat(text.to_owned())),
     }
 }
 
-fn parse_mask(text: &str) -> Result<Mask, String> {
+fn parse_mask(text: &str) -> Result<Mask, Reason> {
     match text.to_lowercase().as_str() {
         "true" | "1" => Ok(Mask::Causal),
         "false" | "0" => Ok(Mask::Full),
-        _ => Err(format!("causal \"{text}\" is neither True nor False")),
+        _ => Err(Reason::Mask(text.to_owned())),
     }
 }
 
@@ -189,12 +186,12 @@ fn score<Q: Sync>(
     asks.par_iter()
         .map(|ask| {
             progress.inc(1);
-            let unmapped = |reason: String| Unmapped {
+            let unmapped = |reason: Reason| Unmapped {
                 row: ask.name.clone(),
                 reason,
             };
             let question = ask.question.as_ref().map_err(|why| unmapped(why.clone()))?;
-            let answer = predict(question).map_err(|miss| unmapped(miss.to_string()))?;
+            let answer = predict(question).map_err(|miss| unmapped(Reason::Miss(miss)))?;
             Ok(scored(ask.measured_us, answer))
         })
         .collect()
@@ -256,7 +253,10 @@ mod tests {
         let tier = tier(&GEMM.replace("h100_sxm", "tpu7")).unwrap();
         assert_eq!((tier.score.n, tier.score.mapped), (1, 0));
         assert_eq!(tier.unmapped[0].row, "g.csv:2");
-        assert!(tier.unmapped[0].reason.contains("tpu7"));
+        let Reason::Miss(miss) = &tier.unmapped[0].reason else {
+            panic!("{:?}", tier.unmapped);
+        };
+        assert!(miss.to_string().contains("tpu7"));
     }
 
     #[test]

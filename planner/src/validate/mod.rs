@@ -12,13 +12,13 @@ pub mod collectives_tier;
 pub mod kernels_tier;
 pub mod live;
 pub mod published;
+pub mod reason;
 pub mod statistics;
 pub mod tier;
 
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
-use serde::Serialize;
 use thiserror::Error;
 use traces::bounded;
 
@@ -71,32 +71,26 @@ impl Inputs {
 }
 
 /// The report of every tier that ran.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// The tiers.
     pub tiers: Tiers,
 }
 
 /// Tiers; absent where no file was given for them but one was for another.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tiers {
     /// Tier 1: matrix products.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gemm: Option<Tier>,
     /// Tier 1: attention.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub attention: Option<Tier>,
     /// Tier 2.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub collectives: Option<Tier>,
     /// Tier 3.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
     /// One GPU, nothing known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub one_gpu: Option<OneGpu>,
     /// Tier 4.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
 }
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
+use super::reason::Reason;
 use super::statistics::{Outcome, Score};
 
 /// A row with its prediction.
@@ -20,28 +19,27 @@ pub struct Scored {
 }
 
 /// A row without a prediction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Unmapped {
     /// The row: file and line, or what it is.
     pub row: String,
     /// Why it has no prediction.
-    pub reason: String,
+    pub reason: Reason,
 }
 
 /// The errors of a stratum.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Stratum {
     /// What its rows have in common.
     pub name: String,
     /// Their errors.
-    #[serde(flatten)]
     pub score: Score,
     /// Errors of simpler models on the same rows.
     pub baselines: BTreeMap<&'static str, Score>,
 }
 
 /// How predictions of a tier were reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Method {
     /// In words: provenance, table, substitute.
     pub how: String,
@@ -50,12 +48,11 @@ pub struct Method {
 }
 
 /// One tier's report.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tier {
     /// What was scored.
     pub source: String,
     /// Errors of all rows.
-    #[serde(flatten)]
     pub score: Score,
     /// Errors of simpler models on the same rows.
     pub baselines: BTreeMap<&'static str, Score>,
@@ -65,8 +62,7 @@ pub struct Tier {
     pub methods: Vec<Method>,
     /// Rows without a prediction.
     pub unmapped: Vec<Unmapped>,
-    /// Measured and predicted, for plots; not part of the JSON.
-    #[serde(skip)]
+    /// Measured and predicted, for plots.
     pub points: Vec<(f64, f64)>,
 }
 

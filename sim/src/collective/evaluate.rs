@@ -15,7 +15,7 @@
 //!
 //! Not modelled: repeats; the tables hold medians, so noise counts as error.
 
-use kernels::Miss;
+use kernels::{Miss, nearest_rank};
 use topologies::{CollectiveKind, SimDuration};
 
 use super::predict::{CollectiveCost, Exclude};
@@ -92,7 +92,7 @@ impl Score {
         }
         errors.sort_by(f64::total_cmp);
         let rows = errors.len();
-        let at = |share: f64| errors[((rows - 1) as f64 * share).round() as usize];
+        let at = |share| nearest_rank(&errors, share);
         (rows > 0).then(|| Self {
             rows,
             mean: errors.iter().sum::<f64>() / rows as f64,

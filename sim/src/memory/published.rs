@@ -22,6 +22,7 @@
 //! the two charts (peaks grow by 12 to 16 A, a decode would add far more), Wan's fp32 weights (69.1 GB
 //! on one GPU), split encoders of cache-dit (the step from 4 to 8 GPUs), DistriFusion's second copy.
 
+use kernels::nearest_rank;
 use topologies::{Bytes, gpu};
 
 use super::*;
@@ -335,7 +336,7 @@ fn counted(set: &Set, memory: &Memory) -> Bytes {
 /// The `share` quantile of errors, the nearest rank.
 fn quantile(errors: &mut [f64], share: f64) -> f64 {
     errors.sort_by(f64::total_cmp);
-    errors[((errors.len() - 1) as f64 * share).round() as usize]
+    nearest_rank(errors, share)
 }
 
 #[test]

@@ -223,7 +223,7 @@ impl CapacityAnswer {
         let one_fewer = answer.one_fewer.iter().map(|(pool, tried)| OneFewer {
             pool: *pool,
             fleet: tried.as_ref().ok().map(fleet),
-            reason: tried.as_ref().err().cloned(),
+            reason: tried.as_ref().err().map(words::overloaded),
         });
         Self {
             question: (&answer.question).into(),
@@ -239,7 +239,7 @@ impl CapacityAnswer {
             slow_services: answer.slow.as_ref().map(fleet),
             curve: curve.collect(),
             queue: queue.collect(),
-            findings: answer.findings.clone(),
+            findings: words::fleet_findings(&answer.findings, answer.question.objective),
             provenance: words::fleet_sources(&answer.provenance),
         }
     }
@@ -317,12 +317,12 @@ impl Alternative {
     fn new(answer: &Answer, one: &capacity::Alternative) -> Self {
         let (fleet, reason) = match &one.verdict {
             Verdict::Keeps(found) => (Some(Fleet::new(answer, found)), None),
-            Verdict::Impossible(reason) | Verdict::Fails(reason) => (None, Some(reason.clone())),
+            Verdict::Fails(why) => (None, Some(words::shortfall(why))),
         };
         let offer = &answer.offers[one.offer];
         let at_cost = |tried: &Tried| AtCostOfChoice {
             fleet: tried.as_ref().ok().map(|found| Fleet::new(answer, found)),
-            reason: tried.as_ref().err().cloned(),
+            reason: tried.as_ref().err().map(words::overloaded),
         };
         Self {
             gpus_per_replica: offer.gpus,

@@ -22,7 +22,14 @@ pub(super) fn page(answer: &Answer) -> String {
         &alternatives(answer),
     );
     section(&mut page, "One replica fewer", &one_fewer(answer));
-    section(&mut page, "Findings", &bulleted(&answer.findings));
+    section(
+        &mut page,
+        "Findings",
+        &bulleted(&words::fleet_findings(
+            &answer.findings,
+            answer.question.objective,
+        )),
+    );
     section(&mut page, "Launch", &commands(answer));
     section(
         &mut page,
@@ -135,11 +142,7 @@ fn plan(answer: &Answer, pool: &PoolChoice) -> String {
 /// A replica's name: its plan, and its machine where there are several.
 fn name(answer: &Answer, offer: usize) -> String {
     let offer = &answer.offers[offer];
-    let plan = match offer.gpus {
-        1 => "one GPU".to_owned(),
-        _ => offer.plan.to_string(),
-    };
-    let mut plan = plan.split(" warmup").next().unwrap_or_default().to_owned();
+    let mut plan = words::replica(offer);
     if offer.batch > 1 {
         plan.push_str(&format!(" x{}", offer.batch));
     }
@@ -290,9 +293,9 @@ fn alternatives(answer: &Answer) -> String {
                     remark(answer, one),
                 ]);
             }
-            Verdict::Impossible(reason) | Verdict::Fails(reason) => {
+            Verdict::Fails(why) => {
                 let dash = || "-".to_owned();
-                table.add_row([name, dash(), dash(), dash(), reason.clone()]);
+                table.add_row([name, dash(), dash(), dash(), words::shortfall(why)]);
             }
         }
     }
@@ -310,7 +313,7 @@ fn remark(answer: &Answer, one: &Alternative) -> String {
         Some(Ok(found)) => {
             format!("for the choice's {budget}: {} s", figure(answer, found))
         }
-        Some(Err(reason)) => format!("for the choice's {budget}: {reason}"),
+        Some(Err(proof)) => format!("for the choice's {budget}: {}", words::overloaded(proof)),
     }
 }
 
@@ -327,7 +330,7 @@ fn one_fewer(answer: &Answer) -> String {
                 };
                 format!("{} s, {word}", figure(answer, found))
             }
-            Err(reason) => reason.clone(),
+            Err(proof) => words::overloaded(proof),
         };
         let name = format!("{} x {}", pool.replicas - 1, plan(answer, pool));
         wrapped(&format!("  {name}: {text}"), 4)

@@ -11,6 +11,7 @@ mod live;
 use self::lines::{HEAD, baselines, line, unmapped};
 use super::plots::Plot;
 use crate::render::figure::Failure;
+use crate::render::words;
 use planner::validate::published::{Published, Summary};
 use planner::validate::tier::{Stratum, Tier};
 use planner::validate::{Report, Tiers};
@@ -176,7 +177,10 @@ fn calibration(page: &mut String, all: &Summary) {
         let _ = writeln!(
             page,
             "| {} | {host} | {} | {} | {} |",
-            row.row, row.plan, row.measured, row.says
+            row.row,
+            row.plan,
+            row.measured,
+            words::says(row.says)
         );
     }
 }
@@ -197,11 +201,15 @@ fn worst(page: &mut String, all: &Summary) {
     }
     page.push_str("\n### Flagged rows\n\n| row | plan | measured s | predicted s | why |\n|---|---|---|---|---|\n");
     for row in &all.rows {
-        let Some(why) = &row.flag else { continue };
+        let Some(flag) = &row.flag else { continue };
         let _ = writeln!(
             page,
-            "| {} | {} | {:.3} | {:.3} | {why} |",
-            row.row, row.plan, row.measured, row.predicted
+            "| {} | {} | {:.3} | {:.3} | {} |",
+            row.row,
+            row.plan,
+            row.measured,
+            row.predicted,
+            words::flag(flag)
         );
     }
 }

@@ -37,10 +37,10 @@ impl<T: Display> Serialize for Word<T> {
 /// Times by kind of work.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub(crate) struct ByClass(BTreeMap<SpanClass, Amount>);
+pub(crate) struct ByClass<T = Amount>(BTreeMap<SpanClass, T>);
 
-impl FromIterator<(SpanClass, SimDuration)> for ByClass {
-    fn from_iter<I: IntoIterator<Item = (SpanClass, SimDuration)>>(times: I) -> Self {
+impl<T, U: Into<T>> FromIterator<(SpanClass, U)> for ByClass<T> {
+    fn from_iter<I: IntoIterator<Item = (SpanClass, U)>>(times: I) -> Self {
         let times = times.into_iter();
         Self(times.map(|(class, time)| (class, time.into())).collect())
     }

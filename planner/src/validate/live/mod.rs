@@ -19,7 +19,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
-use serde::Serialize;
 use topologies::{Gpu, gpu};
 use traces::timeline::SpanClass;
 
@@ -32,7 +31,7 @@ use crate::profile::{Device, Profile, ProfileError};
 use predict::Bench;
 
 /// A run and its prediction, microseconds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Compared {
     /// The run's directory.
     pub run: String,
@@ -62,15 +61,29 @@ pub struct Compared {
     pub classes_us: BTreeMap<SpanClass, (f64, f64)>,
 }
 
+/// What a reader of live runs must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Some ran on a processor: they test the path and validate nothing of a GPU.
+    Processor,
+    /// Costs are those of this profile.
+    Profile(String),
+    /// Costs are the GPU's built-in tables.
+    BuiltIn,
+    /// So many used PyTorch's compressors, whose times are not in the tables.
+    OtherCompressors(usize),
+    /// So many did not compute what they should.
+    WrongResults(usize),
+}
+
 /// The report of live runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Live {
     /// What was compared.
     pub source: String,
-    /// Sentences that a reader must know.
-    pub notes: Vec<String>,
+    /// What a reader must know.
+    pub notes: Vec<Note>,
     /// Errors of the makespan over the runs.
-    #[serde(flatten)]
     pub score: Score,
     /// Errors of simpler models of the makespan.
     pub baselines: BTreeMap<&'static str, Score>,
@@ -84,8 +97,7 @@ pub struct Live {
     pub runs: Vec<Compared>,
     /// Runs without a prediction.
     pub unmapped: Vec<Unmapped>,
-    /// Measured and predicted makespans, for plots; not part of the JSON.
-    #[serde(skip)]
+    /// Measured and predicted makespans, for plots.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -106,35 +118,28 @@ pub fn live(paths: &[PathBuf], profile: Option<&Profile>) -> Result<Live, LiveEr
     Ok(report(names.join(", "), notes(&runs, profile), compared))
 }
 
-fn notes(runs: &[Run], profile: Option<&Profile>) -> Vec<String> {
+fn notes(runs: &[Run], profile: Option<&Profile>) -> Vec<Note> {
     let mut notes = Vec::new();
     if runs
         .iter()
         .any(|run| run.about.machine.device == Device::Cpu)
     {
-        notes.push(
-            "runs on a processor (cpu): they test the path and validate nothing of a GPU"
-                .to_owned(),
-        );
+        notes.push(Note::Processor);
     }
     notes.push(match profile {
-        Some(profile) => format!("costs: profile {}", profile.title()),
-        None => "costs: built-in tables of the GPU; copies at the datasheet's PCIe rate".to_owned(),
+        Some(profile) => Note::Profile(profile.title()),
+        None => Note::BuiltIn,
     });
     let other = runs
         .iter()
         .filter(|run| run.about.codec.as_deref() == Some("torch"))
         .count();
     if other > 0 {
-        notes.push(format!(
-            "{other} runs used PyTorch's compressors, whose times are not in the tables"
-        ));
+        notes.push(Note::OtherCompressors(other));
     }
     let failed = runs.iter().filter(|run| !run.about.numerics.ok).count();
     if failed > 0 {
-        notes.push(format!(
-            "{failed} runs did not compute what they should: see numerics_ok"
-        ));
+        notes.push(Note::WrongResults(failed));
     }
     notes
 }
@@ -239,7 +244,7 @@ fn stratum<'a>(
     }
 }
 
-fn report(source: String, notes: Vec<String>, compared: Vec<Result<Compared, Unmapped>>) -> Live {
+fn report(source: String, notes: Vec<Note>, compared: Vec<Result<Compared, Unmapped>>) -> Live {
     let n = compared.len();
     let (mut runs, mut unmapped) = (Vec::new(), Vec::new());
     for one in compared {

@@ -7,6 +7,7 @@
 use sim::model::{self, Architecture, Cross, Grid, Guidance, Joint, LastText, Model, Request};
 use sim::workload::{Layers, Linear, Role, Split, TokenCounts, Tokens, Workload};
 
+use super::super::reason::Reason;
 use super::run::About;
 
 /// Values of a latent token.
@@ -15,7 +16,7 @@ const LATENT: u64 = 64;
 const TINY_FEED_FORWARD: u64 = 128;
 
 /// The workload of a run, or why this program has none for it.
-pub(super) fn workload(about: &About) -> Result<Workload, String> {
+pub(super) fn workload(about: &About) -> Result<Workload, Reason> {
     let model = cut_down(about)?;
     let request = Request {
         steps: about.steps,
@@ -24,9 +25,7 @@ pub(super) fn workload(about: &About) -> Result<Workload, String> {
         text_tokens: about.text_tokens,
         ..model.default
     };
-    let mut workload = model
-        .workload(&request)
-        .map_err(|error| error.to_string())?;
+    let mut workload = model.workload(&request).map_err(Reason::Request)?;
     let tokens = TokenCounts {
         image: about.tokens,
         text: about.text_tokens.into(),
@@ -55,7 +54,7 @@ fn set_tokens(layers: &mut Layers, tokens: TokenCounts) {
 }
 
 /// The model with as many blocks as ran.
-fn cut_down(about: &About) -> Result<Model, String> {
+fn cut_down(about: &About) -> Result<Model, Reason> {
     let count = |kinds: &[&str]| {
         let of_kind = about
             .kinds
@@ -80,12 +79,7 @@ fn cut_down(about: &About) -> Result<Model, String> {
             layers: count(&["digits"]),
             ..class
         }),
-        _ => {
-            let model = &about.model;
-            return Err(format!(
-                "the blocks of {model} are not those that virtual ranks run"
-            ));
-        }
+        _ => return Err(Reason::Blocks(about.model.clone())),
     };
     let cut = Model {
         architecture,
@@ -100,12 +94,14 @@ fn cut_down(about: &About) -> Result<Model, String> {
     if blocks == about.kinds.len() {
         return Ok(cut);
     }
-    let (model, kinds) = (&about.model, about.kinds.join(", "));
-    Err(format!("{model} has no blocks of the kinds {kinds}"))
+    Err(Reason::Kinds {
+        model: about.model.clone(),
+        kinds: about.kinds.clone(),
+    })
 }
 
 /// The model that ran, at its widths.
-fn known(about: &About) -> Result<Model, String> {
+fn known(about: &About) -> Result<Model, Reason> {
     let (hidden, heads, head_dim) = (about.heads * about.head_dim, about.heads, about.head_dim);
     let tiny = |like: &str| {
         let like = model::find(like).expect("a built-in model");
@@ -138,12 +134,11 @@ fn known(about: &About) -> Result<Model, String> {
             ..tiny("Wan2.1-T2V-1.3B")
         }),
         name => {
-            let known = model::find(name).map_err(|error| error.to_string())?;
-            if (known.heads, known.head_dim) != (heads, head_dim) {
-                return Err(format!(
-                    "{name} has {} heads of {}, the run {heads} of {head_dim}",
-                    known.heads, known.head_dim
-                ));
+            let known = model::find(name).map_err(Reason::UnknownModel)?;
+            let (has, ran) = ((known.heads, known.head_dim), (heads, head_dim));
+            if has != ran {
+                let model = name.to_owned();
+                return Err(Reason::Heads { model, has, ran });
             }
             Ok(known.clone())
         }

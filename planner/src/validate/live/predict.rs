@@ -14,6 +14,7 @@ use topologies::host::Compilation;
 use topologies::{Bandwidth, Gpu, SimDuration, SimTime};
 use traces::timeline::{SpanClass, Stream, Timeline};
 
+use super::super::reason::Reason;
 use super::model;
 use super::run::{About, LiveError, Run};
 use crate::profile::{Device, Part, Profile, rates};
@@ -70,14 +71,14 @@ pub(super) struct Bench<'a> {
 
 impl Bench<'_> {
     /// The simulated times of a run, or why there are none.
-    pub(super) fn times(&self, run: &Run) -> Result<Result<Times, String>, LiveError> {
+    pub(super) fn times(&self, run: &Run) -> Result<Result<Times, Reason>, LiveError> {
         let about = &run.about;
         let tables = self.tables(about)?;
         let costs: &dyn CostModel = tables.as_ref().unwrap_or_else(|| Tables::built_in());
         Ok(self.simulated(about, costs))
     }
 
-    fn simulated(&self, about: &About, costs: &dyn CostModel) -> Result<Times, String> {
+    fn simulated(&self, about: &About, costs: &dyn CostModel) -> Result<Times, Reason> {
         let found = self.simulation(about, costs)?;
         let names = ["down", "up", "both"].map(str::to_owned);
         let provenance = "simulated".to_owned();
@@ -85,12 +86,15 @@ impl Bench<'_> {
         Ok(Times::of(&timeline))
     }
 
-    fn simulation(&self, about: &About, costs: &dyn CostModel) -> Result<Simulation, String> {
+    fn simulation(&self, about: &About, costs: &dyn CostModel) -> Result<Simulation, Reason> {
         let workload = model::workload(about)?;
-        let plan: Plan = about.plan.parse().map_err(|error| format!("{error}"))?;
+        let plan: Plan = about.plan.parse().map_err(Reason::Plan)?;
         if plan.ranks() != about.ranks {
-            let (line, has) = (&about.plan, plan.ranks());
-            return Err(format!("{line} has {has} ranks, the run {}", about.ranks));
+            return Err(Reason::Ranks {
+                plan: about.plan.clone(),
+                has: plan.ranks(),
+                ran: about.ranks,
+            });
         }
         let platform = Platform::on_one_gpu(self.gpu, about.ranks, self.exchange(about));
         let execution = Execution {
@@ -100,12 +104,12 @@ impl Bench<'_> {
         };
         let detail = Detail::Full;
         let found = simulate(&workload, &plan, &platform, &execution, costs, detail);
-        found.map_err(|error| error.to_string())
+        found.map_err(Reason::Simulation)
     }
 
     /// Bytes that a simulated run sends to the host.
     #[cfg(test)]
-    pub(super) fn bytes_down(&self, about: &About) -> Result<u64, String> {
+    pub(super) fn bytes_down(&self, about: &About) -> Result<u64, Reason> {
         let found = self.simulation(about, Tables::built_in())?;
         let down = topologies::LinkId::new(0);
         let bytes = outcome::bytes_per_link(&found.graph, 3);

@@ -12,10 +12,8 @@
 //! Rows that the source itself doubts are flagged before. Not found: a wrong row that is plausible.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use kernels::Tables;
-use serde::{Serialize, Serializer};
 use sim::model::Resolution;
 use sim::platform::Reach;
 use topologies::CollectiveKind;
@@ -62,46 +60,6 @@ pub enum Flag {
         /// The same, predicted.
         predicted: f64,
     },
-}
-
-impl fmt::Display for Flag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Doubt(doubt) => doubt.fmt(f),
-            Self::TooFast(times) => write!(
-                f,
-                "a one-GPU row of the table is {times:.2} x as fast as the GPU sustains"
-            ),
-            Self::SuperLinear(times) => write!(f, "super-linear: {times:.2} x as fast as T1/N"),
-            Self::SlowLink(share) => write!(
-                f,
-                "implies a link at {:.0} % of NVLink's figure",
-                100.0 * share
-            ),
-            Self::FarRate { kind, times } => write!(
-                f,
-                "implies an {kind} rate {times:.2} x that of the host's rows that fit its label"
-            ),
-            Self::Contradicted => {
-                f.write_str("the table contradicts its interconnect label (implied link rates)")
-            }
-            Self::NoGain {
-                few,
-                many,
-                measured,
-                predicted,
-            } => write!(
-                f,
-                "no gain from {few} to {many} GPUs ({measured:.2}), predicted {predicted:.2}"
-            ),
-        }
-    }
-}
-
-impl Serialize for Flag {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 /// Flags by index of the case.
@@ -324,42 +282,5 @@ fn no_gain(cases: &[Run], hosts: &Hosts, flags: &mut Flags) {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn every_flag_has_words_of_its_own() {
-        let doubts = [
-            Doubt::Marked("suspect".to_owned()),
-            Doubt::Replaced,
-            Doubt::Steps("20(assumed)".to_owned()),
-            Doubt::Compiling,
-        ];
-        let rules = [
-            Flag::TooFast(1.8),
-            Flag::SuperLinear(1.8),
-            Flag::SlowLink(0.1),
-            Flag::FarRate {
-                kind: CollectiveKind::AllToAll,
-                times: 1.8,
-            },
-            Flag::Contradicted,
-            Flag::NoGain {
-                few: 2,
-                many: 4,
-                measured: 0.9,
-                predicted: 0.5,
-            },
-        ];
-        let all: Vec<Flag> = doubts.map(Flag::Doubt).into_iter().chain(rules).collect();
-        let said: BTreeSet<String> = all.iter().map(Flag::to_string).collect();
-        assert_eq!(said.len(), all.len(), "{said:?}");
-        assert!(said.iter().all(|words| !words.is_empty()));
     }
 }

@@ -3,7 +3,6 @@
 //! What stands in memory and who counts is a fact of the row's source (`data/sources.toml`); by default bf16, all
 //! components on every GPU, PyTorch's counter. Not modelled: fragmentation, offloading.
 
-use serde::Serialize;
 use sim::legality;
 use sim::memory::{
     Components, Decoding, EncoderCopies, Precision, Residency, WeightSharding, peak, peak_of,
@@ -14,14 +13,14 @@ use sim::plan::{Exchange, Plan};
 use crate::runs::Run;
 use crate::runs::row::{Metric, Value};
 use crate::runs::source::{self, Alone, Branches, Counter, Encoders, Rank};
+use crate::validate::reason::Reason;
 use crate::validate::statistics::{Outcome, Score};
 use crate::validate::tier::Unmapped;
 
 /// How the memory model does.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MemoryReport {
     /// Errors of the peaks that are printed.
-    #[serde(flatten)]
     pub score: Score,
     /// Rows that ran out of memory and are predicted to.
     pub oom_right: usize,
@@ -36,7 +35,7 @@ pub struct MemoryReport {
 }
 
 /// One row, in GB.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MemoryRow {
     /// File and line.
     pub row: String,
@@ -48,7 +47,6 @@ pub struct MemoryRow {
     pub fits: bool,
     /// The plan.
     pub plan: String,
-    #[serde(skip)]
     metric: Metric,
 }
 
@@ -56,13 +54,13 @@ pub struct MemoryRow {
 ///
 /// # Errors
 /// Why the plan has no memory.
-pub fn row(run: &Run) -> Result<MemoryRow, String> {
+pub fn row(run: &Run) -> Result<MemoryRow, Reason> {
     if !run.is_printed_split() && run.strategy.family != "sp" {
-        return Err("the split of ranks is not stated".to_owned());
+        return Err(Reason::SplitNotStated);
     }
     let plan = &resident(run);
     let (gpu, workload, facts) = (run.gpu(), &run.workload, &run.facts.memory);
-    legality::check(run.model, workload, plan, run.gpus as usize).map_err(|why| why.to_string())?;
+    legality::check(run.model, workload, plan, run.gpus as usize).map_err(Reason::Illegal)?;
     let residency = residency(run);
     let whole = peak(workload, plan, gpu, &residency);
     let memory = match facts.rank {

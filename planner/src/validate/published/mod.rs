@@ -19,9 +19,9 @@ pub mod tiers;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kernels::Tables;
-use serde::Serialize;
 use sim::execution::Calibration;
 
+use super::reason::Reason;
 use super::statistics::Outcome;
 use super::tier::Unmapped;
 use crate::calibrate::terms;
@@ -32,25 +32,23 @@ use crate::runs::row::{self, Row, Value};
 use hygiene::Flags;
 use memory::{MemoryReport, MemoryRow};
 use score::{Errors, Part, Prediction, Unknown};
-use tiers::{Hosts, Source, Tier};
+use tiers::{Hosts, Says, Source, Tier};
 
 /// The report of all files.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Published {
     /// All files together.
-    #[serde(flatten)]
     pub together: Summary,
     /// Each file.
     pub files: Vec<FileSummary>,
 }
 
 /// The report of one file.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FileSummary {
     /// Its name.
     pub file: String,
     /// Its report.
-    #[serde(flatten)]
     pub summary: Summary,
 }
 
@@ -58,10 +56,9 @@ pub struct FileSummary {
 ///
 /// `n` counts multi-GPU latency rows, `mapped` those of them that can be predicted; errors are over
 /// the `scored` ones: printed, not flagged, not used to calibrate.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// Errors and decisions of printed, unflagged rows.
-    #[serde(flatten)]
     pub part: Part,
     /// Rows that these errors are over.
     pub scored: usize,
@@ -85,13 +82,12 @@ pub struct Summary {
     pub unmapped: Vec<Unmapped>,
     /// Predicted rows.
     pub rows: Vec<Prediction>,
-    /// Measured and predicted of the scored rows, for plots; not part of the JSON.
-    #[serde(skip)]
+    /// Measured and predicted of the scored rows, for plots.
     pub points: Vec<(f64, f64)>,
 }
 
 /// How many rows there are and how many could be mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
     /// Rows.
     pub n: usize,
@@ -100,15 +96,13 @@ pub struct Counted {
 }
 
 /// One-GPU latency rows: those that are printed and unflagged, predicted without any run.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OneGpu {
     /// Rows, and those that can be predicted.
-    #[serde(flatten)]
     pub counted: Counted,
     /// Rows that the errors are over.
     pub scored: usize,
     /// Their errors.
-    #[serde(flatten)]
     pub errors: Errors,
 }
 
@@ -124,18 +118,17 @@ impl OneGpu {
 }
 
 /// A row that calibrated.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CalibrationRow {
     /// File and line.
     pub row: String,
     /// What it said.
-    pub says: String,
+    pub says: Says,
     /// Its host.
     pub host: String,
     /// Its plan.
     pub plan: String,
     /// Its value, seconds.
-    #[serde(rename = "measured_s")]
     pub measured: f64,
 }
 
@@ -242,20 +235,18 @@ impl Read {
 }
 
 /// A run that the simulator has costs for.
-fn predictable(row: &Row, machines: &mut Machines) -> Result<Run, String> {
+fn predictable(row: &Row, machines: &mut Machines) -> Result<Run, Reason> {
     match row.value {
-        Value::OutOfMemory => {
-            return Err("it ran out of memory: scored by the memory model".to_owned());
-        }
-        Value::Missing => return Err("there is no value".to_owned()),
+        Value::OutOfMemory => return Err(Reason::OutOfMemory),
+        Value::Missing => return Err(Reason::NoValue),
         Value::Number(_) => {}
     }
     let run = Run::of_row(row, machines)?;
-    run.check()?;
+    run.check().map_err(Reason::Illegal)?;
     let assumed = Calibration::assumed(run.platform.is_nvlink());
     match terms(&run, &assumed, Tables::built_in()) {
         Some(_) => Ok(run),
-        None => Err("no measured or assumed cost covers its operations or messages".to_owned()),
+        None => Err(Reason::NoCost),
     }
 }
 
@@ -265,11 +256,13 @@ fn memory_rows(rows: &[Row]) -> Vec<(usize, Result<MemoryRow, Unmapped>)> {
         .iter()
         .filter(|row| memory::concerns(row.metric, row.value));
     let one = |row: &Row| {
-        let predicted = Run::of_row(row, &mut machines).and_then(|run| memory::row(&run));
-        let predicted = predicted.map_err(|reason| Unmapped {
-            row: row.name.clone(),
-            reason,
-        });
+        let run = Run::of_row(row, &mut machines).map_err(Reason::NoRun);
+        let predicted = run
+            .and_then(|run| memory::row(&run))
+            .map_err(|reason| Unmapped {
+                row: row.name.clone(),
+                reason,
+            });
         (row.file, predicted)
     };
     concerned.map(one).collect()

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use serde::Serialize;
 
 use super::hygiene::{Flag, Flags, one_gpu_times};
 use super::tiers::{self, Hosts, Tier};
@@ -13,42 +12,34 @@ use crate::validate::statistics::{Decision, Outcome, Score, decision, mean};
 use crate::validate::tier::{Scored, Stratum, baselines, strata};
 
 /// A predicted multi-GPU latency row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     /// File and line.
     pub row: String,
     /// Measured, seconds.
-    #[serde(rename = "measured_s")]
     pub measured: f64,
     /// Predicted, seconds.
-    #[serde(rename = "predicted_s")]
     pub predicted: f64,
     /// Lower end of the 90 % interval, seconds.
-    #[serde(rename = "lo_s")]
     pub lo: f64,
     /// Upper end of the 90 % interval, seconds.
-    #[serde(rename = "hi_s")]
     pub hi: f64,
     /// The plan; the fastest where the row does not print its split.
     pub plan: String,
     /// How the row's value was published.
     pub quality: String,
     /// Why the row is not scored.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub flag: Option<Flag>,
     /// Index of the run.
-    #[serde(skip)]
     pub run: usize,
     /// Strata and baselines.
-    #[serde(skip)]
     pub scored: Scored,
 }
 
 /// What was scored, and how good the choices were.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Part {
     /// Errors.
-    #[serde(flatten)]
     pub score: Score,
     /// Errors of simpler models on the same rows.
     pub baselines: BTreeMap<&'static str, Score>,
@@ -87,7 +78,7 @@ pub fn predictions(runs: &[Run], hosts: &Hosts, flags: &Flags) -> Vec<Prediction
         .filter_map(|&index| {
             let run = &runs[index];
             let one = single.get(&run.key()).copied();
-            let prediction = one_prediction(run, hosts, Tier::InSample, one).ok()?;
+            let prediction = one_prediction(run, hosts, Tier::InSample, one)?;
             Some(Prediction {
                 flag: flags[index].clone(),
                 run: index,
@@ -98,17 +89,16 @@ pub fn predictions(runs: &[Run], hosts: &Hosts, flags: &Flags) -> Vec<Prediction
 }
 
 /// Errors of predictions that rest on less than all that is known; null without rows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Unknown {
     /// Runs predicted.
     pub n: usize,
     /// Their errors.
-    #[serde(flatten)]
     pub errors: Errors,
 }
 
 /// Errors with the width of their intervals.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Errors {
     /// Median of the error's size.
     pub median_pct: f64,
@@ -150,7 +140,7 @@ impl Unknown {
 pub fn outcomes(runs: &[Run], which: &[usize], hosts: &Hosts, tier: Tier) -> Vec<(usize, Outcome)> {
     let one = |&index: &usize| {
         let run = &runs[index];
-        let prediction = one_prediction(run, hosts, tier, None).ok()?;
+        let prediction = one_prediction(run, hosts, tier, None)?;
         Some((index, prediction.scored.outcome))
     };
     which.par_iter().filter_map(one).collect()
@@ -161,8 +151,8 @@ fn one_prediction(
     hosts: &Hosts,
     tier: Tier,
     one_gpu: Option<f64>,
-) -> Result<Prediction, String> {
-    let measured = run.measured().ok_or("there is no value")?;
+) -> Option<Prediction> {
+    let measured = run.measured()?;
     let (candidate, value, factor) = tiers::predict(run, hosts, tier)?;
     // Two doubts of the run rather than of the plan: an unprinted split, a value read off a chart.
     let present = |holds: bool| if holds { 0.04_f64 } else { 0.0 };
@@ -176,7 +166,7 @@ fn one_prediction(
     };
     let peak = run.gpu().peak_bf16.as_f64() * f64::from(run.gpus);
     let roofline = run.workload.denoise_flops().get() as f64 / peak;
-    Ok(Prediction {
+    Some(Prediction {
         row: run.name.clone(),
         measured,
         predicted: outcome.predicted,

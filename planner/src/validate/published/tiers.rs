@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use kernels::Tables;
 use rayon::prelude::*;
-use topologies::Machine;
 use topologies::host::PublishedHost;
+use topologies::{CollectiveKind, Machine};
 
 use super::hygiene::Flags;
 use crate::calibrate::{
@@ -42,6 +42,17 @@ pub enum Source {
     Shipped,
     /// The files, for all hosts: what the built-in runs are drawn from.
     Files,
+}
+
+/// What a run that calibrates says of its host.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Says {
+    /// GPU time.
+    GpuTime,
+    /// The factor of launch time.
+    Launch(f64),
+    /// A collective's rate, over the usual one.
+    Rate(CollectiveKind, f64),
 }
 
 /// What is known of every host of some runs.
@@ -156,7 +167,7 @@ impl Hosts {
 
     /// What a run was used for, where it calibrated its host.
     #[must_use]
-    pub fn used(&self, run: &Run) -> Option<String> {
+    pub fn used(&self, run: &Run) -> Option<Says> {
         let Host { known, factors, .. } = self.hosts.get(&key(run))?;
         let same = |own: &Run| {
             own.host == run.host
@@ -167,13 +178,13 @@ impl Hosts {
         };
         let index = known.own.iter().position(same)?;
         if run.is_one_gpu() {
-            return Some("GPU time".to_owned());
+            return Some(Says::GpuTime);
         }
         if let Some(launch) = factors.launch.filter(|fitted| fitted.run == index) {
-            return Some(format!("launch factor x {:.2}", launch.factor));
+            return Some(Says::Launch(launch.factor));
         }
         let rate = factors.rates.iter().find(|(_, fitted)| fitted.run == index);
-        rate.map(|((kind, _), fitted)| format!("{kind} rate x {:.2}", fitted.factor))
+        rate.map(|((kind, _), fitted)| Says::Rate(*kind, fitted.factor))
     }
 }
 
@@ -186,22 +197,18 @@ fn basis<'a>(run: &'a Run, known: &'a Known) -> Basis<'a> {
     }
 }
 
-/// The question that a user on the run's machine would ask.
-///
-/// # Errors
-/// Why there is none, in words.
-pub fn question(run: &Run, known: Arc<Known>, tier: Tier) -> Result<Question, String> {
+/// The question that a user on the run's machine would ask; none where the machine is known of its own project alone.
+#[must_use]
+pub fn question(run: &Run, known: Arc<Known>, tier: Tier) -> Option<Question> {
     let machine: Machine = match (tier, run.span) {
         (Tier::InSample, _) | (Tier::NothingKnown | Tier::ProjectLeftOut, Span::Emulated(_)) => {
             Machine::clone(&run.machine)
         }
-        (_, Span::Boxes) => {
-            return Err("what joins its boxes is known of its own project alone".to_owned());
-        }
+        (_, Span::Boxes) => return None,
         (_, Span::OneBox) => host::labelled(&run.host.interconnect, run.gpu(), run.gpus),
     };
-    let asked = Question::new(run.model, machine).map_err(|error| error.to_string())?;
-    Ok(Question {
+    let asked = Question::new(run.model, machine).ok()?;
+    Some(Question {
         request: run.request,
         gpus: run.gpus,
         known,
@@ -212,24 +219,20 @@ pub fn question(run: &Run, known: Arc<Known>, tier: Tier) -> Result<Question, St
 }
 
 /// The prediction of a run: the user's answer for the fastest of its plans, as far as the value covers it, in seconds with
-/// the factor of its interval.
-///
-/// # Errors
-/// Why there is none, in words.
-pub fn predict(run: &Run, hosts: &Hosts, tier: Tier) -> Result<(Candidate, f64, f64), String> {
+/// the factor of its interval; none where there is no question, or no answer to it.
+#[must_use]
+pub fn predict(run: &Run, hosts: &Hosts, tier: Tier) -> Option<(Candidate, f64, f64)> {
     let (known, shared) = hosts.known(run, tier);
     let question = question(run, known, tier)?;
-    let found = search::candidates(&question, &run.strategy.plans, &shared)
-        .map_err(|error| error.to_string())?;
+    let found = search::candidates(&question, &run.strategy.plans, &shared).ok()?;
     let fastest = found
         .into_iter()
-        .min_by_key(|candidate| candidate.latency)
-        .ok_or("no plan")?;
+        .min_by_key(|candidate| candidate.latency)?;
     let (encode, decode) = fastest.phases;
     let value = match run.covers {
         Metric::Latency => fastest.latency,
         _ => fastest.latency.saturating_sub(encode + decode),
     };
     let factor = fastest.hi.as_secs_f64() / fastest.latency.as_secs_f64();
-    Ok((fastest, value.as_secs_f64(), factor))
+    Some((fastest, value.as_secs_f64(), factor))
 }

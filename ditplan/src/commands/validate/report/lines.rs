@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::render::words;
 use planner::validate::statistics::Score;
 use planner::validate::tier::Unmapped;
 
@@ -43,9 +44,10 @@ pub(super) fn baselines(page: &mut String, baselines: &BTreeMap<&'static str, Sc
 }
 
 pub(super) fn unmapped(page: &mut String, rows: &[Unmapped]) {
-    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for row in rows {
-        reasons.entry(&row.reason).or_default().push(&row.row);
+        let reason = words::reason(&row.reason);
+        reasons.entry(reason).or_default().push(&row.row);
     }
     if !reasons.is_empty() {
         page.push_str("\n### Rows without a prediction\n\n");

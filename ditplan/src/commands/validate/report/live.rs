@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::plots::Plot;
 use super::lines::{HEAD, baselines, line, unmapped};
+use crate::render::words;
 use planner::validate::live::Live;
 
 /// Predicted against measured makespans, and errors by stratum and class.
@@ -40,7 +41,7 @@ pub(super) fn section(page: &mut String, live: &Live) {
         live.source
     );
     for note in &live.notes {
-        let _ = writeln!(page, "* {note}");
+        let _ = writeln!(page, "* {}", words::note(note));
     }
     let _ = write!(page, "\n{HEAD}");
     line(page, "ditplan", &live.score);

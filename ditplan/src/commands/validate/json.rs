@@ -1,0 +1,63 @@
+//! What `validate --json` prints.
+
+mod live;
+mod published;
+mod tier;
+
+use planner::validate::Report;
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use self::live::Live;
+use self::published::{OneGpu, Published};
+use self::tier::Tier;
+
+/// How far predictions are from measurements.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct ValidateAnswer {
+    /// What was scored; a tier is left out where nothing was given for it (without any file: all but live).
+    pub tiers: Tiers,
+}
+
+/// What was scored.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Tiers {
+    /// Matrix products.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gemm: Option<Tier>,
+    /// Attention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention: Option<Tier>,
+    /// NCCL collectives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collectives: Option<Tier>,
+    /// Published end-to-end runs; n counts multi-GPU latency rows, mapped those that can be predicted, errors are over
+    /// `scored`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
+    /// Published one-GPU runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_gpu: Option<OneGpu>,
+    /// Plans that virtual ranks executed on one GPU; errors are of the makespan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
+}
+
+impl From<&Report> for ValidateAnswer {
+    fn from(report: &Report) -> Self {
+        let tiers = &report.tiers;
+        Self {
+            tiers: Tiers {
+                gemm: tiers.gemm.as_ref().map(Tier::from),
+                attention: tiers.attention.as_ref().map(Tier::from),
+                collectives: tiers.collectives.as_ref().map(Tier::from),
+                published: tiers.published.as_ref().map(Published::from),
+                one_gpu: tiers.one_gpu.as_ref().map(OneGpu::from),
+                live: tiers.live.as_ref().map(Live::from),
+            },
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! A validation report for people: a table of errors for each tier.
+
+use std::collections::BTreeMap;
+
+use planner::validate::live::Live;
+use planner::validate::published::{OneGpu, Published, score};
+use planner::validate::statistics::Score;
+use planner::validate::tier::{Stratum, Tier, Unmapped};
+use planner::validate::{Report, Tiers};
+
+use crate::render::text;
+use crate::render::words;
+
+/// A table per tier: the predictions, the baselines, the strata.
+pub(super) fn page(report: &Report) -> String {
+    let Tiers {
+        gemm,
+        attention,
+        collectives,
+        published,
+        one_gpu,
+        live,
+    } = &report.tiers;
+    let measured =
+        |title, tier: &Option<Tier>| Some(section(title, &self::measured(tier.as_ref()?)));
+    let sections = [
+        one_gpu
+            .as_ref()
+            .map(|tier| section("one GPU, nothing known", &self::one_gpu(tier))),
+        measured("matrix products", gemm),
+        measured("attention", attention),
+        measured("collectives", collectives),
+        published
+            .as_ref()
+            .map(|tier| section("published runs", &self::published(tier))),
+        live.as_ref()
+            .map(|tier| section("live runs, makespan", &self::live(tier))),
+    ];
+    sections
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn section(title: &str, body: &str) -> String {
+    text::heading(&format!("{title}, error in %")) + body
+}
+
+/// The errors of some rows: counts, and percentages that may not be known.
+#[derive(Clone, Copy, Default)]
+struct Errors {
+    n: usize,
+    mapped: Option<usize>,
+    /// Median, 90th percentile, mean, largest, bias, share inside the interval.
+    percent: [Option<f64>; 6],
+    width: Option<f64>,
+}
+
+impl From<&Score> for Errors {
+    fn from(of: &Score) -> Self {
+        let [median, p90, mean, max, bias] = [
+            of.median_pct,
+            of.p90_pct,
+            of.mape_pct,
+            of.max_pct,
+            of.bias_pct,
+        ]
+        .map(Some);
+        Self {
+            n: of.n,
+            mapped: Some(of.mapped),
+            percent: [median, p90, mean, max, bias, of.coverage_pct],
+            width: None,
+        }
+    }
+}
+
+impl Errors {
+    fn with_width(n: usize, of: &score::Errors) -> Self {
+        let [median, p90, bias, inside] =
+            [of.median_pct, of.p90_pct, of.bias_pct, of.coverage_pct].map(Some);
+        Self {
+            n,
+            mapped: None,
+            percent: [median, p90, None, None, bias, inside],
+            width: Some(of.width),
+        }
+    }
+}
+
+type Lines = Vec<(String, Errors)>;
+
+/// A line for each name and its errors.
+fn table(lines: Lines) -> String {
+    let header = [
+        "rows",
+        "mapped",
+        "median",
+        "p90",
+        "mean",
+        "max",
+        "bias",
+        "inside 90 %",
+        "width",
+        "",
+    ];
+    let mut table = text::table(&header, &[0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    let dash = || "-".to_owned();
+    let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
+    for (name, of) in lines {
+        let counts = [Some(of.n), of.mapped];
+        let counts = counts.map(|count| count.map_or_else(dash, |count| count.to_string()));
+        let percent = of
+            .percent
+            .map(|one| finite(one).map_or_else(dash, |number| format!("{number:.1}")));
+        let width = finite(of.width).map_or_else(dash, |factor| format!("x/÷ {factor:.2}"));
+        table.add_row(counts.into_iter().chain(percent).chain([width, name]));
+    }
+    text::rendered(&mut table)
+}
+
+fn scores<'a>(all: impl IntoIterator<Item = (String, &'a Score)>) -> Lines {
+    all.into_iter()
+        .map(|(name, score)| (name, score.into()))
+        .collect()
+}
+
+fn strata(all: &[Stratum]) -> Lines {
+    scores(all.iter().map(|one| (one.name.clone(), &one.score)))
+}
+
+fn baselines(all: &BTreeMap<&'static str, Score>) -> Lines {
+    let named = |(name, score)| (format!("baseline {name}"), score);
+    scores(all.iter().map(named))
+}
+
+/// A table of a score, its baselines and its strata.
+fn scored(
+    name: &str,
+    score: &Score,
+    known: &BTreeMap<&'static str, Score>,
+    parts: &[Stratum],
+) -> Lines {
+    let own = (name.to_owned(), score.into());
+    let mut lines = vec![own];
+    lines.extend(baselines(known));
+    lines.extend(strata(parts));
+    lines
+}
+
+fn measured(tier: &Tier) -> String {
+    let lines = scored("ditplan", &tier.score, &tier.baselines, &tier.strata);
+    table(lines) + &inside(tier.score.coverage_pct) + &unmapped(&tier.unmapped)
+}
+
+fn one_gpu(tier: &OneGpu) -> String {
+    let errors = Errors {
+        mapped: Some(tier.counted.mapped),
+        ..Errors::with_width(tier.counted.n, &tier.errors)
+    };
+    table(vec![("ditplan".to_owned(), errors)]) + &inside(Some(tier.errors.coverage_pct))
+}
+
+/// Published runs: coverage, decisions, calibration, and what could not be mapped.
+fn published(tier: &Published) -> String {
+    let all = &tier.together;
+    let part = &all.part;
+    let unknown =
+        |name: &str, of: &score::Unknown| (name.to_owned(), Errors::with_width(of.n, &of.errors));
+    let mut lines = vec![
+        unknown("nothing known", &all.nothing_known),
+        unknown("project left out", &all.project_left_out),
+    ];
+    lines.extend(scored(
+        "in sample",
+        &part.score,
+        &part.baselines,
+        &part.strata,
+    ));
+    let files = tier.files.iter();
+    lines.extend(scores(
+        files.map(|one| (one.file.clone(), &one.summary.part.score)),
+    ));
+    table(lines)
+        + &inside(part.score.coverage_pct)
+        + &figure(
+            Some(part.top1_regret_pct),
+            "% slower than the best plan of its group is the plan chosen, on average",
+        )
+        + &figure(
+            Some(part.kendall_tau),
+            "is Kendall's tau of the plans of a group",
+        )
+        + &format!(
+            "  {} rows calibrate and are not scored\n",
+            all.calibration_rows.len()
+        )
+        + &unmapped(&all.unmapped)
+}
+
+/// Live runs: besides the makespan, errors of exposed communication and of span classes, and notes.
+fn live(tier: &Live) -> String {
+    let lines = scored("ditplan", &tier.score, &tier.baselines, &tier.strata);
+    let mut page = table(lines) + &inside(tier.score.coverage_pct) + &unmapped(&tier.unmapped);
+    for (title, parts) in [
+        (
+            "live runs, exposed communication, error in % of the makespan",
+            &tier.exposed_communication,
+        ),
+        ("live runs, sums of span classes, error in %", &tier.classes),
+    ] {
+        if !parts.is_empty() {
+            page.push('\n');
+            page.push_str(&text::heading(title));
+            page.push_str(&table(strata(parts)));
+        }
+    }
+    let notes = tier.notes.iter();
+    page.extend(notes.map(|note| text::wrapped(&format!("  {}", words::note(note)), 4)));
+    page
+}
+
+fn inside(share: Option<f64>) -> String {
+    figure(share, "% of rows are inside their 90 % interval")
+}
+
+/// A figure in a line of its own, where it is known.
+fn figure(number: Option<f64>, words: &str) -> String {
+    let known = number.filter(|number| number.is_finite());
+    known.map_or_else(String::new, |number| format!("  {number:.2} {words}\n"))
+}
+
+/// Every reason once, with how many rows it has, in the order of first appearance.
+fn unmapped(rows: &[Unmapped]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for reason in rows.iter().map(|row| words::reason(&row.reason)) {
+        match counts.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((reason, 1)),
+        }
+    }
+    let mut lines = format!("  {} rows are not predicted:\n", rows.len());
+    let line = |(reason, count)| text::wrapped(&format!("  - {count}: {reason}"), 4);
+    lines.extend(counts.into_iter().map(line));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use planner::validate::reason::Reason;
+    use planner::validate::tier::Scored;
+
+    #[test]
+    fn every_tier_that_ran_has_a_table() {
+        let outcome = planner::validate::statistics::Outcome {
+            measured: 4.0,
+            predicted: 3.98,
+            lo: 3.0,
+            hi: 5.0,
+        };
+        let scored = Scored {
+            outcome,
+            strata: vec!["h100_sxm bf16".to_owned()],
+            baselines: vec![("roofline", Some(2.0))],
+            how: String::new(),
+        };
+        let no_row = |row: u32| {
+            Err(Unmapped {
+                row: row.to_string(),
+                reason: Reason::Fp8Attention,
+            })
+        };
+        let attention = Tier::of("here".to_owned(), vec![Ok(scored), no_row(3), no_row(5)]);
+        let tiers = Tiers {
+            gemm: Some(Tier::of("here".to_owned(), Vec::new())),
+            attention: Some(attention),
+            ..Tiers::default()
+        };
+        let page = page(&Report { tiers });
+        for part in [
+            "matrix products",
+            "attention, error in %",
+            "baseline roofline",
+            "h100_sxm bf16",
+            "100.00 % of rows",
+            "2: attention in fp8",
+            "-0.5",
+        ] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+        assert!(!page.contains("collectives"), "{page}");
+        assert!(
+            page.lines().all(|line| line.chars().count() <= 110),
+            "{page}"
+        );
+    }
+}
