@@ -28,8 +28,6 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use petgraph::graph::{DiGraph, NodeIndex};
-use petgraph::visit::EdgeRef;
 use thiserror::Error;
 
 use crate::define_id;
@@ -252,7 +250,7 @@ impl Topology {
         gpus: usize,
         peers: PeerToPeer,
     ) -> Result<Vec<Route>, TopologyError> {
-        let graph = self.graph();
+        let outgoing = self.outgoing();
         let mut position = vec![None; gpus];
         for (index, vertex) in self.vertices.iter().enumerate() {
             if let VertexKind::Gpu(device) = vertex.kind {
@@ -263,7 +261,7 @@ impl Topology {
             .into_iter()
             .map(|p| p.expect("every GPU of a machine has a vertex"))
             .collect();
-        let trees: Vec<Tree> = position.iter().map(|p| self.tree(&graph, *p)).collect();
+        let trees: Vec<Tree> = position.iter().map(|p| self.tree(&outgoing, *p)).collect();
         let mut routes = vec![Route::default(); gpus * gpus];
         for a in 0..gpus {
             for b in a + 1..gpus {
@@ -280,7 +278,7 @@ impl Topology {
                     let (memory, out) = match &staged {
                         Some(known) => known,
                         None => {
-                            &*staged.insert(self.past_memory(&graph, &trees[b], position[b])?)
+                            &*staged.insert(self.past_memory(&outgoing, &trees[b], position[b])?)
                         }
                     };
                     let mut links = self.path(&trees[a], *memory)?.links;
@@ -292,38 +290,34 @@ impl Topology {
         Ok(routes)
     }
 
-    fn graph(&self) -> DiGraph<VertexKind, LinkId> {
-        let mut graph = DiGraph::with_capacity(self.vertices.len(), self.links.len());
-        for vertex in &self.vertices {
-            graph.add_node(vertex.kind);
+    /// The links out of each vertex, the last first: of links that are alike the last is taken.
+    fn outgoing(&self) -> Vec<Vec<LinkId>> {
+        let mut outgoing = vec![Vec::new(); self.vertices.len()];
+        for (index, link) in self.links.iter().enumerate().rev() {
+            outgoing[link.from.index()].push(LinkId::new(index));
         }
-        for (index, link) in self.links.iter().enumerate() {
-            let end = |id: VertexId| NodeIndex::new(id.index());
-            graph.add_edge(end(link.from), end(link.to), LinkId::new(index));
-        }
-        graph
+        outgoing
     }
 
     /// Dijkstra over (latency, links), never through a GPU.
-    fn tree(&self, graph: &DiGraph<VertexKind, LinkId>, source: VertexId) -> Tree {
+    fn tree(&self, outgoing: &[Vec<LinkId>], source: VertexId) -> Tree {
         let mut best = vec![(SimDuration::new(u64::MAX), u32::MAX); self.vertices.len()];
         let mut via = vec![None; self.vertices.len()];
         let mut queue = BinaryHeap::new();
         best[source.index()] = (SimDuration::ZERO, 0);
-        queue.push(Reverse((SimDuration::ZERO, 0, source.index())));
+        queue.push(Reverse((SimDuration::ZERO, 0, source)));
         while let Some(Reverse((latency, hops, at))) = queue.pop() {
-            let is_gpu = matches!(self.vertices[at].kind, VertexKind::Gpu(_));
-            if (latency, hops) > best[at] || (is_gpu && at != source.index()) {
+            let is_gpu = matches!(self.vertices[at.index()].kind, VertexKind::Gpu(_));
+            if (latency, hops) > best[at.index()] || (is_gpu && at != source) {
                 continue;
             }
-            for edge in graph.edges(NodeIndex::new(at)) {
-                let link = *edge.weight();
-                let to = edge.target().index();
-                let cost = (latency + self.links[link.index()].latency, hops + 1);
-                if cost < best[to] {
-                    best[to] = cost;
-                    via[to] = Some(link);
-                    queue.push(Reverse((cost.0, cost.1, to)));
+            for &id in &outgoing[at.index()] {
+                let link = &self.links[id.index()];
+                let cost = (latency + link.latency, hops + 1);
+                if cost < best[link.to.index()] {
+                    best[link.to.index()] = cost;
+                    via[link.to.index()] = Some(id);
+                    queue.push(Reverse((cost.0, cost.1, link.to)));
                 }
             }
         }
@@ -376,7 +370,7 @@ impl Topology {
     /// The memory nearest to a GPU, where what it is sent is staged, and the path from there.
     fn past_memory(
         &self,
-        graph: &DiGraph<VertexKind, LinkId>,
+        outgoing: &[Vec<LinkId>],
         tree: &Tree,
         gpu: VertexId,
     ) -> Result<(VertexId, Vec<LinkId>), TopologyError> {
@@ -389,7 +383,7 @@ impl Topology {
             from: "the staging memory".to_owned(),
             to: self.vertices[gpu.index()].name.clone(),
         })?;
-        Ok((memory, self.path(&self.tree(graph, memory), gpu)?.links))
+        Ok((memory, self.path(&self.tree(outgoing, memory), gpu)?.links))
     }
 }
 

@@ -1,22 +1,70 @@
 //! Output quality of stale and compressed plans: published, and predicted from a trace.
 
-use kernels::Compressor;
-use sim::model::{Request, Resolution};
-use sim::plan::{Exchange, Fidelity, Pipeline, Plan};
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use sim::model::{Architecture, Latent, Model, Request, Resolution};
+use sim::plan::{Fidelity, Plan};
 use sim::quality::QualityError;
 
 use super::evaluator::Evaluator;
 use super::{Budget, Predicted};
 
-/// FID and LPIPS against the uncompressed output of FLUX.1-dev, 1024x1024, 28 steps, 4 GPUs, warm-up
-/// 1: CompactFusion (NeurIPS 2025), table 1 and author responses.
-const FLUX_SOURCE: &str = "CompactFusion, FLUX.1-dev 1024x1024, 28 steps, 4 GPUs";
+/// Figures published for one transformer and one request: `data/quality.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    source: String,
+    size: Resolution,
+    steps: u32,
+    warmup: u32,
+    hidden: u64,
+    heads: u64,
+    head_dim: u64,
+    family: Architecture,
+    latent: Latent,
+    rows: Vec<Row>,
+}
 
-/// The published pipeline: as many patches as stages, xDiT's default.
-const FLUX_PIPELINE: Pipeline = Pipeline {
-    stages: 4,
-    patches: 4,
-};
+/// What was published of the output of some plans.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    fid: f64,
+    lpips: f64,
+    plans: Vec<String>,
+}
+
+impl Table {
+    fn is_of(&self, model: &Model) -> bool {
+        let widths = (self.hidden, self.heads, self.head_dim);
+        widths == (model.hidden, model.heads, model.head_dim)
+            && self.family == model.architecture
+            && self.latent == model.latent
+    }
+}
+
+impl Row {
+    fn is_of(&self, plan: &Plan) -> bool {
+        let any_vae = Plan {
+            vae: 1,
+            ..plan.clone()
+        };
+        let text = any_vae.to_string();
+        let layout = text.split(' ').next();
+        self.plans.iter().any(|plan| Some(plan.as_str()) == layout)
+    }
+}
+
+static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
+    #[derive(Deserialize)]
+    struct File {
+        tables: Vec<Table>,
+    }
+    let file: File = toml::from_str(include_str!("../../data/quality.toml"))
+        .expect("a test reads the published quality");
+    file.tables
+});
 
 /// Quality of a plan's output against the one-GPU output: published figures, and what a trace predicts.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +112,7 @@ pub enum QualitySource {
 impl Evaluator<'_> {
     /// What is known of the output of `plan`.
     pub(super) fn quality(&self, plan: &Plan) -> Quality {
-        let published = published(&self.question.model.name, &self.question.request, plan);
+        let published = published(self.question.model, &self.question.request, plan);
         let Some(trace) = &self.question.quality else {
             return published;
         };
@@ -96,7 +144,7 @@ impl Evaluator<'_> {
 }
 
 /// The published quality of `plan` for a request, if there is one.
-pub(super) fn published(model: &str, request: &Request, plan: &Plan) -> Quality {
+fn published(model: &Model, request: &Request, plan: &Plan) -> Quality {
     let none = |source| Quality {
         fid: None,
         lpips: None,
@@ -106,33 +154,51 @@ pub(super) fn published(model: &str, request: &Request, plan: &Plan) -> Quality 
     if plan.fidelity() == Fidelity::Exact {
         return none(QualitySource::Exact);
     }
-    if model != "FLUX.1-dev" {
+    let Some(table) = TABLES.iter().find(|table| table.is_of(model)) else {
         return none(QualitySource::NoneForModel);
-    }
-    let Resolution { width, height } = request.resolution;
-    if (width, height, request.steps, plan.warmup) != (1024, 1024, 28, 1) {
+    };
+    let asked = (request.resolution, request.steps, plan.warmup);
+    if asked != (table.size, table.steps, table.warmup) {
         return none(QualitySource::NoneForRequest);
     }
-    let pure = |degree: u32| plan.ranks() == degree;
-    let figures = match (plan.exchange, plan.compression.uniform()) {
-        // A rank attends to its own exact K and V, so fewer ranks are no worse than the published four.
-        (Exchange::Ring(n), Some(Compressor::OneBit)) if n <= 4 && pure(n) => (7.08, 0.260),
-        (Exchange::Ring(n), Some(Compressor::TwoBit)) if n <= 4 && pure(n) => (3.26, 0.114),
-        (Exchange::Ring(n), Some(Compressor::LowRankInt4(32))) if n <= 4 && pure(n) => {
-            (8.68, 0.275)
-        }
-        (Exchange::Displaced(4), None) if plan.compression.is_raw() && pure(4) => (9.91, 0.310),
-        _ if plan.compression.is_raw() && plan.pipeline == FLUX_PIPELINE && pure(4) => {
-            (6.72, 0.250)
-        }
-        _ => return none(QualitySource::NoneForLayout),
-    };
-    Quality {
-        fid: Some(figures.0),
-        lpips: Some(figures.1),
-        predicted: None,
-        source: QualitySource::Published {
-            source: FLUX_SOURCE,
+    match table.rows.iter().find(|row| row.is_of(plan)) {
+        Some(row) => Quality {
+            fid: Some(row.fid),
+            lpips: Some(row.lpips),
+            predicted: None,
+            source: QualitySource::Published {
+                source: &table.source,
+            },
         },
+        None => none(QualitySource::NoneForLayout),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_belong_to_a_transformer_whatever_it_is_called() {
+        let flux = sim::model::find("FLUX.1-dev").expect("a known model");
+        let of = |model: &Model, plan: &Plan| published(model, &flux.default, plan).fid;
+        let mut renamed = flux.clone();
+        renamed.name = "mine".to_owned();
+        let mut other = flux.clone();
+        other.hidden += 1;
+        for row in TABLES.iter().flat_map(|table| &table.rows) {
+            for text in &row.plans {
+                let mut plan: Plan = text.parse().expect("a plan");
+                plan.vae = plan.ranks();
+                assert_eq!(of(flux, &plan), Some(row.fid), "{text}");
+                assert_eq!(of(&renamed, &plan), Some(row.fid), "{text}");
+                assert_eq!(of(&other, &plan), None, "{text}");
+            }
+        }
+        let published = sim::model::known()
+            .iter()
+            .filter(|model| TABLES.iter().any(|table| table.is_of(model)));
+        let names: Vec<&str> = published.map(|model| model.name.as_str()).collect();
+        assert_eq!(names, ["FLUX.1-dev"]);
     }
 }
