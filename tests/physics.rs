@@ -124,6 +124,7 @@ fn preset(name: &str) -> Machine {
 fn question(machine: Machine, change: impl Fn(&mut Question)) -> Question {
     let model = model::find("FLUX.1-dev").expect("a known model");
     let mut question = Question::new(model, machine).expect("readable runs");
+    question.fastest = true;
     change(&mut question);
     question
 }

@@ -83,6 +83,7 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         filter,
         quality,
         profile,
+        fastest: false,
         shown: SHOWN,
     })
 }

@@ -1,9 +1,9 @@
-//! The 90 % interval: every term of its table, and both ends alike.
+//! How sure predictions are: every loading of the interval's table, both ends alike, and which of two plans is faster.
 
 use std::collections::BTreeMap;
 
-use planner::interval::{ComputeEvidence, Evidence, RateEvidence, factor};
-use planner::search::candidate;
+use planner::interval::{ComputeEvidence, Evidence, RateEvidence, Uncertainty, faster};
+use planner::search::{self, candidate};
 use sim::lower::Parts;
 use sim::platform::Reach;
 use topologies::host::Compilation::{self, Compiled, Eager};
@@ -26,52 +26,51 @@ fn parts() -> Parts {
 fn evidence() -> Evidence {
     Evidence {
         compute: ComputeEvidence::SameShape,
+        compute_sigma: 0.05,
         launch_calibrated: true,
         calibrated: Vec::new(),
         other_rates: RateEvidence::Table,
     }
 }
 
-/// The factor of these standard deviations: z = 1.645, scaled by 1.08.
-fn expected(sigmas: &[f64]) -> f64 {
+fn check(found: &Uncertainty, sigmas: &[f64], context: &str) {
     let variance: f64 = sigmas.iter().map(|sigma| sigma * sigma).sum();
-    (1.645 * 1.08 * variance.sqrt()).exp()
+    let away = (found.sigma() / variance.sqrt() - 1.0).abs();
+    assert!(away < 1e-9, "{context}: {found:?}, not {}", variance.sqrt());
+    let wanted = (1.645 * variance.sqrt()).exp();
+    assert!((found.factor() / wanted - 1.0).abs() < 1e-9, "{context}");
 }
 
-fn check(found: f64, sigmas: &[f64], context: &str) {
-    let wanted = expected(sigmas);
-    assert!(
-        (found / wanted - 1.0).abs() < 1e-9,
-        "{context}: {found}, not {wanted}"
-    );
-}
-
-/// The factor of the shared case with one thing changed.
-fn with(line: &str, compilation: Compilation, change: impl Fn(&mut Parts, &mut Evidence)) -> f64 {
+/// The uncertainty of the shared case with one thing changed.
+fn with(
+    line: &str,
+    compilation: Compilation,
+    change: impl Fn(&mut Parts, &mut Evidence),
+) -> Uncertainty {
     let (mut parts, mut evidence) = (parts(), evidence());
     change(&mut parts, &mut evidence);
-    factor(&parts, &plan(line), compilation, &evidence)
+    Uncertainty::of(&parts, &plan(line), compilation, &evidence)
 }
 
 #[test]
-fn gpu_time_is_as_sure_as_the_run_it_rests_on() {
-    for (compute, sigma) in [
-        (ComputeEvidence::SameShape, 0.075),
-        (ComputeEvidence::OtherShape, 0.12),
-        (ComputeEvidence::OtherCompilation, 0.13),
-        (ComputeEvidence::OtherHost, 0.13),
-        (ComputeEvidence::None, 0.33),
-    ] {
-        let found = with("none", Eager, |_, evidence| evidence.compute = compute);
-        check(found, &[sigma], &format!("{compute:?}"));
+fn gpu_time_is_as_sure_as_the_runs_it_rests_on() {
+    for sigma in [0.02, 0.1, 0.2] {
+        let found = with("none", Eager, |_, evidence| evidence.compute_sigma = sigma);
+        check(&found, &[sigma, 0.07], &sigma.to_string());
     }
+    // A quarter of the request is outside the loop: .30 of it, and three quarters of the GPU's.
+    let found = with("none", Eager, |parts, _| {
+        parts.fixed = SimDuration::from_secs_f64(25.0);
+    });
+    check(&found, &[0.25 * 0.30, 0.75 * 0.05, 0.07], "phases");
 }
 
-/// A message of a third of the step: its rate's sigma counts a third; between hosts .30 more, whatever its share.
+/// A message of a third of the step: its rate's sigma counts a third, the GPU's two; between hosts .30 more.
 #[test]
 fn messages_add_their_share_and_those_between_hosts_more() {
     let kind = CollectiveKind::AllToAll;
     let third = SimDuration::from_secs_f64(0.020);
+    let gpu = 0.05 * 2.0 / 3.0;
     for (reach, known, other, sigmas) in [
         (Reach::Host, true, RateEvidence::Assumed, &[0.25 / 3.0][..]),
         (Reach::Host, false, RateEvidence::Calibrated, &[0.25 / 3.0]),
@@ -95,16 +94,9 @@ fn messages_add_their_share_and_those_between_hosts_more() {
             evidence.other_rates = other;
             evidence.calibrated.extend(known.then_some((kind, reach)));
         });
-        let sigmas = [&[0.075], sigmas].concat();
-        check(found, &sigmas, &format!("{reach:?}, {other:?}, {known}"));
+        let sigmas = [&[gpu, 0.07], sigmas].concat();
+        check(&found, &sigmas, &format!("{reach:?}, {other:?}, {known}"));
     }
-    let two = with("ulysses2+ring2", Eager, |parts, _| {
-        parts.exposed.insert((kind, Reach::Host), third);
-        parts
-            .exposed
-            .insert((CollectiveKind::RingPass, Reach::Network), third);
-    });
-    check(two, &[0.075, 0.30 / 3.0, 0.50 / 3.0, 0.30], "two messages");
 }
 
 /// Where C is the launch time and G the GPU's, launching has C^2 / (C^2 + G^2) of the step.
@@ -116,11 +108,8 @@ fn launching_counts_by_its_share_of_the_squares() {
                 parts.launch = SimDuration::from_secs_f64(launch);
                 evidence.launch_calibrated = calibrated;
             });
-            check(
-                found,
-                &[0.075, share * sigma],
-                &format!("{launch} s, {calibrated}"),
-            );
+            let sigmas = [0.05 * (1.0 - share), share * sigma, 0.07];
+            check(&found, &sigmas, &format!("{launch} s, {calibrated}"));
         }
     }
 }
@@ -128,24 +117,22 @@ fn launching_counts_by_its_share_of_the_squares() {
 #[test]
 fn compiling_pipelines_tensor_ranks_and_short_runs_add_their_own() {
     let nothing = |_: &mut Parts, _: &mut Evidence| {};
-    check(with("none", Compiled, nothing), &[0.075, 0.07], "compiled");
+    let usual = [0.05, 0.07];
+    let and = |more: &[f64]| [&usual[..], more].concat();
+    check(&with("none", Compiled, nothing), &and(&[0.07]), "compiled");
     check(
-        with("pipefusion2", Eager, nothing),
-        &[0.075, 0.05],
+        &with("pipefusion2", Eager, nothing),
+        &and(&[0.05]),
         "pipeline",
     );
-    check(with("tp2", Eager, nothing), &[0.075, 0.10], "tensor");
+    check(&with("tp2", Eager, nothing), &and(&[0.10]), "tensor");
     let seconds = |seconds| {
         with("none", Eager, |parts, _| {
             parts.total = SimDuration::from_secs_f64(seconds)
         })
     };
-    check(seconds(1.99), &[0.075, 0.05], "below 2 s");
-    check(seconds(2.01), &[0.075], "above 2 s");
-    let all = with("pipefusion2+tp2", Compiled, |parts, _| {
-        parts.total = SimDuration::from_secs_f64(1.0);
-    });
-    check(all, &[0.075, 0.07, 0.05, 0.10, 0.05], "all of them");
+    check(&seconds(1.99), &and(&[0.05]), "below 2 s");
+    check(&seconds(2.01), &usual, "above 2 s");
 }
 
 /// Both ends are the factor away: their product is the square of the latency, whatever the plan rests on.
@@ -164,10 +151,57 @@ fn both_ends_are_equally_far() {
         assert!(lo < middle && middle < hi, "{line}");
         let away = (lo * hi / (middle * middle) - 1.0).abs();
         assert!(away < 1e-9, "{line}: {lo} s, {middle} s, {hi} s");
-        // No interval is narrower than that of a run of this very request.
+        // No interval is narrower than what is a plan's own.
         assert!(
-            hi / middle > expected(&[0.0749]),
+            hi / middle > (1.645_f64 * 0.0699).exp(),
             "{line}: {middle} s, {hi} s"
         );
+    }
+}
+
+/// What two plans share does not decide between them; what differs does.
+#[test]
+fn only_what_differs_decides_between_plans() {
+    let second = |seconds| SimDuration::from_secs_f64(seconds);
+    let sure = with("ulysses4", Eager, |_, evidence| {
+        evidence.compute_sigma = 0.0
+    });
+    let unsure = with("ring4", Eager, |_, evidence| evidence.compute_sigma = 0.5);
+    // Own parts of .07 each: a gain of 1.645 x .07 x sqrt 2 is 95 % likely, whatever both share.
+    let gain = (1.645 * 0.07 * std::f64::consts::SQRT_2).exp();
+    for both in [&sure, &unsure] {
+        let likely = faster((second(10.0), both), (second(10.0 * gain), both));
+        assert!((likely - 0.95).abs() < 1e-4, "{likely}");
+        assert!((faster((second(10.0), both), (second(10.0), both)) - 0.5).abs() < 1e-12);
+    }
+    let other = faster((second(10.0), &sure), (second(10.0 * gain), &unsure));
+    assert!(other < 0.7, "{other}");
+    // One of two is faster.
+    let back = faster((second(10.0 * gain), &unsure), (second(10.0), &sure));
+    assert!((other + back - 1.0).abs() < 1e-9);
+}
+
+/// The choice is tied with the fastest, and none of the tied plans that were simulated goes before it.
+#[test]
+fn the_choice_is_the_first_of_the_tied() {
+    for machine in ["8xh100-sxm", "4xl20-pcie", "8xa100-sxm", "8xl40-pcie"] {
+        let asked = question(preset(machine), |question| question.fastest = false);
+        let answer = search::plan(&asked).expect("a plan");
+        let order = |one: &search::Candidate| {
+            let refused = one.launch.command.is_err();
+            (refused, one.fidelity, one.plan.ranks())
+        };
+        assert!(answer.choice.is_tied(), "{machine}");
+        for tied in answer.tied() {
+            assert!(
+                order(&answer.choice) <= order(tied),
+                "{machine}: {} before {}",
+                tied.plan,
+                answer.choice.plan
+            );
+        }
+        let fastest = question(preset(machine), |question| question.fastest = true);
+        let point = search::plan(&fastest).expect("a plan").choice;
+        assert_eq!(point.latency, answer.plans[0].latency, "{machine}");
     }
 }

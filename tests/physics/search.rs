@@ -171,6 +171,7 @@ fn draw(seed: u64) -> (Question, Vec<Vec<usize>>) {
             &[Engine::Xdit, Engine::Sglang, Engine::CacheDit],
         ),
         filter: one_of(&mut numbers, &filters),
+        fastest: true,
         ..asked
     };
     (question, orders)

@@ -70,7 +70,7 @@ pub(crate) fn report(answer: &Answer, shown: usize) -> String {
     let rivals = rivals(&answer.plans, shown);
     let mut page = title(&answer.question);
     page.push('\n');
-    page.push_str(&ranking(&rivals, &answer.single));
+    page.push_str(&ranking(answer, &rivals));
     let slower = distinct(&answer.plans).count() - rivals.len();
     if slower > 0 || answer.pruned > 0 {
         page.push_str("    --top shows more plans\n");
@@ -118,8 +118,9 @@ fn distinct(plans: &[Candidate]) -> impl Iterator<Item = &Candidate> {
         .filter(move |candidate| seen.insert(candidate.plan.to_string()))
 }
 
-/// The plans, best first, and one GPU.
-fn ranking(rivals: &[&Candidate], single: &Candidate) -> String {
+/// The plans, fastest first, and one GPU.
+fn ranking(answer: &Answer, rivals: &[&Candidate]) -> String {
+    let single = &answer.single;
     let header = [
         "#",
         "plan",
@@ -133,9 +134,18 @@ fn ranking(rivals: &[&Candidate], single: &Candidate) -> String {
     let mut table = text::table(&header, &[0, 3, 4, 5, 6]);
     text::tighten(&mut table, 2);
     for (place, rival) in rivals.iter().enumerate() {
+        let chosen = rival.plan.to_string() == answer.choice.plan.to_string();
+        let mark = if chosen {
+            "*"
+        } else if rival.is_tied() && place > 0 {
+            "="
+        } else {
+            " "
+        };
+        let place = format!("{}{mark}", place + 1);
         row(
             &mut table,
-            Some(place + 1),
+            Some(place),
             &rival.plan.strategy(),
             rival,
             single,
@@ -143,9 +153,16 @@ fn ranking(rivals: &[&Candidate], single: &Candidate) -> String {
     }
     let has_single = rivals.iter().any(|rival| rival.plan.ranks() == 1);
     if !has_single {
-        row(&mut table, Some(0), "one GPU", single, single);
+        row(&mut table, Some(String::new()), "one GPU", single, single);
     }
-    text::rendered(&mut table)
+    let mut page = text::rendered(&mut table);
+    if rivals.iter().skip(1).any(|rival| rival.is_tied()) {
+        page.push_str(&wrapped(
+            "    *  the choice; =  the evidence cannot tell it from the fastest (less than 90 % likely to be slower)",
+            7,
+        ));
+    }
+    page
 }
 
 /// The choice with its certificate.
@@ -160,23 +177,24 @@ fn proof(answer: &Answer) -> String {
         ..
     } = answer;
     let mut lines = heading(&format!(
-        "Best: {}, {} s",
+        "Choice: {}, {} s",
         choice.plan,
         seconds(choice.latency)
     ));
     let bound = bound(choice);
     let counts = format!(
-        "{legal} legal plans, {considered} fit and may be chosen, {simulated} simulated, {pruned} dropped \
-         because their lower bounds exceed it; {}.",
+        "{legal} legal plans, {considered} fit and may be chosen, {simulated} simulated, {pruned} dropped by \
+         their lower bounds; {}.",
         words::stop_reason(choice.stop_reason)
     );
-    let time = breakdown(choice);
-    for (name, text) in [
-        ("proof", bound),
+    let mut said = verdict(answer);
+    said.extend([
+        ("bound", bound),
         ("search", counts),
-        ("time", time),
+        ("time", breakdown(choice)),
         ("output", quality(choice)),
-    ] {
+    ]);
+    for (name, text) in said {
         lines.push_str(&wrapped(&format!("  {name:<8}{text}"), 10));
     }
     if let Some(Rejected { which, why }) = illegal.first() {
@@ -188,6 +206,51 @@ fn proof(answer: &Answer) -> String {
         lines.push_str(&wrapped(&format!("  {:<8}{text}", "illegal"), 10));
     }
     lines
+}
+
+/// What the choice is tied with, and the fastest plans of the kinds that people ask for.
+fn verdict(answer: &Answer) -> Vec<(&'static str, String)> {
+    let named = |one: &Candidate| format!("{}, {} s", one.plan, seconds(one.latency));
+    let is_choice = |one: &&Candidate| one.plan == answer.choice.plan;
+    let mut said = Vec::new();
+    let others = answer.tied().count() - 1 + answer.tied_by_bound;
+    if others > 0 {
+        let how = if answer.question.fastest {
+            "--fastest: the one predicted fastest"
+        } else {
+            "of them the first that runs on the engine, is exact, takes fewer GPUs, has fewer dimensions, is faster"
+        };
+        said.push((
+            "tie",
+            format!(
+                "the evidence cannot tell {} from the fastest with 90 % confidence; {how}.",
+                text::counted(u32::try_from(others).unwrap_or(u32::MAX), "other plan")
+            ),
+        ));
+    }
+    let fastest = &answer.plans[0];
+    if !is_choice(&fastest) {
+        let likely = words::share(answer.choice.behind);
+        let than = format!(
+            "{}; {likely} likely to be faster than the choice.",
+            named(fastest)
+        );
+        said.push(("fastest", than));
+    }
+    if let Some(exact) = answer.fastest_exact().filter(|one| !is_choice(one)) {
+        said.push((
+            "exact",
+            format!("the fastest exact plan is {}.", named(exact)),
+        ));
+    }
+    if let Some(runs) = answer.fastest_launchable().filter(|one| !is_choice(one)) {
+        let engine = runs.launch.engine;
+        said.push((
+            "engine",
+            format!("the fastest plan that {engine} can run is {}.", named(runs)),
+        ));
+    }
+    said
 }
 
 /// How to launch the choice; and the fastest plan with a command, where the choice has none.

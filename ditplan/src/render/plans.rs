@@ -82,20 +82,16 @@ pub(crate) fn output_header(single: &Candidate) -> &'static str {
     }
 }
 
-/// One plan's figures, after its place where the table has one (0: not ranked).
+/// One plan's figures, after its place where the table has one.
 pub(crate) fn row(
     table: &mut Table,
-    place: Option<usize>,
+    place: Option<String>,
     name: &str,
     found: &Candidate,
     single: &Candidate,
 ) {
     let speedup = single.latency.as_secs_f64() / found.latency.as_secs_f64();
     let memory = gigabytes(found.peak_memory);
-    let place = place.map(|place| match place {
-        0 => String::new(),
-        place => place.to_string(),
-    });
     let figures = [
         name.to_owned(),
         compression(&found.plan),

@@ -5,6 +5,7 @@ use sim::model;
 use topologies::{Bytes, Machine, SimDuration};
 use traces::timeline::SpanClass;
 
+use planner::interval::Uncertainty;
 use planner::launch::{Job, Launch};
 use planner::search::{
     Answer, Candidate, Finding, Provenance, Quality, QualitySource, Question, Rejected, StopReason,
@@ -65,6 +66,8 @@ fn candidate(
             .collect(),
         launch,
         plan,
+        uncertainty: Uncertainty::default(),
+        behind: 0.0,
     }
 }
 
@@ -100,6 +103,7 @@ pub(crate) fn answer() -> Answer {
         considered: 40,
         simulated: 3,
         pruned: 37,
+        tied_by_bound: 0,
         illegal: vec![Rejected {
             which: Which::Line("cfg2+ulysses2".to_owned()),
             why: Unfit::MemoryToo,

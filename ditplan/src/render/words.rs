@@ -20,9 +20,10 @@ pub(crate) fn finding(finding: &Finding) -> String {
         Finding::Lever {
             lever,
             pays,
+            probability,
             with,
             without,
-        } => self::lever(*lever, *pays, with, without),
+        } => self::lever(*lever, (*pays, *probability), with, without),
         Finding::OneGpuIsFastest => {
             "more GPUs do not pay here: no plan is faster than one GPU".to_owned()
         }
@@ -52,7 +53,7 @@ pub(crate) fn finding(finding: &Finding) -> String {
 }
 
 /// Whether a lossy or stale plan gains over the best plan without it.
-fn lever(lever: Lever, pays: Pays, with: &Timed, without: &Timed) -> String {
+fn lever(lever: Lever, (pays, probability): (Pays, f64), with: &Timed, without: &Timed) -> String {
     let (what, plain) = match lever {
         Lever::Compression => ("compression", "uncompressed"),
         Lever::Staleness => ("staleness", "exact"),
@@ -61,15 +62,26 @@ fn lever(lever: Lever, pays: Pays, with: &Timed, without: &Timed) -> String {
         |Timed { plan, latency }: &Timed| format!("{plan} ({:.2} s)", latency.as_secs_f64());
     let gain = with.gain_over(without);
     let (with, without) = (timed(with), timed(without));
+    let likely = share(probability);
     match pays {
-        Pays::No => format!("{what} does not pay here: {with} against {without} {plain}"),
-        Pays::Hardly => format!(
-            "{what} hardly pays here: {with} gains {:.1} % over {without} {plain}, less than the predictions are sure of",
-            100.0 * (gain - 1.0)
+        Pays::No => format!(
+            "{what} does not pay here: {with} against {without} {plain} ({likely} likely to be faster)"
         ),
-        Pays::Yes => {
-            format!("{what} pays here: {with} is {gain:.2}x faster than {without} {plain}")
-        }
+        Pays::Tie => format!(
+            "whether {what} pays here is not known, a tie: {with} against {without} {plain} ({likely} likely to be faster)"
+        ),
+        Pays::Yes => format!(
+            "{what} pays here ({likely} likely): {with} is {gain:.2}x faster than {without} {plain}"
+        ),
+    }
+}
+
+/// A probability in whole percent, never sure.
+pub(crate) fn share(probability: f64) -> String {
+    match 100.0 * probability {
+        percent if percent > 99.0 => "over 99 %".to_owned(),
+        percent if percent < 1.0 => "under 1 %".to_owned(),
+        percent => format!("{percent:.0} %"),
     }
 }
 
@@ -103,10 +115,10 @@ pub(crate) fn quality(source: &QualitySource) -> String {
 pub(crate) fn stop_reason(stop: StopReason) -> String {
     match stop {
         StopReason::Proved { next_bound } => format!(
-            "proved: no plan that was not simulated can take less than {:.2} s",
+            "no plan of this space that was not simulated takes less than {:.2} s on this model of the machine",
             next_bound.as_secs_f64()
         ),
-        StopReason::Exhausted => "exhausted: every plan was simulated".to_owned(),
+        StopReason::Exhausted => "every plan of this space was simulated".to_owned(),
     }
 }
 
@@ -154,14 +166,13 @@ mod tests {
     fn every_finding_has_words_of_its_own() {
         let mut all = vec![Finding::OneGpuIsFastest];
         for lever in [Lever::Compression, Lever::Staleness] {
-            all.extend(
-                [Pays::Yes, Pays::Hardly, Pays::No].map(|pays| Finding::Lever {
-                    lever,
-                    pays,
-                    with: timed("ring4/1bit warmup=1", 2.0),
-                    without: timed("ring4", 4.0),
-                }),
-            );
+            all.extend([Pays::Yes, Pays::Tie, Pays::No].map(|pays| Finding::Lever {
+                lever,
+                pays,
+                probability: 0.5,
+                with: timed("ring4/1bit warmup=1", 2.0),
+                without: timed("ring4", 4.0),
+            }));
         }
         all.extend([true, false].map(|holds| Finding::PerLayer {
             gain: 1.04,
@@ -190,12 +201,13 @@ mod tests {
         let pays = Finding::Lever {
             lever: Lever::Compression,
             pays: Pays::Yes,
+            probability: 0.973,
             with: timed("ring4/1bit warmup=1", 2.0),
             without: timed("ring4", 3.0),
         };
         assert_eq!(
             finding(&pays),
-            "compression pays here: ring4/1bit warmup=1 (2.00 s) is 1.50x faster than ring4 (3.00 s) uncompressed"
+            "compression pays here (97 % likely): ring4/1bit warmup=1 (2.00 s) is 1.50x faster than ring4 (3.00 s) uncompressed"
         );
         let more = [
             (SpanClass::Communication, SimDuration::from_secs_f64(0.41)),

@@ -27,6 +27,9 @@ pub(crate) struct PlanArguments {
     /// What a compressor is chosen for under a budget: each layer, or each layer and third of the steps
     #[arg(long, value_enum, requires = "budget")]
     pub per: Option<Granularity>,
+    /// Choose the plan predicted fastest, also where the evidence cannot tell others from it
+    #[arg(long)]
+    pub fastest: bool,
     /// Choose the plan whose worst case over a set of faults is the least
     #[arg(long, conflicts_with = "emit")]
     pub robust: bool,

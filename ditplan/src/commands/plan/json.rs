@@ -1,7 +1,7 @@
 //! What `plan --json` and `plan --emit assignment` print.
 
 use kernels::Compressor;
-use planner::search::{self, Answer, Candidate, own_shard, shards};
+use planner::search::{self, Answer, Candidate, Finding, Lever, Pays, own_shard, shards};
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,9 +16,22 @@ use crate::render::words;
 pub(crate) struct PlanAnswer {
     /// What was asked, with every default filled in.
     pub question: Question,
-    /// The best plan.
+    /// The chosen plan: of those that the evidence cannot tell from the fastest, the first in the order: runs on the
+    /// engine, exact before stale before lossy, fewer GPUs, fewer dimensions, faster. With --fastest the fastest.
     pub choice: Plan,
-    /// The most promising plan of every kind, best first; the N best with --top N.
+    /// The plan predicted fastest.
+    pub fastest: Plan,
+    /// The fastest plan whose output equals the one-GPU output; null where none may be chosen.
+    pub fastest_exact: Option<Plan>,
+    /// The fastest plan that the engine has a command for; null where none was simulated.
+    pub fastest_launchable: Option<Plan>,
+    /// The indifference set: simulated plans that the fastest is not faster than with 90 % probability, fastest first.
+    pub tied: Vec<Tied>,
+    /// Further plans that their lower bounds alone do not tell from the fastest.
+    pub tied_by_bound: usize,
+    /// What compression and staleness gain.
+    pub levers: Vec<LeverFound>,
+    /// The most promising plan of every kind, fastest first; the N fastest with --top N.
     pub plans: Vec<Plan>,
     /// One GPU.
     pub single: Plan,
@@ -38,6 +51,71 @@ pub(crate) struct PlanAnswer {
     pub findings: Vec<String>,
     /// Where the numbers come from, one sentence each; for people.
     pub provenance: Vec<String>,
+}
+
+/// A plan that is tied with the fastest.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Tied {
+    /// The plan.
+    pub plan: String,
+    /// Simulated latency, seconds.
+    pub latency_s: Amount,
+    /// Probability that the fastest is faster.
+    pub behind: Amount,
+}
+
+/// What an inexact lever gains.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct LeverFound {
+    /// Which.
+    #[cfg_attr(test, schemars(extend("enum" = ["compression", "staleness"])))]
+    pub lever: &'static str,
+    /// Whether it is faster, with 90 % probability; tie: the evidence does not tell.
+    #[cfg_attr(test, schemars(extend("enum" = ["yes", "tie", "no"])))]
+    pub pays: &'static str,
+    /// The probability that it is faster.
+    pub probability: Amount,
+    /// The fastest plan with it.
+    pub with: String,
+    /// Its latency, seconds.
+    pub with_s: Amount,
+    /// The fastest plan without it.
+    pub without: String,
+    /// Its latency, seconds.
+    pub without_s: Amount,
+}
+
+impl LeverFound {
+    fn of(finding: &Finding) -> Option<Self> {
+        let Finding::Lever {
+            lever,
+            pays,
+            probability,
+            with,
+            without,
+        } = finding
+        else {
+            return None;
+        };
+        Some(Self {
+            lever: match lever {
+                Lever::Compression => "compression",
+                Lever::Staleness => "staleness",
+            },
+            pays: match pays {
+                Pays::Yes => "yes",
+                Pays::Tie => "tie",
+                Pays::No => "no",
+            },
+            probability: (*probability).into(),
+            with: with.plan.to_string(),
+            with_s: with.latency.as_secs_f64().into(),
+            without: without.plan.to_string(),
+            without_s: without.latency.as_secs_f64().into(),
+        })
+    }
 }
 
 /// A plan that is not legal.
@@ -162,9 +240,20 @@ impl PlanAnswer {
         let single = answer.single.latency.as_secs_f64();
         let listed = |candidate: &Candidate| Plan::new(candidate, single);
         let illegal = answer.illegal.iter();
+        let tied = answer.tied().map(|one| Tied {
+            plan: one.plan.to_string(),
+            latency_s: one.latency.as_secs_f64().into(),
+            behind: one.behind.into(),
+        });
         Self {
             question: (&answer.question).into(),
             choice: listed(&answer.choice),
+            fastest: listed(&answer.plans[0]),
+            fastest_exact: answer.fastest_exact().map(listed),
+            fastest_launchable: answer.fastest_launchable().map(listed),
+            tied: tied.collect(),
+            tied_by_bound: answer.tied_by_bound,
+            levers: answer.findings.iter().filter_map(LeverFound::of).collect(),
             plans: answer.plans.iter().take(shown).map(listed).collect(),
             single: listed(&answer.single),
             legal: answer.legal,

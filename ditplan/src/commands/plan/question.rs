@@ -15,6 +15,7 @@ pub(crate) fn plan_question(typed: &PlanArguments) -> Result<Question> {
         SHOWN
     };
     Ok(Question {
+        fastest: typed.fastest,
         shown: typed.top.unwrap_or(all),
         ..question(&typed.question, filter(typed)?)?
     })

@@ -35,11 +35,14 @@ pub(crate) struct Plan {
     pub latency_hi_s: Amount,
     /// Latency of one GPU over latency_s; null where one GPU was not simulated (plan --robust).
     pub speedup: Option<Amount>,
+    /// Probability that the plan predicted fastest is faster than this; 0 for that plan, and where no plans were
+    /// compared. Below 0.9 the evidence cannot tell the two.
+    pub behind: Amount,
     /// No schedule of this plan is faster, seconds.
     pub lower_bound_s: Amount,
     /// latency_s / lower_bound_s, less 1.
     pub gap: Amount,
-    /// Why the search stopped, in words: proved or exhausted.
+    /// Why the search stopped, in words: what no plan that was not simulated can beat, or that there is none.
     pub stop_reason: String,
     /// Peak memory of the fullest GPU, bytes.
     pub peak_memory_bytes: u64,
@@ -169,6 +172,7 @@ impl Plan {
             latency_lo_s: candidate.lo.into(),
             latency_hi_s: candidate.hi.into(),
             speedup: (!speedup.is_nan()).then_some(speedup.into()),
+            behind: candidate.behind.into(),
             lower_bound_s: candidate.lower_bound.into(),
             gap: candidate.gap.into(),
             stop_reason: words::stop_reason(candidate.stop_reason),

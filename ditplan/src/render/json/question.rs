@@ -44,6 +44,8 @@ pub(crate) struct Question {
     pub trace: Option<String>,
     /// The directory of the measured GPU's profile (--profile); null for the built-in figures.
     pub profile: Option<String>,
+    /// Whether the plan predicted fastest is chosen, also where the evidence cannot tell others from it (--fastest).
+    pub fastest: bool,
 }
 
 /// What is asked of the model.
@@ -61,7 +63,7 @@ pub(crate) struct Request {
     /// Images or videos made together.
     pub batch: u32,
     /// How classifier-free guidance runs. none: one prediction per step; batched: both branches in one forward pass;
-    /// sequential: one after the other.
+    /// sequential: one after the other; triple: by text and by an image, three branches in one forward pass.
     pub guidance: Word<Guidance>,
     /// Text tokens of the sequence.
     pub text_tokens: u32,
@@ -80,6 +82,7 @@ impl From<&search::Question> for Question {
             quality,
             profile,
             measured: _,
+            fastest,
             shown: _,
             known: _,
             faults,
@@ -100,6 +103,7 @@ impl From<&search::Question> for Question {
             budget: filter.budget.map(|budget| budget.to_string()),
             trace: quality.as_ref().map(|quality| quality.name.clone()),
             profile: profile.as_ref().map(|profile| profile.path.clone()),
+            fastest: *fastest,
         }
     }
 }
