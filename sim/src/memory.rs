@@ -23,8 +23,6 @@
 //! Not modelled: fragmentation itself, loading peaks, reference images, LoRA weights, and
 //! leaks of single implementations (diffusers' ring keeps 22 GB more than its Ulysses).
 
-#[cfg(test)]
-mod published;
 mod residency;
 mod shares;
 #[cfg(test)]

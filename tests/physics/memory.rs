@@ -13,6 +13,8 @@
 //! compressor       W              2 A a block, over Ulysses
 //! ```
 
+use std::io::Read;
+
 use sim::memory::{
     Components, Decoding, EncoderCopies, Memory, Phase, Precision, Residency, WeightSharding, peak,
     peak_of,
@@ -23,6 +25,7 @@ use sim::workload::Workload;
 use topologies::gpu;
 
 use super::plan;
+use crate::json;
 
 /// FLUX.1: width, blocks, bytes of an activation of 4608 tokens.
 const D: u64 = 3072;
@@ -302,4 +305,41 @@ fn every_dimension_has_its_communicator() {
         let runtime = kept(&pixart, line, LOOP).runtime.get();
         assert_eq!(runtime, 600_000_000 + communicators * 300_000_000, "{line}");
     }
+}
+
+/// What the projects measured, counted as each of them counts (planner/data/sources.toml).
+#[test]
+fn published_peaks_are_near() {
+    let packed = include_bytes!("../../planner/data/published_latency.csv.gz");
+    let mut text = String::new();
+    let mut reader = flate2::read::GzDecoder::new(&packed[..]);
+    reader.read_to_string(&mut text).expect("text");
+    let is_peak = |(at, line): &(usize, &str)| {
+        *at == 0 || line.contains(",peak_mem,") || line.contains(",OOM,")
+    };
+    let rows: Vec<&str> = text
+        .lines()
+        .enumerate()
+        .filter(is_peak)
+        .map(|(_, line)| line)
+        .collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("peaks.csv");
+    std::fs::write(&file, rows.join("\n")).expect("a file");
+    let file = file.to_str().expect("a UTF-8 path");
+    let report = json(&["validate", "--published", file, "--json"]);
+    let memory = &report["tiers"]["published"]["memory"];
+    let figure = |name: &str| memory[name].as_f64().expect("a number");
+    assert!(
+        figure("mapped") >= 80.0 && figure("median_pct") < 8.0 && figure("p90_pct") < 35.0,
+        "{memory:#}"
+    );
+    // PixArt at 8192x8192 with Ulysses ran out: that code keeps 56 A more than Ulysses needs, xDiT's later one does not.
+    assert_eq!(
+        (figure("oom_right"), figure("oom_wrong")),
+        (5.0, 1.0),
+        "{memory:#}"
+    );
+    // 24.0 GB of 24 (25.8 on the real card), published 22.6.
+    assert_eq!(figure("ran_but_predicted_oom"), 1.0, "{memory:#}");
 }
