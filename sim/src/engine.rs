@@ -103,7 +103,7 @@ pub fn run(graph: &TaskGraph, capacities: &[Bandwidth]) -> Result<Outcome, RunEr
         check_links(graph, capacities)?;
         return Ok(foreseen(graph));
     }
-    let mut run = Run::new(graph, capacities)?;
+    let mut run = Simulation::new(graph, capacities)?;
     run.advance(u64::MAX);
     run.finish()
 }
@@ -148,9 +148,9 @@ pub(crate) fn check_links(graph: &TaskGraph, capacities: &[Bandwidth]) -> Result
     Ok(())
 }
 
-/// A run under way.
+/// A simulation under way.
 #[derive(Debug)]
-pub(crate) struct Run<'g> {
+pub(crate) struct Simulation<'g> {
     graph: &'g TaskGraph,
     successors: Successors,
     /// How many predecessors of each task have not ended.
@@ -164,7 +164,7 @@ pub(crate) struct Run<'g> {
     ended: Vec<TaskId>,
 }
 
-impl<'g> Run<'g> {
+impl<'g> Simulation<'g> {
     /// A run in which the tasks without predecessors have begun.
     pub(crate) fn new(graph: &'g TaskGraph, capacities: &[Bandwidth]) -> Result<Self, RunError> {
         check_links(graph, capacities)?;

@@ -6,7 +6,7 @@
 use topologies::{Bandwidth, Bytes, DeviceId, LinkId, SimDuration, SimTime};
 use traces::timeline::{SpanClass, Stream};
 
-use crate::engine::Run;
+use crate::engine::Simulation;
 use crate::graph::{GraphBuilder, Path, PathId, Task, TaskGraph, TaskId, Work};
 
 /// A duration in picoseconds.
@@ -117,7 +117,7 @@ pub struct Case {
 
 /// A run that can be stopped between events, to be measured.
 #[derive(Debug)]
-pub struct Flight<'g>(Run<'g>);
+pub struct Flight<'g>(Simulation<'g>);
 
 impl<'g> Flight<'g> {
     /// A run of `graph` at time zero.
@@ -126,7 +126,7 @@ impl<'g> Flight<'g> {
     /// If a path crosses a link without a capacity.
     #[must_use]
     pub fn new(graph: &'g TaskGraph, capacities: &[Bandwidth]) -> Self {
-        Self(Run::new(graph, capacities).expect("every link has a capacity"))
+        Self(Simulation::new(graph, capacities).expect("every link has a capacity"))
     }
 
     /// Goes on until `transfers` more have ended, and what else happens at that instant; how many have.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use planner::launch::{Engine, Launch, Run};
+use planner::launch::{Engine, Job, Launch};
 use sim::model::{self, Guidance, Model, Request, Resolution};
 use sim::plan::{Exchange, Fidelity, Pipeline, Plan};
 use topologies::DeviceId;
@@ -154,14 +154,14 @@ fn request(model: &Model) -> Request {
 }
 
 fn command(engine: Engine, plan: &Plan, model: &Model, request: &Request) -> Option<String> {
-    let run = Run {
+    let job = Job {
         plan,
         model,
         request,
         compilation: Compilation::Eager,
         gpus_per_box: 8,
     };
-    let command = Launch::of(engine, &run).command.ok()?;
+    let command = Launch::of(engine, &job).command.ok()?;
     Some(command.replace("\\\n  ", " "))
 }
 
@@ -286,14 +286,14 @@ fn placements_and_boxes_are_told() {
         let said = command.contains("CUDA_VISIBLE_DEVICES=7,1,3,5,0,2,4,6");
         assert!(said, "{engine:?}: {command}");
     }
-    let run = Run {
+    let job = Job {
         plan: &plan,
         model,
         request: &model.default,
         compilation: Compilation::Eager,
         gpus_per_box: 4,
     };
-    let command = Launch::of(Engine::Xdit, &run).command.expect("a command");
+    let command = Launch::of(Engine::Xdit, &job).command.expect("a command");
     let command = command.replace("\\\n  ", " ");
     assert_eq!(number(&command, "--nnodes"), Some(2), "{command}");
     assert_eq!(number(&command, "--nproc_per_node"), Some(4), "{command}");

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use kernels::{Compressor, Tables};
-use planner::launch::{Engine, Launch, Run};
+use planner::launch::{Engine, Job, Launch};
 use planner::search::{self, Answer, Filter, PlanningError, Question, StopReason, setting};
 use sim::execution::{Calibration, Execution, Software};
 use sim::legality;
@@ -303,14 +303,14 @@ fn latencies(question: &Question, workload: &Workload, plans: &[Plan]) -> Vec<(S
 /// Whether the question lets a plan be chosen.
 fn is_allowed(question: &Question, plan: &Plan, gpus_per_box: u32) -> bool {
     let filter = &question.filter;
-    let run = Run {
+    let job = Job {
         plan,
         model: question.model,
         request: &question.request,
         compilation: question.compilation,
         gpus_per_box,
     };
-    let launched = || Launch::of(question.engine, &run).command.is_ok();
+    let launched = || Launch::of(question.engine, &job).command.is_ok();
     (!filter.exact_only || plan.fidelity() == Fidelity::Exact)
         && (!filter.launchable || launched())
         && filter

@@ -5,7 +5,7 @@
 //! kv-00001-of-00028.safetensors     one shard a step: "layers.{l}.k", "layers.{l}.v"
 //! stats.csv.gz                      norms of all layers and steps              (Statistic)
 //! errors.csv.gz                     what replayed compressors did to them      (ErrorRow)
-//! runs.csv.gz                       closed-loop runs and how far they went     (Run)
+//! runs.csv.gz                       closed-loop runs and how far they went     (ClosedLoop)
 //! quality.json                      the calibration fitted from those runs     (QualityFile)
 //! ```
 //! Every tensor is `[samples, tokens, heads, head_dim]`, row-major and little-endian, K after qk-norm and
@@ -61,7 +61,7 @@ pub use open::Trace;
 pub use quality::{Confidence, PhaseWeight, QualityFile, Sensitivity, TensorWeight};
 pub use replay::{ErrorKind, ErrorRow, Phase};
 pub use rows::{Row, read as read_rows};
-pub use runs::{Purpose, Run, RunStrategy, Split};
+pub use runs::{ClosedLoop, Purpose, RunStrategy, Split};
 pub use selection::{Selection, convert, slice};
 pub use statistics::{Statistic, measure};
 pub use view::{NonFinite, Rows, Shape, StepView, Tensor, TensorView};
@@ -71,7 +71,7 @@ pub use writer::TraceWriter;
 pub const STATISTICS: &str = "stats.csv.gz";
 /// What replayed compressors did: [`ErrorRow`].
 pub const ERRORS: &str = "errors.csv.gz";
-/// Closed-loop runs: [`Run`].
+/// Closed-loop runs: [`ClosedLoop`].
 pub const RUNS: &str = "runs.csv.gz";
 /// The calibration of the quality model: [`QualityFile`].
 pub const QUALITY: &str = "quality.json";

@@ -5,7 +5,7 @@ use sim::model;
 use topologies::{Bytes, Machine, SimDuration};
 use traces::timeline::SpanClass;
 
-use planner::launch::{Launch, Run};
+use planner::launch::{Job, Launch};
 use planner::search::{
     Answer, Candidate, Finding, Provenance, Quality, QualitySource, Question, Rejected, StopReason,
     Unfit, Which,
@@ -27,14 +27,14 @@ fn candidate(
 ) -> Candidate {
     let asked = question();
     let plan: sim::plan::Plan = line.parse().expect("a plan");
-    let run = Run {
+    let job = Job {
         plan: &plan,
         model: asked.model,
         request: &asked.request,
         compilation: asked.compilation,
         gpus_per_box: 4,
     };
-    let launch = Launch::of(asked.engine, &run);
+    let launch = Launch::of(asked.engine, &job);
     let seconds = SimDuration::from_secs_f64;
     Candidate {
         fidelity: plan.fidelity(),

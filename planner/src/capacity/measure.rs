@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 use sim::serving::statistics::{Estimate, percentile};
-use sim::serving::{Pool, Rate, Run, Stream, run};
+use sim::serving::{Pool, Rate, Replication, Stream, run};
 
 use super::offer::Menu;
 use super::slo::{Criterion, Statistic};
@@ -90,7 +90,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The runs of a pool, one for each stream.
-    pub fn runs(&self, pool: &Pool, streams: &[Stream]) -> Result<Vec<Run>, CapacityError> {
+    pub fn runs(&self, pool: &Pool, streams: &[Stream]) -> Result<Vec<Replication>, CapacityError> {
         let seed = self.question.seed;
         let replications: Vec<(u32, &Stream)> = (0..).zip(streams).collect();
         let runs = replications.into_par_iter();
@@ -117,7 +117,7 @@ impl<'a> Bench<'a> {
             let runs = pools
                 .iter()
                 .map(|pool| run(pool, stream, seed, replication));
-            let runs: Vec<Run> = runs.collect::<Result<_, _>>()?;
+            let runs: Vec<Replication> = runs.collect::<Result<_, _>>()?;
             Ok(self.sample(fleet, stream, &runs))
         };
         let replications: Vec<(u32, &Stream)> = (0..).zip(streams).collect();
@@ -126,7 +126,7 @@ impl<'a> Bench<'a> {
         Ok(self.estimate(&samples))
     }
 
-    fn sample(&self, fleet: &Fleet, stream: &Stream, runs: &[Run]) -> Sample {
+    fn sample(&self, fleet: &Fleet, stream: &Stream, runs: &[Replication]) -> Sample {
         let mut by_shape: Vec<Vec<f64>> = vec![Vec::new(); self.question.shapes.len()];
         for one in runs.iter().flat_map(|run| &run.served) {
             if one.request as usize >= stream.warmup {
@@ -152,7 +152,7 @@ impl<'a> Bench<'a> {
                 .sum::<f64>();
         }
         let requests = stream.arrivals.len() as f64;
-        let sum = |of: fn(&Run) -> u64| runs.iter().map(of).sum::<u64>() as f64;
+        let sum = |of: fn(&Replication) -> u64| runs.iter().map(of).sum::<u64>() as f64;
         let (restarts, batches) = (sum(|run| run.restarts), sum(|run| run.batches));
         let criterion = |criterion: &Criterion| {
             let meant = self.shapes_of(criterion);

@@ -1,6 +1,6 @@
 //! The queue over time.
 
-use sim::serving::Run;
+use sim::serving::Replication;
 
 use super::measure::Bench;
 use super::{CapacityError, Fleet, QueuePoint};
@@ -14,7 +14,7 @@ pub(super) fn waiting(bench: &Bench<'_>, fleet: &Fleet) -> Result<Vec<QueuePoint
     let mut changes: Vec<(u64, i64)> = Vec::new();
     let mut end = 0;
     for pool in &fleet.pools {
-        let runs: Vec<Run> = bench.runs(&bench.pool(pool, false)?, first)?;
+        let runs: Vec<Replication> = bench.runs(&bench.pool(pool, false)?, first)?;
         for run in &runs {
             end = end.max(run.end.as_ps());
             for one in run.served.iter().filter(|one| one.started > one.arrived) {

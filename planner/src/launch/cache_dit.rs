@@ -9,12 +9,12 @@ use sim::plan::Exchange;
 use topologies::host::Compilation;
 
 use super::refusal::check;
-use super::{Refusal, Run, diffusers, shell};
+use super::{Job, Refusal, diffusers, shell};
 
 /// The command, or why there is none.
-pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
-    let plan = run.plan;
-    let (engines, repository) = run.engines()?;
+pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
+    let plan = job.plan;
+    let (engines, repository) = job.engines()?;
     let splits = |split| engines.cache_dit.contains(&split);
     let not_listed = |split| Refusal::NotListed { split };
     check([
@@ -39,14 +39,14 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
             Refusal::VaeOnOneOrAll,
         ),
     ])?;
-    let start = shell(&run.torchrun()?);
-    let script = script(run, repository);
+    let start = shell(&job.torchrun()?);
+    let script = script(job, repository);
     Ok(format!("cat > run.py <<'EOF'\n{script}EOF\n{start} run.py"))
 }
 
 /// The script that every rank runs.
-fn script(run: &Run<'_>, repository: &str) -> String {
-    let plan = run.plan;
+fn script(job: &Job<'_>, repository: &str) -> String {
+    let plan = job.plan;
     let mut lines: Vec<String> = [
         "import cache_dit",
         "import torch",
@@ -89,10 +89,10 @@ fn script(run: &Run<'_>, repository: &str) -> String {
         lines.push(")".to_owned());
         lines.push("cache_dit.enable_cache(pipe, parallelism_config=parallelism)".to_owned());
     }
-    if run.compilation == Compilation::Compiled {
+    if job.compilation == Compilation::Compiled {
         lines.push("cache_dit.set_compile_configs()".to_owned());
         lines.push("pipe.transformer = torch.compile(pipe.transformer)".to_owned());
     }
-    lines.extend(diffusers::call(run));
+    lines.extend(diffusers::call(job));
     lines.join("\n") + "\n"
 }

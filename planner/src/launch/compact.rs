@@ -6,14 +6,14 @@ use kernels::Compressor;
 use sim::model::{CompactFusion, known};
 use sim::plan::{Compression, Exchange};
 
-use super::{CompactRefusal, PROMPT, Refusal, Run, shell};
+use super::{CompactRefusal, Job, PROMPT, Refusal, shell};
 
 /// The steps that its settings run synchronously and uncompressed.
 const WARMUP: u32 = 1;
 
 /// The command, or why there is none.
-pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
-    let plan = run.plan;
+pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
+    let plan = job.plan;
     let method = method(plan.exchange, &plan.compression, plan.ulysses)?;
     if plan.cfg * plan.data * plan.tensor > 1 || plan.pipeline.stages > 1 || plan.ulysses > 1 {
         let strategy = plan.strategy();
@@ -26,27 +26,27 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
         }
         .into());
     }
-    let Some(CompactFusion { settings, example }) = &run.model.engines.compact_fusion else {
+    let Some(CompactFusion { settings, example }) = &job.model.engines.compact_fusion else {
         let ready = known().iter();
         let ready = ready.filter(|model| model.engines.compact_fusion.is_some());
         return Err(CompactRefusal::Model {
-            model: run.model.name.clone(),
+            model: job.model.name.clone(),
             ready: ready.map(|model| model.name.clone()).collect(),
         }
         .into());
     };
-    let (_, repository) = run.engines()?;
+    let (_, repository) = job.engines()?;
     let mut words = vec![
         "COMPACT_TEST_ENABLE=1 COMPACT_TEST_LOOP=1 COMPACT_TEST_SAVE_DIR=results PYTHONPATH=."
             .to_owned(),
         format!("COMPACT_TEST_MODEL={settings} COMPACT_TEST_METHOD={method}"),
     ];
-    words.extend(run.torchrun()?);
+    words.extend(job.torchrun()?);
     words.push(format!(
         "examples/{example} --model {repository} --no_use_resolution_binning"
     ));
     words.push(format!("--ring_degree {}", plan.exchange.degree()));
-    run.shape(&mut words);
+    job.shape(&mut words);
     words.push(format!("--prompt {PROMPT}"));
     Ok(format!(
         "# in a checkout of CompactFusion, xDiT's fork (github.com/Cobalt-27/CompactFusion@c30d06b)\n{}",

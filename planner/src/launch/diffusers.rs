@@ -4,12 +4,12 @@ use sim::plan::Exchange;
 use topologies::host::Compilation;
 
 use super::refusal::check;
-use super::{PROMPT, Refusal, Run, shell};
+use super::{Job, PROMPT, Refusal, shell};
 
 /// The command, or why there is none.
-pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
-    let plan = run.plan;
-    let (engines, repository) = run.engines()?;
+pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
+    let plan = job.plan;
+    let (engines, repository) = job.engines()?;
     let is_split = plan.ranks() > 1;
     check([
         (
@@ -32,14 +32,14 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
         ),
         (plan.vae > 1, Refusal::VaeOnEvery),
     ])?;
-    let start = shell(&run.torchrun()?);
-    let script = script(run, repository);
+    let start = shell(&job.torchrun()?);
+    let script = script(job, repository);
     Ok(format!("cat > run.py <<'EOF'\n{script}EOF\n{start} run.py"))
 }
 
 /// The script that every rank runs.
-fn script(run: &Run<'_>, repository: &str) -> String {
-    let plan = run.plan;
+fn script(job: &Job<'_>, repository: &str) -> String {
+    let plan = job.plan;
     let mut lines = vec![
         "import torch".to_owned(),
         "import torch.distributed as dist".to_owned(),
@@ -64,16 +64,16 @@ fn script(run: &Run<'_>, repository: &str) -> String {
             "    expert.enable_parallelism(config=ContextParallelConfig(**degrees))".to_owned(),
         );
     }
-    if run.compilation == Compilation::Compiled {
+    if job.compilation == Compilation::Compiled {
         lines.push("    expert.compile()".to_owned());
     }
-    lines.extend(call(run));
+    lines.extend(call(job));
     lines.join("\n") + "\n"
 }
 
 /// The call of the pipeline and the end of the script.
-pub(super) fn call(run: &Run<'_>) -> Vec<String> {
-    let request = run.request;
+pub(super) fn call(job: &Job<'_>) -> Vec<String> {
+    let request = job.request;
     let mut arguments = vec![
         format!("prompt=[{PROMPT}] * {}", request.batch),
         format!("height={}", request.resolution.height),
@@ -83,7 +83,7 @@ pub(super) fn call(run: &Run<'_>) -> Vec<String> {
         arguments.push(format!("num_frames={}", request.frames));
     }
     arguments.push(format!("num_inference_steps={}", request.steps));
-    if run.guidance_is_off() {
+    if job.guidance_is_off() {
         arguments.push("guidance_scale=1.0".to_owned());
     }
     arguments.push("generator=torch.Generator().manual_seed(0)".to_owned());

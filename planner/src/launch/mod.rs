@@ -69,7 +69,7 @@ impl Engine {
 
 /// What is to be launched.
 #[derive(Clone, Copy, Debug)]
-pub struct Run<'a> {
+pub struct Job<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// The model.
@@ -94,19 +94,19 @@ pub struct Launch {
 impl Launch {
     /// How an engine runs a plan.
     #[must_use]
-    pub fn of(engine: Engine, run: &Run<'_>) -> Self {
+    pub fn of(engine: Engine, job: &Job<'_>) -> Self {
         let command = match engine {
-            Engine::Xdit => xdit::command(run),
-            Engine::Sglang => sglang::command(run),
-            Engine::Diffusers => diffusers::command(run),
-            Engine::CacheDit => cache_dit::command(run),
+            Engine::Xdit => xdit::command(job),
+            Engine::Sglang => sglang::command(job),
+            Engine::Diffusers => diffusers::command(job),
+            Engine::CacheDit => cache_dit::command(job),
             Engine::PipeFusion => Err(Refusal::NoCommand),
         };
         Self { engine, command }
     }
 }
 
-impl Run<'_> {
+impl Job<'_> {
     /// What engines know of the model, and its repository; or why no engine runs it.
     fn engines(&self) -> Result<(&Engines, &str), Refusal> {
         let engines = &self.model.engines;

@@ -4,12 +4,12 @@ use sim::plan::Exchange;
 use topologies::host::Compilation;
 
 use super::refusal::check;
-use super::{PROMPT, Refusal, Run, shell};
+use super::{Job, PROMPT, Refusal, shell};
 
 /// The command, or why there is none.
-pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
-    let plan = run.plan;
-    let (engines, repository) = run.engines()?;
+pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
+    let plan = job.plan;
+    let (engines, repository) = job.engines()?;
     check([
         (!engines.sglang, Refusal::NoPipeline),
         (!plan.compression.is_raw(), Refusal::Uncompressed),
@@ -20,9 +20,9 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
         ),
         (plan.data > 1, Refusal::OneReplica),
         (plan.vae > 1, Refusal::VaeItself),
-        (plan.ranks() > run.gpus_per_box, Refusal::OneBox),
+        (plan.ranks() > job.gpus_per_box, Refusal::OneBox),
     ])?;
-    let mut words: Vec<String> = run.visible_devices().into_iter().collect();
+    let mut words: Vec<String> = job.visible_devices().into_iter().collect();
     words.push(format!(
         "sglang generate --model-path {repository} --num-gpus {}",
         plan.ranks()
@@ -33,16 +33,16 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
     if plan.tensor > 1 {
         words.push(format!("--tp-size {}", plan.tensor));
     }
-    if run.compilation == Compilation::Compiled {
+    if job.compilation == Compilation::Compiled {
         words.push("--enable-torch-compile".to_owned());
     }
     let mut shape = Vec::new();
-    run.shape(&mut shape);
+    job.shape(&mut shape);
     words.extend(shape.into_iter().map(|flag| flag.replace('_', "-")));
-    if run.request.batch > 1 {
-        words.push(format!("--num-outputs-per-prompt {}", run.request.batch));
+    if job.request.batch > 1 {
+        words.push(format!("--num-outputs-per-prompt {}", job.request.batch));
     }
-    if run.guidance_is_off() {
+    if job.guidance_is_off() {
         words.push("--guidance-scale 1.0".to_owned());
     }
     words.push(format!("--save-output --prompt {PROMPT}"));

@@ -5,14 +5,14 @@ use super::*;
 fn launched(engine: Engine, plan: &str, model: &str) -> Result<String, Refusal> {
     let plan: Plan = plan.parse().unwrap();
     let model = sim::model::find(model).unwrap();
-    let run = Run {
+    let job = Job {
         plan: &plan,
         model,
         request: &model.default,
         compilation: Compilation::Eager,
         gpus_per_box: 8,
     };
-    Launch::of(engine, &run).command
+    Launch::of(engine, &job).command
 }
 
 /// A command without its line breaks.
@@ -158,14 +158,14 @@ fn another_order_of_gpus_is_said() {
     let plan = "ulysses2+ring2".parse::<Plan>().unwrap();
     let plan = plan.placed([0, 2, 1, 3].map(DeviceId::new).to_vec());
     let model = sim::model::find("FLUX.1-dev").unwrap();
-    let run = Run {
+    let job = Job {
         plan: &plan,
         model,
         request: &model.default,
         compilation: Compilation::Compiled,
         gpus_per_box: 4,
     };
-    let command = Launch::of(Engine::Xdit, &run).command.unwrap();
+    let command = Launch::of(Engine::Xdit, &job).command.unwrap();
     assert!(
         command.starts_with("CUDA_VISIBLE_DEVICES=0,2,1,3 xdit --model FLUX.1-dev"),
         "{command}"

@@ -5,53 +5,53 @@ use sim::plan::{Exchange, Pipeline};
 use topologies::host::Compilation;
 
 use super::refusal::check;
-use super::{PROMPT, Refusal, Run, compact, shell};
+use super::{Job, PROMPT, Refusal, compact, shell};
 
 /// The command, or why there is none.
-pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
-    let plan = run.plan;
+pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
+    let plan = job.plan;
     if !plan.compression.is_raw()
         || matches!(plan.exchange, Exchange::Displaced(n) | Exchange::Gather(n) if n > 1)
     {
-        return compact::command(run);
+        return compact::command(job);
     }
-    let (engines, repository) = run.engines()?;
-    is_split(run, &engines.xdit)?;
+    let (engines, repository) = job.engines()?;
+    is_split(job, &engines.xdit)?;
     let mut words = match &engines.xdit.start {
         XditStart::Absent(reason) => {
             return Err(Refusal::NotStarted {
-                model: run.model.name.clone(),
+                model: job.model.name.clone(),
                 reason: reason.clone(),
             });
         }
         XditStart::Runner(name) => {
-            let mut words: Vec<String> = run.visible_devices().into_iter().collect();
+            let mut words: Vec<String> = job.visible_devices().into_iter().collect();
             words.push(format!("xdit --model {name}"));
-            let boxes = run.boxes()?;
+            let boxes = job.boxes()?;
             if boxes > 1 {
                 words.push(format!(
                     "--nnodes {boxes} --nproc_per_node {} --node_rank $BOX --master_addr $FIRST_BOX",
-                    run.gpus_per_box
+                    job.gpus_per_box
                 ));
             }
             words
         }
         XditStart::Example(script) => {
-            let mut words = run.torchrun()?;
+            let mut words = job.torchrun()?;
             words.push(format!("examples/{script} --model {repository}"));
             words.push("--no_use_resolution_binning".to_owned());
             words
         }
     };
-    flags(run, &mut words);
+    flags(job, &mut words);
     Ok(shell(&words))
 }
 
 /// Whether xDiT runs this plan of this model.
-fn is_split(run: &Run<'_>, xdit: &Xdit) -> Result<(), Refusal> {
-    let plan = run.plan;
+fn is_split(job: &Job<'_>, xdit: &Xdit) -> Result<(), Refusal> {
+    let plan = job.plan;
     let not = |split: Split| {
-        let model = run.model.name.clone();
+        let model = job.model.name.clone();
         Refusal::NotSplit { split, model }
     };
     let lacks = |split: Split| !xdit.splits.contains(&split);
@@ -74,8 +74,8 @@ fn is_split(run: &Run<'_>, xdit: &Xdit) -> Result<(), Refusal> {
 }
 
 /// The degrees and the request.
-pub(super) fn flags(run: &Run<'_>, words: &mut Vec<String>) {
-    let plan = run.plan;
+pub(super) fn flags(job: &Job<'_>, words: &mut Vec<String>) {
+    let plan = job.plan;
     let mut degree = |flag: &str, degree: u32| {
         if degree > 1 {
             words.push(format!("--{flag} {degree}"));
@@ -96,16 +96,16 @@ pub(super) fn flags(run: &Run<'_>, words: &mut Vec<String>) {
     if plan.vae > 1 {
         words.push("--use_parallel_vae".to_owned());
     }
-    if run.compilation == Compilation::Compiled {
+    if job.compilation == Compilation::Compiled {
         words.push("--use_torch_compile".to_owned());
     }
-    run.shape(words);
-    if run.model.engines.xdit.text_length {
-        words.push(format!("--max_sequence_length {}", run.request.text_tokens));
+    job.shape(words);
+    if job.model.engines.xdit.text_length {
+        words.push(format!("--max_sequence_length {}", job.request.text_tokens));
     }
-    if run.guidance_is_off() {
+    if job.guidance_is_off() {
         words.push("--guidance_scale 1.0".to_owned());
     }
     words.push(format!("--prompt {PROMPT}"));
-    words.extend((1..run.request.batch).map(|_| PROMPT.to_owned()));
+    words.extend((1..job.request.batch).map(|_| PROMPT.to_owned()));
 }

@@ -10,7 +10,7 @@ use super::shared::Shared;
 use super::simulated::{Simulated, SimulatedPlan};
 use super::{Answer, Candidate, Evaluation, PlanningError, StopReason};
 use crate::interval;
-use crate::launch::{Launch, Run};
+use crate::launch::{Job, Launch};
 use crate::sweep::Found;
 
 /// The answer from the simulated plans.
@@ -172,14 +172,14 @@ impl Evaluator<'_> {
     /// How the question's engine runs a plan.
     pub(super) fn launch(&self, plan: &Plan) -> Launch {
         let question = self.question;
-        let run = Run {
+        let job = Job {
             plan,
             model: question.model,
             request: &question.request,
             compilation: question.compilation,
             gpus_per_box: self.platform.gpus_per_host,
         };
-        Launch::of(question.engine, &run)
+        Launch::of(question.engine, &job)
     }
 
     fn link_names(&self) -> Vec<String> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Pattern, mix, seed ─▶ Source ─▶ Stream ─┐
-//!                                         ├─▶ run (events) ─▶ Run ─▶ percentiles, utilisation, queue
+//!                                         ├─▶ run (events) ─▶ Replication ─▶ percentiles, utilisation, queue
 //! plan's service times ─▶ Pool ───────────┘
 //! ```
 //!
@@ -34,5 +34,5 @@ mod tests;
 
 pub use pool::{Failures, Pool, PoolError, Routing};
 pub use rate::Rate;
-pub use run::{Run, RunError, Served, run};
+pub use run::{Replication, RunError, Served, run};
 pub use source::{Arrival, Pattern, Source, SourceError, Stream};

@@ -50,7 +50,7 @@ impl Served {
 
 /// What happened in a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct Replication {
     /// Every request of the stream that the pool serves, in the order of arrival.
     pub served: Vec<Served>,
     /// Time that each replica served, spares last; services that failed included.
@@ -85,7 +85,12 @@ pub struct RunError {
 ///
 /// # Panics
 /// If a run takes longer than 213 days.
-pub fn run(pool: &Pool, stream: &Stream, seed: u64, replication: u32) -> Result<Run, RunError> {
+pub fn run(
+    pool: &Pool,
+    stream: &Stream,
+    seed: u64,
+    replication: u32,
+) -> Result<Replication, RunError> {
     let mut simulation = Simulation::new(pool, &stream.arrivals, seed, replication);
     let own = |arrival: &Arrival| pool.serves(arrival.shape);
     let count = stream.arrivals.iter().filter(|one| own(one)).count();

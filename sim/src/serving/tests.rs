@@ -24,7 +24,7 @@ fn pool(replicas: u32, times: &[f64], routing: Routing) -> Pool {
     Pool::new(replicas, service, routing).unwrap()
 }
 
-fn served(pool: &Pool, source: &Source, per_second: f64, replication: u32) -> Run {
+fn served(pool: &Pool, source: &Source, per_second: f64, replication: u32) -> Replication {
     let stream = source.stream(rate(per_second), replication);
     run(pool, &stream, 7, replication).unwrap()
 }

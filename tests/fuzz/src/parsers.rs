@@ -31,7 +31,7 @@ use topologies::{
     Bandwidth, Bytes, FlopRate, Flops, Machine, SimDuration, export, gpu_table, hypothetical,
 };
 use traces::timeline::{self, kineto};
-use traces::trace::{Calibrated, ErrorRow, Run, Statistic, Tensor, Trace, read_rows};
+use traces::trace::{Calibrated, ClosedLoop, ErrorRow, Statistic, Tensor, Trace, read_rows};
 
 #[allow(dead_code, reason = "the program uses the rest")]
 #[path = "../../../ditplan/src/commands/serve/http.rs"]
@@ -372,5 +372,5 @@ pub fn trace_tables(bytes: &[u8]) {
     let _ = Calibrated::parse(FILE, [MANIFEST, b"", bytes]);
     let _ = read_rows::<ErrorRow>(bytes, FILE);
     let _ = read_rows::<Statistic>(bytes, FILE);
-    let _ = read_rows::<Run>(bytes, FILE);
+    let _ = read_rows::<ClosedLoop>(bytes, FILE);
 }

@@ -109,7 +109,7 @@ pub enum RunStrategy {
 /// One closed-loop run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Run {
+pub struct ClosedLoop {
     /// Its name.
     pub id: String,
     /// Whether it calibrates.
@@ -136,7 +136,7 @@ pub struct Run {
     pub deviations: Vec<f64>,
 }
 
-impl Run {
+impl ClosedLoop {
     /// The geometric mean of the samples' deviations; 0 if one of them is.
     #[must_use]
     pub fn geometric_mean(&self) -> f64 {
@@ -145,7 +145,7 @@ impl Run {
     }
 }
 
-impl Row for Run {
+impl Row for ClosedLoop {
     const FILE: &'static str = super::RUNS;
 
     fn check(&self) -> Result<(), String> {
@@ -179,8 +179,8 @@ mod tests {
     use super::*;
 
     /// (0.01 * 0.04)^(1/2) = 0.02.
-    fn run() -> Run {
-        Run {
+    fn run() -> ClosedLoop {
+        ClosedLoop {
             id: "mixed-07".to_owned(),
             split: Split::Test,
             purpose: Purpose::Mixed,
@@ -200,13 +200,13 @@ mod tests {
         let mut other = run();
         other.purpose = Purpose::Other("ablation".to_owned());
         let rows = vec![run(), other];
-        assert_eq!(read::<Run>(&pack(&rows), "r.csv.gz").unwrap(), rows);
+        assert_eq!(read::<ClosedLoop>(&pack(&rows), "r.csv.gz").unwrap(), rows);
         assert!((run().geometric_mean() - 0.02).abs() < 1e-15);
     }
 
     #[test]
     fn a_faulty_run_is_told() {
-        type Change = fn(&mut Run);
+        type Change = fn(&mut ClosedLoop);
         let changes: [(Change, &str); 4] = [
             (
                 |run| run.deviation = 0.025,
@@ -231,7 +231,7 @@ mod tests {
     fn a_cell_that_is_not_json_is_told_with_its_line() {
         let text = "id,split,purpose,prompts,ranks,steps,strategy,warmup,assignment,deviation,deviations\n\
                     a,fit,single,A,4,28,ring,1,{},0.1,0.1 0.2\n";
-        let error = read::<Run>(text.as_bytes(), "r.csv")
+        let error = read::<ClosedLoop>(text.as_bytes(), "r.csv")
             .unwrap_err()
             .to_string();
         assert!(error.starts_with("r.csv, line 2: "), "{error}");

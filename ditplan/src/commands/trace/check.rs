@@ -17,8 +17,8 @@ use serde::Serialize;
 #[cfg(test)]
 use serde_json::Value;
 use traces::trace::{
-    ErrorRow, FileEntry, QUALITY, Run, STATISTICS, Statistic, TIMELINE, Tensor, Trace, TraceError,
-    measure,
+    ClosedLoop, ErrorRow, FileEntry, QUALITY, STATISTICS, Statistic, TIMELINE, Tensor, Trace,
+    TraceError, measure,
 };
 use traces::{bounded, timeline};
 
@@ -152,7 +152,7 @@ fn tables(trace: &Trace) -> Result<Vec<(&'static str, usize)>> {
     if let Some(rows) = trace.rows::<ErrorRow>()? {
         tables.push((traces::trace::ERRORS, rows.len()));
     }
-    if let Some(rows) = trace.rows::<Run>()? {
+    if let Some(rows) = trace.rows::<ClosedLoop>()? {
         tables.push((traces::trace::RUNS, rows.len()));
     }
     if let Some(quality) = trace.quality()? {

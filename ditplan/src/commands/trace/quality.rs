@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use schemars::JsonSchema;
 use serde::Serialize;
 use sim::quality::{OwnShard, QualityModel, Schedule};
-use traces::trace::{ErrorRow, Run, RunStrategy, Split, Trace};
+use traces::trace::{ClosedLoop, ErrorRow, RunStrategy, Split, Trace};
 
 use super::arguments::QualityArguments;
 use crate::render::json::{Amount, pretty};
@@ -41,7 +41,7 @@ const APART: f64 = 1.3;
 pub(super) fn answer(typed: &QualityArguments) -> Result<String> {
     let trace = Trace::open(&typed.directory)?;
     let calibrated = trace.calibrated()?;
-    let runs = trace.rows::<Run>()?.unwrap_or_default();
+    let runs = trace.rows::<ClosedLoop>()?.unwrap_or_default();
     ensure!(
         runs.iter().any(|run| run.split != Split::Fit),
         "{} has no runs.csv.gz with runs that did not fit: run ditplan_capture's campaign on it",
@@ -79,7 +79,10 @@ pub(super) fn answer(typed: &QualityArguments) -> Result<String> {
 }
 
 /// The runs that did not fit, by kind; and how many cannot be predicted (other protocols, steps or ranks).
-fn groups(runs: &[Run], models: &BTreeMap<u32, Arc<QualityModel>>) -> Result<(Vec<Group>, usize)> {
+fn groups(
+    runs: &[ClosedLoop],
+    models: &BTreeMap<u32, Arc<QualityModel>>,
+) -> Result<(Vec<Group>, usize)> {
     let mut groups: BTreeMap<Kind, (Vec<Pair>, usize)> = BTreeMap::new();
     let mut unknown = 0;
     for run in runs.iter().filter(|run| run.split != Split::Fit) {

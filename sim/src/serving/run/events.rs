@@ -7,7 +7,7 @@ use rand_distr::{Distribution, Exp1, StandardUniform};
 use rand_pcg::Pcg64;
 use topologies::{SimDuration, SimTime};
 
-use super::{Run, RunError, Served};
+use super::{Replication, RunError, Served};
 use crate::serving::pool::{Failures, Pool, Routing};
 use crate::serving::source::{Arrival, generator, purpose};
 use crate::serving::waiting::Waiting;
@@ -341,7 +341,7 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Run {
+    pub(super) fn finish(self) -> Replication {
         let own = |(_, arrival): &(u32, &Arrival)| self.pool.serves(arrival.shape);
         let served = (0_u32..).zip(self.arrivals).filter(own);
         let served = served.map(|(request, arrival)| Served {
@@ -351,7 +351,7 @@ impl<'a> Simulation<'a> {
             started: self.started[request as usize],
             finished: self.finished[request as usize],
         });
-        Run {
+        Replication {
             served: served.collect(),
             busy: self.replicas.iter().map(|one| one.busy).collect(),
             end: self.now,
