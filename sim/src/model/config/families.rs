@@ -152,14 +152,25 @@ fn flux(keys: &mut Keys<'_>) -> Result<Model, FileError> {
         channels,
         ..base.latent
     };
-    Ok(Model {
+    let widths = (heads, head_dim, hidden);
+    Ok(resized(base, widths, Architecture::Joint(joint), latent))
+}
+
+/// The nearest built-in model with other widths, blocks and latents.
+fn resized(
+    base: Model,
+    (heads, head_dim, hidden): (u64, u64, u64),
+    architecture: Architecture,
+    latent: Latent,
+) -> Model {
+    Model {
         hidden,
         heads,
         head_dim,
-        architecture: Architecture::Joint(joint),
+        architecture,
         latent,
         ..base
-    })
+    }
 }
 
 const fn guidance(embedded: bool) -> GuidanceEmbedding {
@@ -215,14 +226,8 @@ fn sd3(keys: &mut Keys<'_>) -> Result<Model, FileError> {
         patch: patch as u32,
         ..base.latent
     };
-    Ok(Model {
-        hidden,
-        heads,
-        head_dim,
-        architecture: Architecture::Joint(joint),
-        latent,
-        ..base
-    })
+    let widths = (heads, head_dim, hidden);
+    Ok(resized(base, widths, Architecture::Joint(joint), latent))
 }
 
 /// Size embedding as the class decides it: given, else on where the sample is 128 wide.
@@ -266,12 +271,6 @@ fn pixart(keys: &mut Keys<'_>) -> Result<Model, FileError> {
         patch: patch as u32,
         ..base.latent
     };
-    Ok(Model {
-        hidden,
-        heads,
-        head_dim,
-        architecture: Architecture::Cross(cross),
-        latent,
-        ..base
-    })
+    let widths = (heads, head_dim, hidden);
+    Ok(resized(base, widths, Architecture::Cross(cross), latent))
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::{FileError, Keys};
 use super::{
     BLOCKS, CHANNELS, COGVIDEOX, HUNYUAN_VIDEO, WAN, WIDTH, cross_of, guidance, heads, joint_of,
-    latent_channels, nearest,
+    latent_channels, nearest, resized,
 };
 use crate::model::{
     Architecture, Conditioning, Cross, Joint, Latent, Model, PatchEmbedder, Reference, Shared,
@@ -43,14 +43,8 @@ pub(super) fn cogvideox(keys: &mut Keys<'_>) -> Result<Model, FileError> {
         temporal_patch: in_time.unwrap_or(1) as u32,
         ..base.latent
     };
-    Ok(Model {
-        hidden,
-        heads,
-        head_dim,
-        architecture: Architecture::Shared(shared),
-        latent,
-        ..base
-    })
+    let widths = (heads, head_dim, hidden);
+    Ok(resized(base, widths, Architecture::Shared(shared), latent))
 }
 
 /// Image to video: more input channels, and tokens of an image encoder where `image_dim` is given.
@@ -120,14 +114,8 @@ pub(super) fn wan(keys: &mut Keys<'_>) -> Result<Model, FileError> {
         temporal_patch: patch[0] as u32,
         ..base.latent
     };
-    Ok(Model {
-        hidden,
-        heads,
-        head_dim,
-        architecture: Architecture::Cross(cross),
-        latent,
-        ..base
-    })
+    let widths = (heads, head_dim, hidden);
+    Ok(resized(base, widths, Architecture::Cross(cross), latent))
 }
 
 /// The reference image's tokens, where the model takes them.
@@ -179,12 +167,6 @@ pub(super) fn hunyuan_video(keys: &mut Keys<'_>) -> Result<Model, FileError> {
         temporal_patch: in_time as u32,
         ..base.latent
     };
-    Ok(Model {
-        hidden,
-        heads,
-        head_dim,
-        architecture: Architecture::Joint(joint),
-        latent,
-        ..base
-    })
+    let widths = (heads, head_dim, hidden);
+    Ok(resized(base, widths, Architecture::Joint(joint), latent))
 }
