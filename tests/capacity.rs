@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::wrong_input::{complaint, says};
-use crate::{ditplan, json, printed};
+use crate::{ditplan, json, printed, words};
 
 /// A question that takes a second: exact plans on 8 H100.
 const QUESTION: [&str; 8] = [
@@ -221,14 +221,9 @@ fn every_pattern_routing_batch_and_failure_has_an_answer() {
 
 #[test]
 fn dollars_are_the_users_prices() {
-    let answer = answer(&[
-        "--objective",
-        "dollars",
-        "--price",
-        "H100-SXM=2.5/h",
-        "--requests",
-        "2000",
-    ]);
+    let answer = answer(&words(
+        "--objective dollars --price H100-SXM=2.5/h --requests 2000",
+    ));
     let dollars = number(&answer["choice"]["dollars_per_hour"]);
     assert!((dollars - 2.5 * gpus(&answer) as f64).abs() < 1e-9);
 }
@@ -323,12 +318,7 @@ fn every_mistake_names_the_option_and_the_remedy() {
             &["period", "24h"],
         ),
         (
-            &[
-                "--arrivals",
-                "diurnal:peak=3,period=24h",
-                "--requests",
-                "500",
-            ],
+            &words("--arrivals diurnal:peak=3,period=24h --requests 500"),
             &["--requests", "period"],
         ),
         (

@@ -6,183 +6,48 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::words;
+
 /// The repository.
 pub(crate) const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-const TINY: &str = "traces/capture/tests/data/tiny.trace";
-const TOY: &str = "tests/data/profile-cpu-toy";
 
 /// One use of each command; `OUT` stands for an empty directory. A command that writes files writes each kind here.
-pub(crate) const USES: &[&[&str]] = &[
-    &["plan", "--json", "--top", "5"],
-    &[
-        "plan",
-        "--model",
-        "dit-digits",
-        "--machine",
-        "4x-emulated-ethernet",
-        "--batch",
-        "64",
-        "--strategy",
-        "ring4",
-        "--budget",
-        "psnr>=50",
-        "--plot",
-        "OUT/choice.svg",
-    ],
-    &[
-        "simulate",
-        "--plan",
-        "ring4/1bit",
-        "--steps",
-        "4",
-        "--timeline",
-        "OUT/t.json",
-        "--chakra",
-        "OUT/chakra",
-    ],
-    &[
-        "sweep",
-        "--machine",
-        "4xL20@25GB/s",
-        "--plan",
-        "ulysses2",
-        "--plan",
-        "ring4/1bit",
-        "--vary",
-        "link.bandwidth=1GB/s..900GB/s:12:log",
-        "--vary",
-        "steps=20..28:3",
-        "--resume",
-        "--out",
-        "OUT/rows.csv",
-        "--plot",
-        "OUT/rows.png",
-    ],
-    &[
-        "sweep",
-        "--tornado",
-        "--steps",
-        "4",
-        "--exact",
-        "--plot",
-        "OUT/tornado.svg",
-    ],
-    &["calibrate", "--summary", TOY],
-    &[
-        "validate",
-        "--timeline",
-        "tests/data/live-cpu-toy",
-        "--profile",
-        TOY,
-        "--report",
-        "OUT/report",
-    ],
-    &["compare", "ring4", "ring4/1bit", "--json"],
-    &[
-        "report",
-        "--out",
-        "OUT/page.html",
-        "simulate",
-        "--plan",
-        "ulysses4",
-        "--steps",
-        "4",
-    ],
-    &[
-        "replay",
-        TINY,
-        "--ranks",
-        "2",
-        "--csv",
-        "OUT/steps.csv",
-        "--plot",
-        "OUT/errors.svg",
-        "--json",
-    ],
-    &[
-        "capacity",
-        "--machine",
-        "8xh100-sxm",
-        "--exact",
-        "--rate",
-        "0.2/s",
-        "--slo",
-        "p95<=20s",
-        "--requests",
-        "2000",
-        "--plot",
-        "OUT/load.svg",
-        "--json",
-    ],
-    &["trace", "info", TINY, "--json"],
-    &["trace", "check", TINY, "--json"],
-    &["trace", "stats", TINY, "--plot", "OUT/norms.svg"],
-    &[
-        "trace",
-        "quality",
-        "traces/data/dit-digits/28steps",
-        "--json",
-    ],
-    &[
-        "trace",
-        "slice",
-        TINY,
-        "--steps",
-        "0,1",
-        "--out",
-        "OUT/part.trace",
-    ],
-    &[
-        "trace",
-        "convert",
-        TINY,
-        "--dtype",
-        "float32",
-        "--out",
-        "OUT/wide.trace",
-    ],
-    &[
-        "trace",
-        "kineto",
-        "traces/data/kineto/kineto-v100.json",
-        "--timeline",
-        "OUT/spans.json",
-    ],
-    &["models", "--json"],
-    &["models", "show", "SDXL"],
-    &["machines", "--json"],
-    &[
-        "machines",
-        "import",
-        "topologies/data/samples/topo-4xa100-pcie.txt",
-        "--gpu",
-        "A100-PCIE-80GB",
-        "--out",
-        "OUT/box.toml",
-    ],
-    &[
-        "machines",
-        "export",
-        "8xh100-sxm",
-        "--format",
-        "nccl-xml",
-        "--out",
-        "OUT/box.xml",
-    ],
-    &[
-        "calibrate",
-        "--nccl-tests",
-        "topologies/data/samples/nccl-tests-4xv100.txt",
-        "--machine",
-        "topologies/machines/8xh100-sxm.toml",
-        "--csv",
-        "OUT/nccl.csv",
-        "--out",
-        "OUT/rates.toml",
-    ],
-    &["gpus", "--json"],
-    &["completions", "bash"],
-    &["man", "--out", "OUT/man"],
+pub(crate) const USES: &[&str] = &[
+    "plan --json --top 5",
+    "plan --model dit-digits --machine 4x-emulated-ethernet --batch 64 --strategy ring4 \
+        --budget psnr>=50 --plot OUT/choice.svg",
+    "simulate --plan ring4/1bit --steps 4 --timeline OUT/t.json --chakra OUT/chakra",
+    "sweep --machine 4xL20@25GB/s --plan ulysses2 --plan ring4/1bit --vary \
+        link.bandwidth=1GB/s..900GB/s:12:log --vary steps=20..28:3 --resume --out OUT/rows.csv \
+        --plot OUT/rows.png",
+    "sweep --tornado --steps 4 --exact --plot OUT/tornado.svg",
+    "calibrate --summary tests/data/profile-cpu-toy",
+    "validate --timeline tests/data/live-cpu-toy --profile tests/data/profile-cpu-toy \
+        --report OUT/report",
+    "compare ring4 ring4/1bit --json",
+    "report --out OUT/page.html simulate --plan ulysses4 --steps 4",
+    "replay traces/capture/tests/data/tiny.trace --ranks 2 --csv OUT/steps.csv --plot \
+        OUT/errors.svg --json",
+    "capacity --machine 8xh100-sxm --exact --rate 0.2/s --slo p95<=20s --requests 2000 --plot \
+        OUT/load.svg --json",
+    "trace info traces/capture/tests/data/tiny.trace --json",
+    "trace check traces/capture/tests/data/tiny.trace --json",
+    "trace stats traces/capture/tests/data/tiny.trace --plot OUT/norms.svg",
+    "trace quality traces/data/dit-digits/28steps --json",
+    "trace slice traces/capture/tests/data/tiny.trace --steps 0,1 --out OUT/part.trace",
+    "trace convert traces/capture/tests/data/tiny.trace --dtype float32 --out OUT/wide.trace",
+    "trace kineto traces/data/kineto/kineto-v100.json --timeline OUT/spans.json",
+    "models --json",
+    "models show SDXL",
+    "machines --json",
+    "machines import topologies/data/samples/topo-4xa100-pcie.txt --gpu A100-PCIE-80GB --out \
+        OUT/box.toml",
+    "machines export 8xh100-sxm --format nccl-xml --out OUT/box.xml",
+    "calibrate --nccl-tests topologies/data/samples/nccl-tests-4xv100.txt --machine \
+        topologies/machines/8xh100-sxm.toml --csv OUT/nccl.csv --out OUT/rates.toml",
+    "gpus --json",
+    "completions bash",
+    "man --out OUT/man",
 ];
 
 /// Commands without an answer that could be compared, and why.
@@ -219,38 +84,38 @@ pub(crate) fn files(directory: &Path) -> Left {
 }
 
 /// The program as used here, its files going to `out`.
-pub(crate) fn used(program: &Path, words: &[&str], out: &Path) -> Command {
+pub(crate) fn used(program: &Path, line: &str, out: &Path) -> Command {
     let out = out.to_str().expect("a UTF-8 path");
     let mut command = Command::new(program);
     command
         .current_dir(HERE)
-        .args(words.iter().map(|word| word.replace("OUT", out)));
+        .args(words(line).iter().map(|word| word.replace("OUT", out)));
     command
 }
 
 /// Runs a use to its end in an emptied `out`.
-fn left(program: &Path, words: &[&str], out: &Path, threads: u32) -> Left {
+fn left(program: &Path, line: &str, out: &Path, threads: u32) -> Left {
     let _ = fs::remove_dir_all(out);
     fs::create_dir_all(out).expect("a directory");
-    let mut command = used(program, words, out);
+    let mut command = used(program, line, out);
     let ran = command
         .env("RAYON_NUM_THREADS", threads.to_string())
         .output();
     let ran = ran.expect("the program starts");
     let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{words:?}: {said}");
+    assert!(ran.status.success(), "{line}: {said}");
     let mut left = files(out);
     left.insert(PathBuf::new(), ran.stdout);
     left
 }
 
-fn same(one: &Left, other: &Left, words: &[&str], what: &str) {
+fn same(one: &Left, other: &Left, line: &str, what: &str) {
     let names = |left: &Left| left.keys().cloned().collect::<BTreeSet<_>>();
-    assert_eq!(names(one), names(other), "{words:?}, {what}");
+    assert_eq!(names(one), names(other), "{line}, {what}");
     for (name, bytes) in one {
         assert!(
             bytes == &other[name],
-            "{words:?}, {what}: \"{}\" (empty: standard output) differs",
+            "{line}, {what}: \"{}\" (empty: standard output) differs",
             name.display()
         );
     }
@@ -263,7 +128,7 @@ pub(crate) fn program() -> &'static Path {
 /// The commands of the program, as its manual has them: `trace check`.
 fn commands() -> BTreeSet<String> {
     let folder = tempfile::tempdir().expect("a folder");
-    let pages = left(program(), &["man", "--out", "OUT"], folder.path(), 1);
+    let pages = left(program(), "man --out OUT", folder.path(), 1);
     let names = pages.keys().filter_map(|page| page.file_stem()?.to_str());
     let commands = names.filter_map(|name| name.strip_prefix("ditplan-"));
     let all: BTreeSet<String> = commands.map(str::to_owned).collect();
@@ -294,8 +159,8 @@ fn commands() -> BTreeSet<String> {
 #[test]
 fn every_command_is_used() {
     let used = |name: &String| {
-        let words: Vec<&str> = name.split(' ').collect();
-        USES.iter().any(|own| own.starts_with(&words))
+        USES.iter()
+            .any(|line| words(line).starts_with(&words(name)))
             || OTHERS.iter().any(|(other, _)| other == name)
     };
     let all = commands();
@@ -310,12 +175,12 @@ fn every_command_is_used() {
 #[test]
 fn answers_are_the_same_bytes_at_any_number_of_threads_and_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    for words in USES {
-        let first = left(program(), words, folder.path(), 1);
-        assert!(first.values().all(|bytes| !bytes.is_empty()), "{words:?}");
+    for line in USES {
+        let first = left(program(), line, folder.path(), 1);
+        assert!(first.values().all(|bytes| !bytes.is_empty()), "{line}");
         for threads in [2, 4, 16, 1] {
-            let again = left(program(), words, folder.path(), threads);
-            same(&first, &again, words, &format!("{threads} threads"));
+            let again = left(program(), line, folder.path(), threads);
+            same(&first, &again, line, &format!("{threads} threads"));
         }
     }
 }
@@ -327,10 +192,10 @@ fn two_builds_answer_alike() {
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
-    for words in USES {
-        let one = left(program(), words, folder.path(), 2);
-        let other = left(Path::new(&other), words, folder.path(), 2);
-        same(&one, &other, words, "the other build");
+    for line in USES {
+        let one = left(program(), line, folder.path(), 2);
+        let other = left(Path::new(&other), line, folder.path(), 2);
+        same(&one, &other, line, "the other build");
     }
     eprintln!(
         "{} uses of commands answer alike from two builds",

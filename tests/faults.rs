@@ -14,7 +14,7 @@ use topologies::{Condition, Faults, Machine, SimDuration};
 
 mod robust;
 
-use crate::{json, printed};
+use crate::{json, printed, words};
 
 /// FLUX.1 in five steps on a machine.
 struct Bench {
@@ -278,14 +278,7 @@ fn a_machine_that_lost_a_gpu_is_the_machine_without_it() {
 
 #[test]
 fn a_plan_is_simulated_on_the_gpus_that_are_left() {
-    let asked = [
-        "simulate",
-        "--json",
-        "--plan",
-        "ulysses4",
-        "--machine",
-        "8xh100-sxm",
-    ];
+    let asked = words("simulate --json --plan ulysses4 --machine 8xh100-sxm");
     let found = json(&[&asked[..], &["--fault", "gpu0=lost,gpu2=lost"]].concat());
     let expected = serde_json::json!([1, 3, 4, 5]);
     assert_eq!(found["choice"]["placement"], expected);
@@ -294,15 +287,7 @@ fn a_plan_is_simulated_on_the_gpus_that_are_left() {
 /// With the slow GPU left out, plans on fewer GPUs are as fast as without the fault.
 #[test]
 fn a_known_straggler_is_left_out_where_that_pays() {
-    let asked = [
-        "plan",
-        "--json",
-        "--exact",
-        "--strategy",
-        "ulysses2",
-        "--machine",
-        "4xl20-pcie",
-    ];
+    let asked = words("plan --json --exact --strategy ulysses2 --machine 4xl20-pcie");
     let sound = json(&asked);
     let slow = json(&[&asked[..], &["--fault", "gpu0=30%"]].concat());
     assert_eq!(sound["choice"]["latency_s"], slow["choice"]["latency_s"]);

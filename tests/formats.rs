@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use crate::wrong_input::{complaint, says};
-use crate::{json, printed};
+use crate::{json, printed, words};
 
 /// A sample of another program's file.
 fn sample(name: &str) -> String {
@@ -165,13 +165,7 @@ fn an_exported_machine_comes_back() {
         back.starts_with("8xb200-sxm: 8 x B200, NVLink 900 GB/s"),
         "{back}"
     );
-    let platform = printed(&[
-        "machines",
-        "export",
-        "4xl20-pcie",
-        "--format",
-        "simgrid-xml",
-    ]);
+    let platform = printed(&words("machines export 4xl20-pcie --format simgrid-xml"));
     assert!(platform.starts_with("<?xml") && platform.contains("<platform version=\"4.1\">"));
     assert!(platform.contains("<!-- Not in the format: protocols of NCCL"));
     let printed_xml = printed(&["machines", "export", "8xb200-sxm", "--format", "nccl-xml"]);

@@ -65,6 +65,11 @@ mod wrong_input;
 use assert_cmd::Command;
 use serde_json::Value;
 
+/// The words of a line, none of which holds a space.
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
 /// The program with arguments.
 fn ditplan(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ditplan"));

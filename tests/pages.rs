@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{printed, refused};
+use super::{printed, refused, words};
 
 /// The figures in a page.
 fn figures(page: &str) -> Value {
@@ -99,23 +99,15 @@ fn browser() -> Option<PathBuf> {
 fn drawn(browser: &Path, page: &Path) -> (String, String) {
     let profile = tempfile::tempdir().expect("a folder");
     let output = Process::new(browser)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ])
-        .args([
-            "--enable-logging=stderr",
-            "--virtual-time-budget=5000",
-            "--dump-dom",
-        ])
+        .args(words(
+            "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run",
+        ))
+        .args(words(
+            "--disable-background-networking --disable-component-update --disable-sync",
+        ))
+        .args(words(
+            "--enable-logging=stderr --virtual-time-budget=5000 --dump-dom",
+        ))
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("file://{}", page.display()))
         .output()
@@ -145,27 +137,13 @@ fn every_page_draws_in_a_browser() {
             ],
         ),
         (
-            vec![
-                "sweep",
-                "--machine",
-                "4xL20@25GB/s",
-                "--vary",
-                "gpus=1,2",
-                "--vary",
-                "link.bandwidth=1GB/s,100GB/s",
-            ],
+            words(
+                "sweep --machine 4xL20@25GB/s --vary gpus=1,2 --vary link.bandwidth=1GB/s,100GB/s",
+            ),
             vec!["Who wins where", "<canvas", "Rows"],
         ),
         (
-            vec![
-                "sweep",
-                "--machine",
-                "4xL20@25GB/s",
-                "--vary",
-                "link.bandwidth=1GB/s,9GB/s",
-                "--plan",
-                "ring4",
-            ],
+            words("sweep --machine 4xL20@25GB/s --vary link.bandwidth=1GB/s,9GB/s --plan ring4"),
             vec!["u-wrap", "Rows", "ring wins everywhere"],
         ),
         (
@@ -173,17 +151,7 @@ fn every_page_draws_in_a_browser() {
             vec!["u-wrap", "no kind of plan wins most: one GPU and"],
         ),
         (
-            vec![
-                "capacity",
-                "--machine",
-                "8xh100-sxm",
-                "--rate",
-                "1/s",
-                "--slo",
-                "p95<=12s",
-                "--requests",
-                "500",
-            ],
+            words("capacity --machine 8xh100-sxm --rate 1/s --slo p95<=12s --requests 500"),
             vec!["Latency over the rate of requests", "Queue over time"],
         ),
         (vec!["models"], vec!["FLUX.1-dev"]),

@@ -1,6 +1,6 @@
 //! What `plan` prints for people.
 
-use crate::printed;
+use crate::{printed, words};
 
 #[test]
 fn the_default_question_fills_one_page() {
@@ -28,14 +28,7 @@ fn the_default_question_fills_one_page() {
 /// without.
 #[test]
 fn an_engine_without_a_parallel_vae_uses_all_gpus_of_a_video() {
-    let video = [
-        "plan",
-        "--model",
-        "Wan2.1-T2V-14B",
-        "--machine",
-        "8xh100-sxm",
-        "--exact",
-    ];
+    let video = words("plan --model Wan2.1-T2V-14B --machine 8xh100-sxm --exact");
     for engine in ["sglang", "diffusers"] {
         let command = printed(&[&video[..], &["--emit", engine]].concat());
         let gpus = ["--num-gpus 8", "--nproc_per_node=8"];

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{ditplan, json, printed, refused};
+use super::{ditplan, json, printed, refused, words};
 
 fn data(name: &str) -> String {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data");
@@ -61,14 +61,7 @@ fn provenance(answer: &Value) -> String {
 #[test]
 fn a_profile_replaces_the_tables_of_its_gpu_and_the_answer_says_so() {
     let folder = made_up();
-    let asked = [
-        "simulate",
-        "--plan",
-        "ring4",
-        "--machine",
-        "8xh200-sxm",
-        "--json",
-    ];
+    let asked = words("simulate --plan ring4 --machine 8xh200-sxm --json");
     let (usual, own) = (
         json(&asked),
         json(&[&asked[..], &["--profile", path(&folder)]].concat()),
@@ -105,16 +98,7 @@ fn a_profile_replaces_the_tables_of_its_gpu_and_the_answer_says_so() {
 #[test]
 fn a_sweep_takes_the_profile_to_every_point() {
     let folder = made_up();
-    let asked = [
-        "sweep",
-        "--vary",
-        "steps=4,8",
-        "--plan",
-        "ring2",
-        "--machine",
-        "8xh200-sxm",
-        "--json",
-    ];
+    let asked = words("sweep --vary steps=4,8 --plan ring2 --machine 8xh200-sxm --json");
     let (usual, own) = (
         json(&asked),
         json(&[&asked[..], &["--profile", path(&folder)]].concat()),
@@ -319,16 +303,9 @@ fn calibrating_runs_the_python_side_and_sums_up() {
         python.to_str().unwrap(),
     ];
     let output = ditplan(&asked)
-        .args([
-            "--device",
-            "cpu",
-            "--toy",
-            "--parts",
-            "gemm,copies",
-            "--budget-s",
-            "5",
-            "--json",
-        ])
+        .args(words(
+            "--device cpu --toy --parts gemm,copies --budget-s 5 --json",
+        ))
         .assert()
         .success()
         .get_output()

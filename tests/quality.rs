@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::wrong_input::{complaint, says};
-use crate::{json, refused};
+use crate::{json, refused, words};
 
 /// The repository's trace of dit-digits, 28 steps.
 const TRACE: &str = concat!(
@@ -82,18 +82,9 @@ fn phases_are_no_slower_than_layers() {
 
 #[test]
 fn a_small_gain_stays_uniform_and_says_so() {
-    let answer = json(&[
-        "plan",
-        "--model",
-        "dit-digits",
-        "--batch",
-        "64",
-        "--strategy",
-        "ring4",
-        "--json",
-        "--budget",
-        "psnr>=60",
-    ]);
+    let answer = json(&words(
+        "plan --model dit-digits --batch 64 --strategy ring4 --json --budget psnr>=60",
+    ));
     let compressor = answer["choice"]["compressor"].as_str().unwrap();
     assert!(!compressor.starts_with("mixed("), "{compressor}");
     let findings = answer["findings"].to_string();
@@ -102,21 +93,10 @@ fn a_small_gain_stays_uniform_and_says_so() {
 
 #[test]
 fn an_assignment_is_written_for_the_hook() {
-    let assignment = json(&[
-        "plan",
-        "--model",
-        "dit-digits",
-        "--machine",
-        "4x-emulated-ethernet",
-        "--batch",
-        "64",
-        "--strategy",
-        "ring4",
-        "--budget",
-        "psnr>=50",
-        "--emit",
-        "assignment",
-    ]);
+    let assignment = json(&words(
+        "plan --model dit-digits --machine 4x-emulated-ethernet --batch 64 --strategy ring4 \
+        --budget psnr>=50 --emit assignment",
+    ));
     assert_eq!(assignment["ranks"], 4);
     assert_eq!(assignment["strategy"], "ring");
     assert_eq!(assignment["layers"].as_array().unwrap().len(), 8);
@@ -205,15 +185,7 @@ fn what_a_trace_cannot_say_is_refused() {
         (vec!["plan", "--budget", "psnr<=30"], "psnr>=30"),
         (vec!["plan", "--trace", TRACE], "FLUX.1-dev"),
         (
-            vec![
-                "plan",
-                "--model",
-                "dit-digits",
-                "--steps",
-                "8",
-                "--budget",
-                "psnr>=30",
-            ],
+            words("plan --model dit-digits --steps 8 --budget psnr>=30"),
             "recorded trace",
         ),
         (

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::{env, fs, path::Path};
 
-use crate::{ditplan, printed};
+use crate::{ditplan, printed, words};
 
 /// The block of a document behind a mark: before, inside, after.
 fn split<'a>(readme: &'a str, mark: &str) -> (&'a str, &'a str, &'a str) {
@@ -59,18 +59,10 @@ fn the_document_of_validation_shows_what_its_ten_rows_give() {
 
 #[test]
 fn the_readme_shows_what_capacity_prints() {
-    let page = printed(&[
-        "capacity",
-        "--machine",
-        "8xh100-sxm",
-        "--exact",
-        "--rate",
-        "2/s",
-        "--slo",
-        "p95<=12s",
-        "--mix",
-        "1024x1024:0.7,2048x2048:0.3",
-    ]);
+    let page = printed(&words(
+        "capacity --machine 8xh100-sxm --exact --rate 2/s --slo p95<=12s --mix \
+        1024x1024:0.7,2048x2048:0.3",
+    ));
     let (answer, _) = page
         .split_once("\nLaunch\n")
         .expect("the page has a section Launch");

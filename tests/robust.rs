@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use crate::commands::{HERE, Left, USES, files, program, used};
 
 /// Uses that write files.
-fn writers() -> impl Iterator<Item = &'static [&'static str]> {
+fn writers() -> impl Iterator<Item = &'static str> {
     let all = USES.iter().copied();
-    all.filter(|words| words.iter().any(|word| word.contains("OUT")))
+    all.filter(|line| line.contains("OUT"))
 }
 
-fn started(words: &[&str], out: &Path) -> Child {
-    let mut command = used(program(), words, out);
+fn started(line: &str, out: &Path) -> Child {
+    let mut command = used(program(), line, out);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("the program starts")
 }
@@ -32,15 +32,15 @@ fn signal(child: &Child, name: &str) {
 }
 
 /// A run to the end: what it leaves, and how long it took.
-fn finished(words: &[&str], out: &Path) -> (Left, Duration) {
+fn finished(line: &str, out: &Path) -> (Left, Duration) {
     #[allow(
         clippy::disallowed_methods,
         reason = "kills come within the time a run takes"
     )]
     let began = Instant::now();
     assert!(
-        started(words, out).wait().expect("it ends").success(),
-        "{words:?}"
+        started(line, out).wait().expect("it ends").success(),
+        "{line}"
     );
     (files(out), began.elapsed())
 }
@@ -54,13 +54,14 @@ fn share(state: &mut u64) -> f64 {
 }
 
 /// Each file is whole, or the whole lines of a sweep so far.
-fn whole_or_absent(found: &Left, wanted: &Left, words: &[&str]) {
+fn whole_or_absent(found: &Left, wanted: &Left, line: &str) {
     for (name, bytes) in found {
         let whole = &wanted[name];
-        let grows = words[0] == "sweep" && name.extension().is_some_and(|ending| ending == "csv");
+        let grows =
+            line.starts_with("sweep ") && name.extension().is_some_and(|ending| ending == "csv");
         let partial_trace = name.ends_with("manifest.json");
         let fine = bytes == whole || grows && whole.starts_with(bytes) || partial_trace;
-        assert!(fine, "{words:?}: {} is half-written", name.display());
+        assert!(fine, "{line}: {} is half-written", name.display());
     }
 }
 
@@ -85,7 +86,7 @@ fn partial_traces_say_so(out: &Path) {
 fn a_kill_at_any_moment_leaves_whole_files_and_the_next_run_the_same_bytes() {
     let kills = std::env::var("DITPLAN_KILLS").map_or(3, |text| text.parse().expect("a number"));
     let (mut state, mut hit, mut runs) = (2026, 0, 0);
-    for words in writers() {
+    for line in writers() {
         let folder = tempfile::tempdir().expect("a folder");
         let out = folder.path().join("out");
         let renew = || {
@@ -93,71 +94,59 @@ fn a_kill_at_any_moment_leaves_whole_files_and_the_next_run_the_same_bytes() {
             fs::create_dir_all(&out).expect("a directory");
         };
         renew();
-        let (wanted, time) = finished(words, &out);
+        let (wanted, time) = finished(line, &out);
         for _ in 0..kills {
             renew();
-            let mut child = started(words, &out);
+            let mut child = started(line, &out);
             sleep(time.mul_f64(1.1 * share(&mut state)));
             hit += usize::from(child.try_wait().expect("a child").is_none());
             runs += 1;
             child.kill().expect("it ends");
             child.wait().expect("it ended");
-            whole_or_absent(&files(&out), &wanted, words);
+            whole_or_absent(&files(&out), &wanted, line);
             partial_traces_say_so(&out);
             // A new trace goes to an empty directory; everything else goes on with what is there.
-            if words[0] == "trace" {
+            if line.starts_with("trace ") {
                 renew();
             }
-            assert!(finished(words, &out).0 == wanted, "{words:?} after a kill");
+            assert!(finished(line, &out).0 == wanted, "{line} after a kill");
         }
     }
     eprintln!("{runs} runs, {hit} killed before their end, nothing lost");
     assert!(hit > 0, "every run was over before it could be killed");
 }
 
-/// A copy of the tiny trace, which a `replay --save` changes.
-fn own_trace(folder: &Path) -> String {
-    let trace = folder.join("own.trace");
-    let _ = fs::remove_dir_all(&trace);
-    fs::create_dir_all(&trace).expect("a directory");
+/// A copy of the tiny trace in an emptied directory; a `replay --save` changes it.
+fn copy_trace(to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to).expect("a directory");
     let tiny = Path::new(HERE).join("traces/capture/tests/data/tiny.trace");
     for (name, bytes) in files(&tiny) {
-        fs::write(trace.join(name), bytes).expect("a copy");
+        fs::write(to.join(name), bytes).expect("a copy");
     }
-    trace.to_str().expect("a UTF-8 path").to_owned()
 }
 
 #[test]
 fn a_trace_whose_errors_are_saved_stays_whole_whenever_that_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let out = folder.path().join("own.trace");
-    let save = |trace: &str, ranks: &str| {
-        let words = ["replay", trace, "--ranks", ranks, "--save"];
-        finished(&words, &out)
-    };
-    let trace = own_trace(folder.path());
-    save(&trace, "2");
-    let (wanted, time) = save(&trace, "4");
+    let trace = folder.path().join("own.trace");
+    let save = |ranks: u32| finished(&format!("replay OUT --ranks {ranks} --save"), &trace);
+    copy_trace(&trace);
+    save(2);
+    let (wanted, time) = save(4);
     let kills = std::env::var("DITPLAN_KILLS").map_or(8, |text| text.parse().expect("a number"));
     let mut state = 7;
     for _ in 0..kills {
-        let trace = own_trace(folder.path());
-        save(&trace, "2");
-        let mut child = started(&["replay", &trace, "--ranks", "4", "--save"], &out);
+        copy_trace(&trace);
+        save(2);
+        let mut child = started("replay OUT --ranks 4 --save", &trace);
         // Late kills: the files are written at the end.
         sleep(time.mul_f64(0.5 + 0.6 * share(&mut state)));
         child.kill().expect("it ends");
         child.wait().expect("it ended");
-        let check = Command::new(program())
-            .args(["trace", "check", &trace])
-            .output();
-        let check = check.expect("the program starts");
-        assert!(
-            check.status.success(),
-            "{}",
-            String::from_utf8_lossy(&check.stderr)
-        );
-        assert!(save(&trace, "4").0 == wanted, "after a kill");
+        let (code, said) = ended("trace check OUT", &trace);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(save(4).0 == wanted, "after a kill");
     }
 }
 
@@ -165,23 +154,9 @@ fn a_trace_whose_errors_are_saved_stays_whole_whenever_that_is_killed() {
 fn ctrl_c_keeps_what_is_done_and_ends_with_130() {
     let folder = tempfile::tempdir().expect("a folder");
     let rows = folder.path().join("rows.csv");
-    let words: &[&str] = &[
-        "sweep",
-        "--machine",
-        "4xL20@25GB/s",
-        "--plan",
-        "ulysses2",
-        "--plan",
-        "ring4/1bit",
-        "--vary",
-        "link.bandwidth=1GB/s..900GB/s:100:log",
-        "--vary",
-        "steps=10..50:20",
-        "--resume",
-        "--out",
-        "OUT/rows.csv",
-    ];
-    let mut child = started(words, folder.path());
+    let line = "sweep --machine 4xL20@25GB/s --plan ulysses2 --plan ring4/1bit --vary \
+        link.bandwidth=1GB/s..900GB/s:100:log --vary steps=10..50:20 --resume --out OUT/rows.csv";
+    let mut child = started(line, folder.path());
     let lines =
         || fs::read(&rows).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count());
     while lines() < 3 {
@@ -197,18 +172,9 @@ fn ctrl_c_keeps_what_is_done_and_ends_with_130() {
     assert!(kept.iter().filter(|byte| **byte == b'\n').count() >= 3);
 
     // A command that writes at its end leaves nothing, not even hidden.
-    let words: &[&str] = &[
-        "report",
-        "--out",
-        "OUT/page.html",
-        "simulate",
-        "--plan",
-        "ring4",
-        "--steps",
-        "2000",
-    ];
+    let line = "report --out OUT/page.html simulate --plan ring4 --steps 2000";
     let here = tempfile::tempdir().expect("a folder");
-    let mut child = started(words, here.path());
+    let mut child = started(line, here.path());
     sleep(Duration::from_millis(150));
     signal(&child, "-INT");
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
@@ -216,8 +182,8 @@ fn ctrl_c_keeps_what_is_done_and_ends_with_130() {
 }
 
 /// Exit code and sentence of a run.
-fn ended(words: &[&str], out: &Path) -> (Option<i32>, String) {
-    let ran = used(program(), words, out)
+fn ended(line: &str, out: &Path) -> (Option<i32>, String) {
+    let ran = used(program(), line, out)
         .output()
         .expect("the program starts");
     (
@@ -228,42 +194,19 @@ fn ended(words: &[&str], out: &Path) -> (Option<i32>, String) {
 
 #[test]
 fn a_full_device_is_told_with_exit_code_1() {
-    let full = |words: &[&str]| {
-        let (code, said) = ended(words, Path::new("/dev"));
-        assert_eq!(code, Some(1), "{words:?}: {said}");
+    let full = |line: &str| {
+        let (code, said) = ended(line, Path::new("/dev"));
+        assert_eq!(code, Some(1), "{line}: {said}");
         assert!(
             said.starts_with("error: ") && said.contains("No space left"),
-            "{words:?}: {said}"
+            "{line}: {said}"
         );
         assert_eq!(said.lines().count(), 1, "{said}");
     };
-    full(&[
-        "machines",
-        "export",
-        "8xh100-sxm",
-        "--format",
-        "nccl-xml",
-        "--out",
-        "OUT/full",
-    ]);
-    full(&[
-        "simulate",
-        "--plan",
-        "ring4",
-        "--steps",
-        "2",
-        "--timeline",
-        "OUT/full",
-    ]);
-    full(&["report", "--out", "OUT/full", "gpus"]);
-    full(&[
-        "replay",
-        "traces/capture/tests/data/tiny.trace",
-        "--ranks",
-        "2",
-        "--csv",
-        "OUT/full",
-    ]);
+    full("machines export 8xh100-sxm --format nccl-xml --out OUT/full");
+    full("simulate --plan ring4 --steps 2 --timeline OUT/full");
+    full("report --out OUT/full gpus");
+    full("replay traces/capture/tests/data/tiny.trace --ranks 2 --csv OUT/full");
     let stdout = fs::OpenOptions::new()
         .write(true)
         .open("/dev/full")
@@ -289,7 +232,7 @@ fn a_full_disk_keeps_the_old_file_and_leaves_no_half() {
     }
     let page = disk.join("page.html");
     fs::write(&page, "old").expect("room for three bytes");
-    let (code, said) = ended(&["report", "--out", "OUT/page.html", "gpus"], &disk);
+    let (code, said) = ended("report --out OUT/page.html gpus", &disk);
     let (old, left) = (fs::read(&page), fs::read_dir(&disk).map(Iterator::count));
     let unmounted = Command::new("umount")
         .arg(&disk)
@@ -310,14 +253,14 @@ fn a_full_disk_keeps_the_old_file_and_leaves_no_half() {
 #[test]
 fn a_place_that_cannot_be_written_is_a_mistake_with_its_path() {
     // /proc takes no files, from nobody.
-    for words in writers() {
-        let (code, said) = ended(words, Path::new("/proc"));
-        assert_eq!(code, Some(2), "{words:?}: {said}");
+    for line in writers() {
+        let (code, said) = ended(line, Path::new("/proc"));
+        assert_eq!(code, Some(2), "{line}: {said}");
         assert!(
             said.starts_with("error: ") && said.contains("/proc"),
-            "{words:?}: {said}"
+            "{line}: {said}"
         );
-        assert_eq!(said.lines().count(), 1, "{words:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{line}: {said}");
     }
 }
 
@@ -339,7 +282,7 @@ fn a_damaged_profile_is_refused_by_file_or_used_whole() {
                 b"\xff\x00,"
             });
             fs::write(folder.path().join(&name), damaged).expect("a damaged copy");
-            let (code, said) = ended(&["calibrate", "--summary", "OUT"], folder.path());
+            let (code, said) = ended("calibrate --summary OUT", folder.path());
             if code == Some(0) {
                 continue;
             }
@@ -358,12 +301,9 @@ fn a_damaged_profile_is_refused_by_file_or_used_whole() {
 #[test]
 fn no_gpu_is_told_with_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (code, said) = ended(
-        &["calibrate", "--python", "/bin/false", "--out", "OUT"],
-        folder.path(),
-    );
+    let (code, said) = ended("calibrate --python /bin/false --out OUT", folder.path());
     assert_eq!(code, Some(2));
     assert!(said.contains("--python"), "{said}");
-    let (code, said) = ended(&["cuda", "check"], folder.path());
+    let (code, said) = ended("cuda check", folder.path());
     assert_eq!(code, Some(2), "{said}");
 }

@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::{json, printed, refused};
+use super::{json, printed, refused, words};
 
 /// The field of every row, in order.
 fn column(report: &Value, field: &str) -> Vec<Value> {
@@ -17,14 +17,9 @@ fn column(report: &Value, field: &str) -> Vec<Value> {
 #[test]
 fn the_landmarks_of_bandwidth_are_where_they_were_published() {
     // CompactFusion: pipelines on slow Ethernet, compression on PCIe-like rates, nothing to gain beyond.
-    let report = json(&[
-        "sweep",
-        "--machine",
-        "4xL20@25GB/s",
-        "--vary",
-        "link.bandwidth=0.5GB/s,5GB/s,900GB/s",
-        "--json",
-    ]);
+    let report = json(&words(
+        "sweep --machine 4xL20@25GB/s --vary link.bandwidth=0.5GB/s,5GB/s,900GB/s --json",
+    ));
     let plans: Vec<String> = column(&report, "plan")
         .iter()
         .map(|plan| plan.as_str().expect("a plan").to_owned())
@@ -70,14 +65,7 @@ fn more_bandwidth_never_slows_a_plan_even_where_rates_were_measured() {
 #[test]
 fn a_sweep_finds_what_plan_finds() {
     let planned = json(&["plan", "--machine", "4xl20-pcie", "--gpus", "2", "--json"]);
-    let swept = json(&[
-        "sweep",
-        "--machine",
-        "4xl20-pcie",
-        "--vary",
-        "gpus=2,4",
-        "--json",
-    ]);
+    let swept = json(&words("sweep --machine 4xl20-pcie --vary gpus=2,4 --json"));
     let row = &swept["rows"][0];
     assert_eq!(row["plan"], planned["choice"]["plan"]);
     let (swept, planned) = (&row["latency_s"], &planned["choice"]["latency_s"]);
@@ -87,14 +75,9 @@ fn a_sweep_finds_what_plan_finds() {
 
 #[test]
 fn points_without_a_plan_say_why() {
-    let report = json(&[
-        "sweep",
-        "--machine",
-        "4xl20-pcie",
-        "--vary",
-        "size=1024x1024,1000x1000",
-        "--json",
-    ]);
+    let report = json(&words(
+        "sweep --machine 4xl20-pcie --vary size=1024x1024,1000x1000 --json",
+    ));
     assert!(report["rows"][0]["reason"].is_null());
     let reason = report["rows"][1]["reason"].as_str().expect("a reason");
     assert!(reason.contains("1000"), "{reason}");
@@ -107,14 +90,7 @@ fn pictures_are_drawn() {
     for (name, more) in [
         (
             "curves.svg",
-            vec![
-                "--vary",
-                "link.bandwidth=1GB/s,100GB/s",
-                "--plan",
-                "ring4",
-                "--plan",
-                "ring4/1bit",
-            ],
+            words("--vary link.bandwidth=1GB/s,100GB/s --plan ring4 --plan ring4/1bit"),
         ),
         (
             "from-zero.svg",
@@ -122,37 +98,19 @@ fn pictures_are_drawn() {
         ),
         (
             "phases.png",
-            vec![
-                "--vary",
-                "gpus=2,4",
-                "--vary",
-                "link.bandwidth=1GB/s,100GB/s",
-            ],
+            words("--vary gpus=2,4 --vary link.bandwidth=1GB/s,100GB/s"),
         ),
         ("tornado.svg", vec!["--tornado", "0.1"]),
         (
             "frontier.svg",
-            vec![
-                "--vary",
-                "gpus=1,2,4",
-                "--vary",
-                "link.bandwidth=1GB/s,100GB/s",
-                "--show",
-                "frontier",
-                "--price",
-                "L20=0.8/h",
-            ],
+            words(
+                "--vary gpus=1,2,4 --vary link.bandwidth=1GB/s,100GB/s --show frontier --price \
+                L20=0.8/h",
+            ),
         ),
         (
             "speed-up.png",
-            vec![
-                "--vary",
-                "link.bandwidth=1GB/s,100GB/s",
-                "--vary",
-                "gpus=1,2,4",
-                "--show",
-                "speed-up",
-            ],
+            words("--vary link.bandwidth=1GB/s,100GB/s --vary gpus=1,2,4 --show speed-up"),
         ),
     ] {
         let path = folder.path().join(name);
@@ -200,14 +158,7 @@ fn mistakes_are_refused() {
             "--price L20=DOLLARS/h",
         ),
         (
-            vec![
-                "--vary",
-                "steps=1,2",
-                "--plan",
-                "none",
-                "--show",
-                "speed-up",
-            ],
+            words("--vary steps=1,2 --plan none --show speed-up"),
             "--vary gpus=1,2,4,8",
         ),
     ] {
@@ -218,17 +169,7 @@ fn mistakes_are_refused() {
 
 #[test]
 fn an_image_costs_its_gpus_for_its_time() {
-    let base = [
-        "sweep",
-        "--machine",
-        "4xL20@25GB/s",
-        "--plan",
-        "ring4",
-        "--plan",
-        "none",
-        "--batch",
-        "2",
-    ];
+    let base = words("sweep --machine 4xL20@25GB/s --plan ring4 --plan none --batch 2");
     let vary = ["--vary", "gpu.price=1/h,2.5/h", "--json"];
     let report = json(&[&base[..], &vary].concat());
     let number = |row: &Value, field: &str| row[field].as_f64().expect("a number");
@@ -256,27 +197,8 @@ fn an_image_costs_its_gpus_for_its_time() {
 
 #[test]
 fn a_frontier_has_what_nothing_beats() {
-    let question = [
-        "sweep",
-        "--machine",
-        "4xL20@5GB/s",
-        "--vary",
-        "gpus=1,2,4",
-        "--show",
-        "frontier",
-    ];
-    let plans = [
-        "--plan",
-        "none",
-        "--plan",
-        "ring2",
-        "--plan",
-        "ring4",
-        "--plan",
-        "ring4/1bit",
-        "--plan",
-        "ulysses4",
-    ];
+    let question = words("sweep --machine 4xL20@5GB/s --vary gpus=1,2,4 --show frontier");
+    let plans = words("--plan none --plan ring2 --plan ring4 --plan ring4/1bit --plan ulysses4");
     let page = printed(&[&question[..], &plans].concat());
     // One GPU is the cheapest; ring4/1bit the fastest; of the exact plans on four GPUs the slower is not there.
     assert!(
@@ -321,12 +243,7 @@ fn shared_figures_change_no_row() {
 
 #[test]
 fn titles_do_not_name_what_varies() {
-    let vary = [
-        "--vary",
-        "size=1024x1024,2048x2048",
-        "--vary",
-        "link.bandwidth=1GB/s,100GB/s",
-    ];
+    let vary = words("--vary size=1024x1024,2048x2048 --vary link.bandwidth=1GB/s,100GB/s");
     let page = printed(
         &[
             &["sweep", "--machine", "4xL20@25GB/s", "--plan", "ring4"][..],
@@ -347,12 +264,7 @@ fn tables_fit_and_no_cell_is_folded_to_letters() {
     let rates = "link.bandwidth=1GB/s,30GB/s";
     for vary in [
         vec!["--vary", "gpus=2,4,8,16", "--vary", rates],
-        vec![
-            "--vary",
-            "gpu.memory-bandwidth=0.000001,0.5",
-            "--plan",
-            "ring4",
-        ],
+        words("--vary gpu.memory-bandwidth=0.000001,0.5 --plan ring4"),
         vec!["--vary", "gpu.price=1000000000/h", "--plan", "ring4"],
     ] {
         let page = printed(&[&["sweep", "--machine", "16xL20@25GB/s"][..], &vary].concat());
