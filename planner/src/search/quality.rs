@@ -112,7 +112,7 @@ pub enum QualitySource {
 impl Evaluator<'_> {
     /// What is known of the output of `plan`.
     pub(super) fn quality(&self, plan: &Plan) -> Quality {
-        let published = published(&self.question.model, &self.question.request, plan);
+        let published = published(self.question.model, &self.question.request, plan);
         let Some(trace) = &self.question.quality else {
             return published;
         };
