@@ -118,7 +118,8 @@ fn gpu_time(evidence: ComputeEvidence, runs: &[String]) -> String {
             ComputeEvidence::Profile => {
                 "from blocks of the model in the profile, this host has no one-GPU run of the model"
             }
-            _ => "assumed, no one-GPU run of the model on this GPU is known",
+            ComputeEvidence::None => "assumed, no one-GPU run is known",
+            _ => "what one-GPU runs of other models and GPUs have in common",
         }
         .to_owned();
     };
@@ -219,13 +220,12 @@ mod tests {
 
     fn notes() -> Vec<Note> {
         let run = || "a run".to_owned();
-        let mut all = vec![Note::GpuTime {
-            factor: 1.2,
-            evidence: ComputeEvidence::OtherHost,
-            runs: Vec::new(),
-        }];
+        let mut all = Vec::new();
         for (evidence, runs) in [
             (ComputeEvidence::None, Vec::new()),
+            (ComputeEvidence::Profile, Vec::new()),
+            (ComputeEvidence::Alike, Vec::new()),
+            (ComputeEvidence::Alike, vec![run()]),
             (ComputeEvidence::SameShape, vec![run()]),
             (ComputeEvidence::OtherShape, vec![run()]),
             (ComputeEvidence::OtherCompilation, vec![run()]),
