@@ -228,10 +228,11 @@ pub fn labelled(label: &str, gpu: &Gpu, count: u32) -> Machine {
     } else {
         &["socket0"]
     };
+    // A label may hold any character: the string is written as TOML writes it.
+    let name = toml::Value::String(format!("{count}x{} {label}", gpu.name));
     let mut text = format!(
-        "name = \"{count}x{} {label}\"\nsource = \"only the label is known\"\nsockets = {sockets:?}\n\
-         [host]\nname = \"unknown\"\nsource = \"nothing is measured\"\n[pcie]\nefficiency = 0.82\n",
-        gpu.name
+        "name = {name}\nsource = \"only the label is known\"\nsockets = {sockets:?}\n\
+         [host]\nname = \"unknown\"\nsource = \"nothing is measured\"\n[pcie]\nefficiency = 0.82\n"
     );
     if dual {
         text.push_str(&format!(
@@ -295,5 +296,9 @@ mod tests {
         assert!(matches!(fabric("NVLink", "H100-SXM"), Fabric::NvLink(_)));
         assert!(matches!(fabric("", "H100-SXM"), Fabric::NvLink(_)));
         assert!(matches!(fabric("PCIe5", "H100-SXM"), Fabric::Pcie(_)));
+        assert_eq!(
+            fabric("PCIe4 \"\\\0\n", "L20"),
+            Fabric::Pcie(Wiring::SinglePcie)
+        );
     }
 }
