@@ -68,7 +68,19 @@ fn the_default_question_has_an_answer_with_a_proof() {
             .windows(2)
             .all(|pair| latency(&pair[0]) <= latency(&pair[1]))
     );
-    assert_eq!(plans[0]["plan"], answer["choice"]["plan"]);
+    assert_eq!(plans[0]["plan"], answer["fastest"]["plan"]);
+    let tied = answer["tied"].as_array().expect("a list");
+    assert!(
+        tied.iter()
+            .any(|one| one["plan"] == answer["choice"]["plan"])
+    );
+    assert!(
+        tied.iter()
+            .all(|one| one["behind"].as_f64().expect("a number") < 0.9)
+    );
+    let point = json(&["plan", "--fastest", "--json"]);
+    assert_eq!(point["choice"]["plan"], answer["fastest"]["plan"]);
+    assert_eq!(answer["fastest_exact"]["quality"]["fidelity"], "exact");
     let count = |field: &str| answer[field].as_u64().expect("a count");
     assert_eq!(count("considered"), count("simulated") + count("pruned"));
     assert!(count("considered") <= count("legal"));

@@ -64,7 +64,9 @@ fn more_bandwidth_never_slows_a_plan_even_where_rates_were_measured() {
 
 #[test]
 fn a_sweep_finds_what_plan_finds() {
-    let planned = json(&["plan", "--machine", "4xl20-pcie", "--gpus", "2", "--json"]);
+    let planned = json(&words(
+        "plan --machine 4xl20-pcie --gpus 2 --fastest --json",
+    ));
     let swept = json(&words("sweep --machine 4xl20-pcie --vary gpus=2,4 --json"));
     let row = &swept["rows"][0];
     assert_eq!(row["plan"], planned["choice"]["plan"]);

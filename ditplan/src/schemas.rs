@@ -105,7 +105,7 @@ closed! {
     Compilation: Self::ALL;
     Engine: [Self::Xdit, Self::Sglang, Self::Diffusers, Self::CacheDit, Self::PipeFusion];
     Routing: [Self::Fifo, Self::Shortest, Self::LeastLoaded];
-    Guidance: [Self::None, Self::Batched, Self::Sequential];
+    Guidance: [Self::None, Self::Batched, Self::Sequential, Self::Triple];
     Field: Self::names().collect::<Vec<_>>();
 }
 

@@ -7,7 +7,7 @@
 //! answer = k' (K + noise^2)^-1 y,   variance = k(asked, asked) - k' (K + noise^2)^-1 k
 //! ```
 //! The sigmas maximise the likelihood of the built-in runs. A run far from what the others say counts less: its noise is
-//! multiplied by (|residual| / 2 noise)^2 where that is above 1 (an outlier, a tail heavier than normal), four times over.
+//! multiplied by (|residual| / .14)^2 where that is above 1 (an outlier, a tail heavier than normal), four times over.
 //!
 //! Guarantees: smooth in the size that is asked; without runs the answer is 1 with the prior's variance. Not modelled:
 //! that a host's versions of an engine differ.
@@ -175,8 +175,8 @@ impl Pooled {
             solve::factor(&mut factor, n);
             solved = solve::solve(&factor, values.clone());
             for ((more, a), noise) in heavier.iter_mut().zip(&solved).zip(&noise) {
-                let residuals = (noise * *more * a).abs();
-                *more = (residuals / 2.0).powi(2).max(1.0);
+                let residual = (noise * noise * *more * a).abs();
+                *more = (residual / (2.0 * sigma::NOISE)).powi(2).max(1.0);
             }
         }
         Self {

@@ -58,7 +58,7 @@ pub(super) struct Simulated {
 }
 
 /// Whether a plan has one compressor for everything, or none.
-fn is_uniform(plan: &Plan) -> bool {
+pub(super) fn is_uniform(plan: &Plan) -> bool {
     !matches!(plan.compression, Compression::Mixed(_))
 }
 

@@ -18,7 +18,7 @@ use topologies::SimDuration;
 use super::PlanningError;
 use super::bounded::BoundedPlan;
 use super::evaluator::Evaluator;
-use super::simulated::{Simulated, SimulatedPlan, simulate};
+use super::simulated::{Simulated, SimulatedPlan, is_uniform, simulate};
 use crate::interval::{Uncertainty, faster};
 
 /// How sure the fastest must be of a plan for that plan to be called slower.
@@ -57,7 +57,12 @@ impl Evaluator<'_> {
         };
         let sure = self.uncertainty(&fastest.bounded);
         let first = (fastest.latency(), sure);
+        let worth = fastest.bounded.plan.clone();
         let is_tied = |bounded: &BoundedPlan, latency: SimDuration| {
+            // A compressor per layer that is not worth it stands behind a uniform one already.
+            if !is_uniform(&bounded.plan) && bounded.plan != worth {
+                return false;
+            }
             latency <= first.0
                 || faster((first.0, &first.1), (latency, &self.uncertainty(bounded))) < CONFIDENCE
         };

@@ -22,7 +22,7 @@ pub fn elementwise_passes(model: &Model, compilation: Compilation, software: Sof
         (Compilation::Eager, Software::Sglang) => 72.0,
         (Compilation::Eager, _) => 126.0,
     };
-    usual * model.elementwise.passes
+    (usual * model.elementwise.passes).round()
 }
 
 /// Passes of a kernel: two tensors read, one written.
