@@ -115,7 +115,7 @@ impl Kinship {
 }
 
 /// Chips that share a design: an architecture, data-centre and workstation lines apart.
-fn chip_line(gpu: &Gpu) -> (Architecture, bool) {
+pub(crate) fn chip_line(gpu: &Gpu) -> (Architecture, bool) {
     let architecture = match gpu.architecture {
         Architecture::BlackwellUltra => Architecture::Blackwell,
         other => other,
@@ -130,7 +130,7 @@ fn tabled_line(gpu: &Gpu) -> bool {
 }
 
 /// Whether the GPU has stacked memory: above 900 GB/s and not a GDDR card (the fastest has 1,792).
-fn data_centre(gpu: &Gpu) -> bool {
+pub(crate) fn data_centre(gpu: &Gpu) -> bool {
     match gpu.architecture {
         Architecture::Ada | Architecture::Turing => false,
         Architecture::Ampere => gpu.memory_bandwidth.get() > 900_000_000_000,

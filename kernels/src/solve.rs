@@ -85,7 +85,7 @@ pub(crate) fn factor(matrix: &mut [f64], n: usize) {
 }
 
 /// Replaces `x` by L^-1 x where L' = U is in the upper triangle of `factor`.
-fn forward(factor: &[f64], x: &mut [f64]) {
+pub(crate) fn forward(factor: &[f64], x: &mut [f64]) {
     let n = x.len();
     for i in 0..n {
         x[i] /= factor[i * n + i];
@@ -97,7 +97,7 @@ fn forward(factor: &[f64], x: &mut [f64]) {
 }
 
 /// K^-1 x where U with U'U = K is in the upper triangle of `factor`.
-fn solve(factor: &[f64], mut x: Vec<f64>) -> Vec<f64> {
+pub(crate) fn solve(factor: &[f64], mut x: Vec<f64>) -> Vec<f64> {
     let n = x.len();
     forward(factor, &mut x);
     for i in (0..n).rev() {

@@ -23,6 +23,9 @@ pub(crate) struct ValidateArguments {
     /// Measured attention times.
     #[arg(long, value_name = "FILE")]
     pub attention: Option<PathBuf>,
+    /// Measured attention times by kernel (docs/validation.md).
+    #[arg(long, value_name = "FILE")]
+    pub attention_kernels: Option<PathBuf>,
     /// Measured NCCL times.
     #[arg(long, value_name = "FILE")]
     pub nccl: Option<PathBuf>,
@@ -69,6 +72,7 @@ impl ValidateArguments {
         Inputs {
             gemm: self.gemm.clone(),
             attention: self.attention.clone(),
+            attention_kernels: self.attention_kernels.clone(),
             nccl: self.nccl.clone(),
             published: self.published.clone(),
             timelines: self.timeline.clone(),
@@ -78,10 +82,15 @@ impl ValidateArguments {
 }
 
 /// The tiers in the order they are reported.
-const TIERS: [(&str, &str); 6] = [
+const TIERS: [(&str, &str); 8] = [
     ("one_gpu", "one GPU, nothing known"),
     ("gemm", "matrix products"),
     ("attention", "attention"),
+    ("attention_kernels", "attention by kernel, charts known"),
+    (
+        "attention_kernels_left_out",
+        "attention by kernel, the kernel left out of the GPU",
+    ),
     ("collectives", "collectives"),
     ("published", "published runs"),
     ("live", "live runs, makespan"),

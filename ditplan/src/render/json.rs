@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use plan::{Fidelity, Launch, Plan};
-pub(crate) use question::{Question, Request};
+pub(crate) use question::{Execution, Question, Request};
 #[cfg(test)]
 pub(crate) use values::ByClass;
 pub(crate) use values::{Amount, Word};

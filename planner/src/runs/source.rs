@@ -30,6 +30,8 @@ pub struct Facts {
     pub times: Option<Times>,
     /// Who executed the runs.
     pub engine: Option<Executor>,
+    /// Who computed attention, where it is not what the engine takes.
+    pub attention: Option<String>,
     /// Synchronous first steps of a pipeline.
     pub pipeline_warmup: Option<u32>,
     /// Uncompressed first steps of a compressed plan.
@@ -52,12 +54,18 @@ pub enum Times {
     Loop,
 }
 
-/// An engine whose times differ from the others'.
+/// Who executed a source's runs; none is named for xDiT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Executor {
     /// The code of the PipeFusion paper.
     Pipefusion,
+    /// SGLang Diffusion.
+    Sglang,
+    /// Hugging Face diffusers.
+    Diffusers,
+    /// cache-dit.
+    CacheDit,
 }
 
 /// What stands in memory in one source's runs.
@@ -145,7 +153,14 @@ impl Facts {
                 })
             {
                 overlay!(all, facts, owner, project, times, engine, pipeline_warmup);
-                overlay!(all, facts, compressed_warmup, text_tokens, usual_shape);
+                overlay!(
+                    all,
+                    facts,
+                    compressed_warmup,
+                    text_tokens,
+                    usual_shape,
+                    attention
+                );
                 let (to, from) = (&mut all.memory, &facts.memory);
                 overlay!(to, from, counter, gibibytes, rank, weights, encoder_weights);
                 overlay!(to, from, encoders, decoding, alone, displaced_guidance);
@@ -165,6 +180,9 @@ impl Facts {
     pub fn engine(&self) -> Engine {
         match self.engine {
             Some(Executor::Pipefusion) => Engine::PipeFusion,
+            Some(Executor::Sglang) => Engine::Sglang,
+            Some(Executor::Diffusers) => Engine::Diffusers,
+            Some(Executor::CacheDit) => Engine::CacheDit,
             None => Engine::Xdit,
         }
     }

@@ -1,6 +1,6 @@
 //! Output quality of stale and compressed plans: published, and predicted from a trace.
 
-use kernels::Compressor;
+use kernels::{AttentionKernel, Compressor};
 use sim::model::{Request, Resolution};
 use sim::plan::{Exchange, Fidelity, Pipeline, Plan};
 use sim::quality::QualityError;
@@ -47,6 +47,8 @@ pub enum QualitySource {
     NoneForRequest,
     /// Those of the model and request are for other layouts.
     NoneForLayout,
+    /// The attention kernel has an error of its own, that nothing here predicts.
+    LossyAttention(AttentionKernel),
     /// They are predicted from a trace.
     Trace {
         /// Its name.
@@ -64,6 +66,10 @@ pub enum QualitySource {
 impl Evaluator<'_> {
     /// What is known of the output of `plan`.
     pub(super) fn quality(&self, plan: &Plan) -> Quality {
+        let kernel = self.execution.attention;
+        if kernel.is_lossy() {
+            return none(QualitySource::LossyAttention(kernel));
+        }
         let published = published(&self.question.model.name, &self.question.request, plan);
         let Some(trace) = &self.question.quality else {
             return published;
@@ -95,14 +101,18 @@ impl Evaluator<'_> {
     }
 }
 
-/// The published quality of `plan` for a request, if there is one.
-pub(super) fn published(model: &str, request: &Request, plan: &Plan) -> Quality {
-    let none = |source| Quality {
+/// No figures, and why.
+fn none(source: QualitySource) -> Quality {
+    Quality {
         fid: None,
         lpips: None,
         predicted: None,
         source,
-    };
+    }
+}
+
+/// The published quality of `plan` for a request, if there is one.
+pub(super) fn published(model: &str, request: &Request, plan: &Plan) -> Quality {
     if plan.fidelity() == Fidelity::Exact {
         return none(QualitySource::Exact);
     }

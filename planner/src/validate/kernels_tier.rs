@@ -141,7 +141,7 @@ fn read_attention(table: &Table) -> Result<Vec<Ask<AttentionRow<'_>>>, InputErro
 const MOST_WORK: f64 = 1e17;
 
 /// Refuses shapes whose time no counter holds.
-fn reasonable(sides: &[u64]) -> Result<(), String> {
+pub(super) fn reasonable(sides: &[u64]) -> Result<(), String> {
     let work: f64 = sides.iter().map(|side| *side as f64).product();
     if work > MOST_WORK {
         return Err(format!(
@@ -161,7 +161,7 @@ fn parse_dtype(text: &str) -> Result<DType, String> {
     }
 }
 
-fn parse_mask(text: &str) -> Result<Mask, String> {
+pub(super) fn parse_mask(text: &str) -> Result<Mask, String> {
     match text.to_lowercase().as_str() {
         "true" | "1" => Ok(Mask::Causal),
         "false" | "0" => Ok(Mask::Full),

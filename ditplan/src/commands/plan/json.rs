@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use sim::quality::OwnShard;
 
-use crate::render::json::{Amount, Plan, Question};
+use crate::render::json::{Amount, Execution, Plan, Question};
 use crate::render::words;
 
 /// The fastest plan, with its proof and its rivals.
@@ -16,6 +16,8 @@ use crate::render::words;
 pub(crate) struct PlanAnswer {
     /// What was asked, with every default filled in.
     pub question: Question,
+    /// How plans are executed.
+    pub execution: Execution,
     /// The best plan.
     pub choice: Plan,
     /// The most promising plan of every kind, best first; the N best with --top N.
@@ -164,6 +166,7 @@ impl PlanAnswer {
         let illegal = answer.illegal.iter();
         Self {
             question: (&answer.question).into(),
+            execution: (&answer.question).into(),
             choice: listed(&answer.choice),
             plans: answer.plans.iter().take(shown).map(listed).collect(),
             single: listed(&answer.single),

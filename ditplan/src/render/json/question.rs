@@ -1,5 +1,6 @@
 //! What was asked, as JSON.
 
+use kernels::AttentionKernel;
 use planner::launch::Engine;
 use planner::search;
 #[cfg(test)]
@@ -46,6 +47,22 @@ pub(crate) struct Question {
     pub profile: Option<String>,
 }
 
+/// How plans are executed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Execution {
+    /// Who computes attention: --attention-kernel, else what the engine takes on the GPU.
+    pub attention: Word<AttentionKernel>,
+}
+
+impl From<&search::Question> for Execution {
+    fn from(asked: &search::Question) -> Self {
+        Self {
+            attention: Word(asked.attention_kernel()),
+        }
+    }
+}
+
 /// What is asked of the model.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -75,6 +92,7 @@ impl From<&search::Question> for Question {
             machine,
             gpus,
             engine,
+            attention: _,
             compilation,
             filter,
             quality,

@@ -202,6 +202,7 @@ pub fn question(run: &Run, known: Arc<Known>, tier: Tier) -> Result<Question, St
         gpus: run.gpus,
         known,
         engine: run.engine,
+        attention: Some(run.attention),
         compilation: run.compiler.compilation(),
         ..asked
     })
