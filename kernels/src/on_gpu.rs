@@ -143,10 +143,11 @@ impl Tables {
             return Ok(charts.answer(&case, itself));
         }
         let charted = charts.know(gpu, kernel);
-        if shape.head_dim <= 96 || shape.head_dim <= 128 && !charted {
-            if let Some(answer) = self.tabled(gpu, kernel, shape, exclude) {
-                return Ok(answer);
-            }
+        let widest = if charted { 96 } else { 128 };
+        if shape.head_dim <= widest
+            && let Some(answer) = self.tabled(gpu, kernel, shape, exclude)
+        {
+            return Ok(answer);
         }
         let closest = nearest(&self.attention, gpu, None, |_| true);
         let yields = closest.is_none_or(|source| source.kinship.yields_to_sustained());
