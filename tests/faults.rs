@@ -1,6 +1,6 @@
 //! Faults: what must hold of slow and lost GPUs and narrow links, whatever the numbers are.
 
-use kernels::Tables;
+use kernels::{AttentionKernel, Tables};
 use planner::search::usual;
 use sim::execution::{Calibration, Execution, Software};
 use sim::legality;
@@ -72,6 +72,7 @@ impl Bench {
             execution: Execution {
                 compilation: Compilation::Eager,
                 software: Software::Other,
+                attention: AttentionKernel::usual(&machine.gpus[0]),
                 calibration: Calibration::assumed(platform.is_nvlink()),
             },
             machine,

@@ -19,7 +19,7 @@ mod times;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use kernels::{Cost, CostModel, Miss, Op, Provenance};
+use kernels::{AttentionKernel, Cost, CostModel, Miss, Op, Provenance};
 use planner::search::Question;
 use sim::execution::{Calibration, Execution, Software};
 use sim::graph::{Exchange, TaskGraph, Work};
@@ -52,6 +52,7 @@ impl CostModel for Counted {
                 queries,
                 keys,
                 head_dim,
+                ..
             } => 4 * batch * heads * queries * keys * head_dim,
             Op::MemoryBound { bytes, .. } => bytes,
             Op::Encode { rows, channels, .. } | Op::Decode { rows, channels, .. } => {
@@ -85,6 +86,7 @@ impl Rig {
             execution: Execution {
                 compilation: Compilation::Eager,
                 software: Software::Other,
+                attention: AttentionKernel::usual(&machine.gpus[0]),
                 calibration: Calibration {
                     compute: 1.0,
                     launch: 0.0,

@@ -1,6 +1,6 @@
 //! Theorems of the simulator: what must hold for every plan, whatever the numbers are.
 
-use kernels::{Compressor, Tables};
+use kernels::{AttentionKernel, Compressor, Tables};
 use sim::bounds::bounds;
 use sim::execution::{Calibration, Execution, Software};
 use sim::graph::TaskGraph;
@@ -51,6 +51,7 @@ impl Bench {
             execution: Execution {
                 compilation: Compilation::Eager,
                 software: Software::Other,
+                attention: AttentionKernel::usual(&machine.gpus[0]),
                 calibration: Calibration::assumed(platform.is_nvlink()),
             },
             machine,

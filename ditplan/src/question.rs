@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
+use kernels::AttentionKernel;
 use sim::model::{self, Guidance, Model, Request};
 use sim::plan::Plan;
 use topologies::host::Compilation;
 use topologies::import::{self, Hints};
-use topologies::{Faults, LinkKind, Machine};
+use topologies::{Faults, Gpu, LinkKind, Machine};
 
 pub(crate) use arguments::{EngineArgument, Format, GuidanceArgument, QuestionArguments};
 use planner::launch::Engine;
@@ -60,6 +61,15 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
     let faults = typed.fault.as_deref().map(str::parse::<Faults>);
     let faults = faults.transpose().context("--fault")?.unwrap_or_default();
     let faults = faults.checked(&machine).context("--fault")?;
+    let attention = attention(typed.attention_kernel.as_deref(), &machine.gpus[0])?;
+    if let Some(kernel) = attention.filter(|kernel| kernel.is_lossy()) {
+        let asks = filter.exact_only || filter.max_fid.is_some() || filter.budget.is_some();
+        ensure!(
+            !asks,
+            "--attention-kernel: {kernel} is lossy, and by how much nothing here predicts: leave out --exact, \
+             --max-fid and --budget, or take another kernel"
+        );
+    }
     Ok(Question {
         model,
         request,
@@ -75,6 +85,7 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
             Some(EngineArgument::CacheDit) => Engine::CacheDit,
             Some(EngineArgument::Pipefusion) => Engine::PipeFusion,
         },
+        attention,
         compilation: if typed.compile {
             Compilation::Compiled
         } else {
@@ -86,6 +97,23 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         fastest: false,
         shown: SHOWN,
     })
+}
+
+/// The attention kernel of this name, if it runs on the GPU.
+fn attention(name: Option<&str>, gpu: &Gpu) -> Result<Option<AttentionKernel>> {
+    let Some(name) = name else { return Ok(None) };
+    let kernel = AttentionKernel::named(name, gpu.architecture).context("--attention-kernel")?;
+    let runs = AttentionKernel::ALL
+        .into_iter()
+        .filter(|one| one.runs_on(gpu));
+    let runs: Vec<&str> = runs.map(AttentionKernel::name).collect();
+    ensure!(
+        kernel.runs_on(gpu),
+        "--attention-kernel: {kernel} is not built for {}: take one of {}",
+        gpu.name,
+        runs.join(", ")
+    );
+    Ok(Some(kernel))
 }
 
 /// The profile in a directory, of the GPU that the machine has.

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::fs;
 use std::path::PathBuf;
 
+use kernels::AttentionKernel;
 use planner::launch::Engine;
 use planner::sweep::Field;
 use schemars::generate::SchemaSettings;
@@ -103,6 +104,7 @@ macro_rules! closed {
 closed! {
     SpanClass: Self::ALL;
     Compilation: Self::ALL;
+    AttentionKernel: Self::ALL;
     Engine: [Self::Xdit, Self::Sglang, Self::Diffusers, Self::CacheDit, Self::PipeFusion];
     Routing: [Self::Fifo, Self::Shortest, Self::LeastLoaded];
     Guidance: [Self::None, Self::Batched, Self::Sequential, Self::Triple];

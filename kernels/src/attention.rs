@@ -180,26 +180,6 @@ pub(crate) fn wide_head_factor(system: &str, work: f64) -> f64 {
     decades[low] + (decades[low + 1] - decades[low]) * (place - low as f64)
 }
 
-/// Non-causal over causal time by sequence length: the ratio of the H100's tables of width 64,
-/// held outside 512 to 16,384.
-pub(crate) fn full_over_causal(length: f64) -> f64 {
-    const RATIOS: [(f64, f64); 5] = [
-        (9.0, 0.6),
-        (11.0, 0.95),
-        (12.0, 1.2),
-        (13.0, 1.5),
-        (14.0, 1.8),
-    ];
-    let octave = length.log2().clamp(9.0, 14.0);
-    let above = RATIOS
-        .iter()
-        .position(|(at, _)| octave <= *at)
-        .unwrap_or(RATIOS.len() - 1)
-        .max(1);
-    let ((low, before), (high, after)) = (RATIOS[above - 1], RATIOS[above]);
-    before + (after - before) * (octave - low) / (high - low)
-}
-
 /// The tensor peak (FLOP per microsecond) that explains attention on `to` with a base fitted on
 /// `from`: the exponent unit limits it too.
 ///

@@ -115,7 +115,7 @@ impl Kinship {
 }
 
 /// Chips that share a design: an architecture, data-centre and workstation lines apart.
-fn chip_line(gpu: &Gpu) -> (Architecture, bool) {
+pub(crate) fn chip_line(gpu: &Gpu) -> (Architecture, bool) {
     let architecture = match gpu.architecture {
         Architecture::BlackwellUltra => Architecture::Blackwell,
         other => other,

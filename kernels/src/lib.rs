@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! tables/*.bin ─▶ store ─▶ table (base + kriging of what it misses) ─┐
+//! charts.csv   ─▶ charts (attention by kernel: base + kriging over charts) ─┤
 //! datasheets   ─▶ kinship (whose table, how far to trust it) ────────┼─▶ Tables: CostModel
 //! published    ─▶ codec, memory ─────────────────────────────────────┤
 //! one's own    ─▶ measured (in place of the tables of its GPU) ──────┘
@@ -13,6 +14,8 @@
 //! Not modelled: concurrent kernels, launch gaps of the host, power caps set by the operator.
 
 mod attention;
+mod attention_kernel;
+mod charts;
 mod chip;
 mod codec;
 mod compressor;
@@ -36,13 +39,14 @@ mod table;
 mod tables;
 pub mod wire;
 
+pub use attention_kernel::{AttentionKernel, UnknownKernel};
 pub use compressor::{Compressor, UnknownCompressor};
 pub use cost::{Cost, CostModel, Miss, Provenance};
 pub use measured::{
     AttentionPoint, CodecPoint, GemmPoint, Measurements, MemoryRate, Unmeasurable, Way,
 };
 pub use op::Op;
-pub use predict::{AttentionRow, Baselines, GemmRow, Prediction};
+pub use predict::{AttentionRow, Baselines, GemmRow, KernelRow, Prediction};
 pub use rank::nearest_rank;
 pub use store::{DamagedTable, Mask};
 pub use table::Exclude;

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! own table │ same chip │ sister ─▶ that table's base on this GPU's figures + its residual
+//! attention: else where a chart is of the GPU or its chip ─▶ [`crate::charts`]
 //! else a sustained rate          ─▶ the nearest table's base at that rate, no residual
-//! else family │ generation │ foreign ─▶ base on the datasheet + half or none of the residual
+//! else products: family │ generation │ foreign ─▶ base on the datasheet + half or none of the residual
+//!      attention: the kernel's own base on the datasheet + what charts of relatives say
 //! ```
+//! Tables and charts are each of one attention kernel, and answer for that one.
 //! Guarantees: an unmeasured GPU's answer has provenance Borrowed or Datasheet and says from whom;
 //! a number format the GPU lacks is a [`Miss`].
 //!
@@ -13,6 +16,8 @@
 use topologies::{DType, Gpu};
 
 use crate::attention;
+use crate::attention_kernel::AttentionKernel;
+use crate::charts::Case;
 use crate::chip::Chip;
 use crate::cost::{Miss, Provenance};
 use crate::gemm;
@@ -27,6 +32,8 @@ use crate::tables::{Answer, Tables};
 const SUSTAINED_HALF_WIDTH: f64 = 0.30;
 /// Half-width added where the asked kernel is not the measured one.
 const OTHER_KERNEL_HALF_WIDTH: f64 = 0.15;
+/// The widest heads of any chart.
+const WIDEST: u64 = 256;
 
 /// A table that speaks for a GPU, and their relation.
 #[derive(Clone, Copy)]
@@ -73,18 +80,37 @@ impl Tables {
         Ok(other_kernel(answer, source, kernel))
     }
 
-    /// Time of attention on `gpu`.
+    /// Time of attention on `gpu` by a kernel as tables call it; the usual one where the name is unknown.
     pub(crate) fn attention_on(
         &self,
         gpu: &Gpu,
         mask: Mask,
-        kernel: Option<&str>,
+        kernel: &str,
         shape: attention::Shape,
         exclude: Exclude,
     ) -> Result<Answer, Miss> {
         if mask == Mask::Causal {
-            return self.causal(gpu, kernel, shape, exclude);
+            return self.causal(gpu, Some(kernel), shape, exclude);
         }
+        let named = AttentionKernel::named(kernel, gpu.architecture);
+        let known = named.ok().filter(|kernel| kernel.runs_on(gpu));
+        let taken = known.unwrap_or_else(|| AttentionKernel::usual(gpu));
+        let mut answer = self.attention(gpu, taken, shape, exclude)?;
+        if known.is_none() {
+            let note = format!("{kernel} is not measured: {taken} instead");
+            widen(&mut answer, OTHER_KERNEL_HALF_WIDTH, &note);
+        }
+        Ok(answer)
+    }
+
+    /// Time of non-causal attention by `kernel` on `gpu`.
+    pub(crate) fn attention(
+        &self,
+        gpu: &Gpu,
+        kernel: AttentionKernel,
+        shape: attention::Shape,
+        exclude: Exclude,
+    ) -> Result<Answer, Miss> {
         if let Some(own) = &self.own {
             let of_width = |table: &Table| {
                 u32::try_from(shape.head_dim)
@@ -95,39 +121,69 @@ impl Tables {
                 return Ok(answer);
             }
         }
+        if !kernel.runs_on(gpu) {
+            return Err(Miss::NoFigure {
+                gpu: gpu.name.clone(),
+                what: format!("attention by {kernel}"),
+                remedy: format!("it is not built for it, {} is", AttentionKernel::usual(gpu)),
+            });
+        }
+        if shape.head_dim > WIDEST {
+            return Err(no_attention(gpu, shape.head_dim));
+        }
+        let charts = self.charts();
+        let case = Case {
+            gpu,
+            kernel,
+            mask: Mask::Full,
+            shape,
+        };
+        let itself = exclude == Exclude::Nothing;
+        if itself && charts.hold(&case) {
+            return Ok(charts.answer(&case, itself));
+        }
+        let charted = charts.know(gpu, kernel);
+        let widest = if charted { 96 } else { 128 };
+        if shape.head_dim <= widest
+            && let Some(answer) = self.tabled(gpu, kernel, shape, exclude)
+        {
+            return Ok(answer);
+        }
         let closest = nearest(&self.attention, gpu, None, |_| true);
-        let close = closest.is_some_and(|source| source.kinship <= Kinship::Sister);
         let yields = closest.is_none_or(|source| source.kinship.yields_to_sustained());
-        if yields && let Some(cost) = sustained_time_per_score(gpu, shape.head_dim) {
-            return self.sustained_attention(gpu, cost, shape);
+        if !charts.know_gpu(gpu)
+            && yields
+            && let Some(cost) = sustained_time_per_score(gpu, shape.head_dim)
+        {
+            let usual = Case {
+                kernel: AttentionKernel::usual(gpu),
+                ..case
+            };
+            let slower = case.base_us() / usual.base_us();
+            return self.sustained_attention(gpu, cost * slower, shape);
         }
-        let full = |table: &Table| table.mask() == Mask::Full;
-        let own_full = nearest(&self.attention, gpu, kernel, full)
-            .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
-        if close && own_full.kinship > Kinship::Sister {
-            return self.full_from_causal(gpu, shape, exclude);
-        }
-        self.full(gpu, kernel, shape, exclude)
+        Ok(charts.answer(&case, itself))
     }
 
-    /// Non-causal attention from tables of head widths 64, 72 and 80.
-    fn full(
+    /// Non-causal attention from tables of this kernel, of the GPU or a sister, with heads of 64, 72, 80.
+    fn tabled(
         &self,
         gpu: &Gpu,
-        kernel: Option<&str>,
+        kernel: AttentionKernel,
         shape: attention::Shape,
         exclude: Exclude,
-    ) -> Result<Answer, Miss> {
+    ) -> Option<Answer> {
         let (width, wide) = match shape.head_dim {
             ..=64 => (64, false),
             65..=72 => (72, false),
             73..=96 => (80, false),
-            97..=128 => (64, true),
-            _ => return Err(no_attention(gpu, shape.head_dim)),
+            _ => (64, true),
         };
-        let wanted = |table: &Table| is_attention(table, Mask::Full, width);
-        let source = nearest(&self.attention, gpu, kernel, wanted)
-            .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
+        let wanted = |table: &Table| {
+            is_attention(table, Mask::Full, width) && table.attention == Some(kernel)
+        };
+        let source = nearest(&self.attention, gpu, None, wanted)
+            .filter(|source| source.kinship <= Kinship::Sister)?;
         let padded = attention::Shape {
             head_dim: width.into(),
             ..shape
@@ -141,32 +197,7 @@ impl Tables {
             let note = format!("width {} runs padded as {width}", shape.head_dim);
             widen(&mut answer, 0.10, &note);
         }
-        Ok(other_kernel(answer, source, kernel))
-    }
-
-    /// Non-causal attention of a GPU whose only table is causal with width 128.
-    fn full_from_causal(
-        &self,
-        gpu: &Gpu,
-        shape: attention::Shape,
-        exclude: Exclude,
-    ) -> Result<Answer, Miss> {
-        let wanted = |table: &Table| is_attention(table, Mask::Causal, 128);
-        let source = nearest(&self.attention, gpu, None, wanted)
-            .filter(|_| shape.head_dim <= 128)
-            .ok_or_else(|| no_attention(gpu, shape.head_dim))?;
-        let wide = attention::Shape {
-            head_dim: 128,
-            ..shape
-        };
-        let mut answer = borrowed(gpu, source, Shape::Attention(wide), exclude);
-        answer.us *= attention::full_over_causal(shape.side());
-        let rate = |head_dim| sustained_time_per_score(gpu, head_dim);
-        if let (Some(own), Some(full)) = (rate(shape.head_dim), rate(128)) {
-            answer.us *= own / full;
-        }
-        widen(&mut answer, 0.20, "from causal width 128");
-        Ok(answer)
+        Some(answer)
     }
 
     /// Causal attention: asked only by validation.
@@ -232,7 +263,7 @@ fn no_attention(gpu: &Gpu, head_dim: u64) -> Miss {
     Miss::NoFigure {
         gpu: gpu.name.clone(),
         what: format!("attention with heads of width {head_dim}"),
-        remedy: "widths up to 128 are covered: give a sustained attention rate for this GPU".into(),
+        remedy: format!("widths up to {WIDEST} are covered"),
     }
 }
 

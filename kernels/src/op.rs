@@ -2,6 +2,7 @@
 
 use topologies::DType;
 
+use crate::attention_kernel::AttentionKernel;
 use crate::compressor::Compressor;
 
 /// One operation of a diffusion transformer.
@@ -20,6 +21,8 @@ pub enum Op {
     },
     /// Non-causal attention of `queries` tokens over `keys` tokens.
     Attention {
+        /// Who computes it.
+        kernel: AttentionKernel,
         /// Independent rows.
         batch: u64,
         /// Heads on this device.

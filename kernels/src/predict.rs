@@ -3,9 +3,11 @@
 //! Guarantees: with [`Exclude::This`] a row that stands in the built-in tables is left out of its own
 //! prediction; a system, kernel or software that is not in the tables is named in the note.
 
-use topologies::{DType, SimDuration, gpu};
+use topologies::{DType, Gpu, SimDuration, gpu};
 
 use crate::attention;
+use crate::attention_kernel::AttentionKernel;
+use crate::charts::{self, Case};
 use crate::chip::Chip;
 use crate::cost::{Miss, Provenance};
 use crate::gemm;
@@ -49,6 +51,27 @@ pub struct AttentionRow<'a> {
     pub seq_len: u64,
     /// Heads.
     pub heads: u64,
+    /// Width of a head.
+    pub head_dim: u64,
+}
+
+/// A row of a file of attention by kernel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KernelRow<'a> {
+    /// The GPU.
+    pub gpu: &'a Gpu,
+    /// The kernel.
+    pub kernel: AttentionKernel,
+    /// The mask.
+    pub mask: Mask,
+    /// Independent rows.
+    pub batch: u64,
+    /// Heads.
+    pub heads: u64,
+    /// Query tokens.
+    pub queries: u64,
+    /// Key tokens.
+    pub keys: u64,
     /// Width of a head.
     pub head_dim: u64,
 }
@@ -107,6 +130,24 @@ impl AttentionRow<'_> {
             keys: self.seq_len,
             head_dim: self.head_dim,
         }
+    }
+}
+
+impl KernelRow<'_> {
+    fn shape(&self) -> attention::Shape {
+        attention::Shape {
+            batch: self.batch,
+            heads: self.heads,
+            queries: self.queries,
+            keys: self.keys,
+            head_dim: self.head_dim,
+        }
+    }
+
+    /// Floating-point operations of both products; half of them under a causal mask.
+    #[must_use]
+    pub fn flops(&self) -> f64 {
+        self.shape().flops(self.mask)
     }
 }
 
@@ -183,10 +224,54 @@ impl Tables {
         exclude: Exclude,
     ) -> Result<Prediction, Miss> {
         let gpu = gpu::find(row.system).map_err(unknown_system(row.system))?;
-        let kernel = Some(row.kernel);
-        let answer = self.attention_on(gpu, row.mask, kernel, row.shape(), exclude)?;
+        let answer = self.attention_on(gpu, row.mask, row.kernel, row.shape(), exclude)?;
         let own = self.own_attention(row);
         Ok(other_software(answer, own, row.software).into())
+    }
+
+    /// Every row of the charts that ship, with its time in microseconds.
+    pub fn kernel_rows(&self) -> impl Iterator<Item = (KernelRow<'static>, f64)> {
+        self.charts().rows().map(|row| {
+            let shape = row.case.shape;
+            let asked = KernelRow {
+                gpu: row.case.gpu,
+                kernel: row.case.kernel,
+                mask: row.case.mask,
+                batch: shape.batch,
+                heads: shape.heads,
+                queries: shape.queries,
+                keys: shape.keys,
+                head_dim: shape.head_dim,
+            };
+            (asked, row.us)
+        })
+    }
+
+    /// Predicts a row of attention by kernel, itself left out where it is charted.
+    ///
+    /// # Errors
+    /// A [`Miss`] for a kernel that is not built for the GPU, or heads wider than any chart's.
+    pub fn predict_kernel(&self, row: &KernelRow) -> Result<Prediction, Miss> {
+        let (gpu, kernel, shape) = (row.gpu, row.kernel, row.shape());
+        let full = self.attention(gpu, kernel, shape, Exclude::This)?;
+        if row.mask == Mask::Full {
+            return Ok(full.into());
+        }
+        let case = Case {
+            gpu,
+            kernel,
+            mask: row.mask,
+            shape,
+        };
+        Ok(self.charts().answer(&case, false).into())
+    }
+
+    /// The shortest time that the datasheet allows a row of attention by kernel.
+    #[must_use]
+    pub fn kernel_roofline(row: &KernelRow) -> SimDuration {
+        let (chip, shape) = (Chip::of(row.gpu), row.shape());
+        let peak = charts::peak(row.kernel, row.gpu);
+        SimDuration::from_us_f64((row.flops() / peak).max(shape.bytes() / chip.bandwidth))
     }
 
     /// What simpler models say about a GEMM row.
@@ -387,9 +472,9 @@ mod tests {
         let sister = ask(row("gb200", "vllm_vit_flash_attn_fa4"));
         assert_eq!(sister.provenance, Provenance::Borrowed);
         assert!(sister.note.contains("b200_sxm"), "{}", sister.note);
-        let other = ask(row("h100_sxm", "cudnn"));
+        let other = ask(row("h100_sxm", "warp drive"));
         assert!(
-            other.note.contains("cudnn is not measured"),
+            other.note.contains("warp drive is not measured"),
             "{}",
             other.note
         );

@@ -9,6 +9,7 @@
 use topologies::{DType, Gpu, gpu};
 
 use crate::attention;
+use crate::attention_kernel::AttentionKernel;
 use crate::chip::Chip;
 use crate::field::{Estimate, Field, Point, Search};
 use crate::gemm;
@@ -75,6 +76,8 @@ pub(crate) struct Table {
     pub system: String,
     pub software: String,
     pub kernel: String,
+    /// The attention kernel that this name means.
+    pub attention: Option<AttentionKernel>,
     pub dtype: DType,
     /// The GPU that was measured.
     pub gpu: Gpu,
@@ -127,6 +130,7 @@ impl Table {
             kind: stored.kind,
             system: stored.system,
             software: stored.software,
+            attention: AttentionKernel::named(&stored.kernel, gpu.architecture).ok(),
             kernel: stored.kernel,
             dtype: stored.dtype,
             chip: Chip::of(&gpu),

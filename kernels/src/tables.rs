@@ -14,6 +14,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use topologies::{Gpu, SimDuration};
 
 use crate::attention;
+use crate::attention_kernel::AttentionKernel;
+use crate::charts::Charts;
 use crate::codec;
 use crate::compressor::Compressor;
 use crate::cost::{Cost, CostModel, Miss, Provenance};
@@ -21,7 +23,7 @@ use crate::gemm;
 use crate::measured::{Own, Way};
 use crate::memory;
 use crate::op::Op;
-use crate::store::{DamagedTable, Kind, Mask, decode, fnv1a};
+use crate::store::{DamagedTable, Kind, decode, fnv1a};
 use crate::table::{Exclude, Table};
 
 static GEMM: &[u8] = include_bytes!("../tables/gemm.bin");
@@ -31,6 +33,8 @@ static ATTENTION: &[u8] = include_bytes!("../tables/attention.bin");
 pub struct Tables {
     pub(crate) gemm: Vec<Table>,
     pub(crate) attention: Vec<Table>,
+    /// Charts of attention; none for those that ship.
+    charts: Option<Charts<'static>>,
     /// What stands in place of the tables of one GPU.
     pub(crate) own: Option<Own>,
     memory: Mutex<BTreeMap<(Op, u64), Result<Cost, Miss>>>,
@@ -77,6 +81,7 @@ impl Tables {
         Ok(Self {
             gemm: load(gemm, "tables/gemm.bin")?,
             attention: load(attention, "tables/attention.bin")?,
+            charts: None,
             own: None,
             memory: Mutex::new(BTreeMap::new()),
         })
@@ -97,6 +102,23 @@ impl Tables {
         tables.gemm.retain(|table| table.system != system);
         tables.attention.retain(|table| table.system != system);
         tables
+    }
+
+    /// The embedded tables but all that is of one attention kernel on one GPU.
+    ///
+    /// # Panics
+    /// As [`built_in`](Self::built_in).
+    #[must_use]
+    pub fn without_attention(gpu: &Gpu, kernel: AttentionKernel) -> Self {
+        let mut tables = Self::fresh();
+        let of_it = |table: &Table| table.gpu.name == gpu.name && table.attention == Some(kernel);
+        tables.attention.retain(|table| !of_it(table));
+        tables.charts = Some(Charts::built_in().without_kernel(gpu, kernel));
+        tables
+    }
+
+    pub(crate) fn charts(&self) -> &Charts<'static> {
+        self.charts.as_ref().unwrap_or_else(|| Charts::built_in())
     }
 
     /// What is measured: (system, software, kernel, kind) of every table.
@@ -126,6 +148,7 @@ impl Tables {
                 self.gemm_on(gpu, dtype, None, shape, Exclude::Nothing)?
             }
             Op::Attention {
+                kernel,
                 batch,
                 heads,
                 queries,
@@ -139,7 +162,7 @@ impl Tables {
                     keys,
                     head_dim,
                 };
-                self.attention_on(gpu, Mask::Full, None, shape, Exclude::Nothing)?
+                self.attention(gpu, kernel, shape, Exclude::Nothing)?
             }
             Op::MemoryBound { bytes, kernels } => {
                 let own = self.own.as_ref();
@@ -217,8 +240,10 @@ mod tests {
         }
     }
 
-    fn attention(queries: u64, keys: u64, head_dim: u64) -> Op {
+    /// By the GPU's usual kernel.
+    fn attention(name: &str, queries: u64, keys: u64, head_dim: u64) -> Op {
         Op::Attention {
+            kernel: AttentionKernel::usual(gpu::find(name).unwrap()),
             batch: 1,
             heads: 24,
             queries,
@@ -259,22 +284,24 @@ mod tests {
 
     #[test]
     fn every_known_gpu_has_a_cost_for_every_bf16_operation() {
-        let ops = [
-            gemm(4608),
-            attention(4608, 4608, 128),
-            attention(1152, 4608, 72),
-            Op::MemoryBound {
-                bytes: 1 << 26,
-                kernels: 1,
-            },
-            Op::Encode {
-                compressor: Compressor::OneBit,
-                rows: 1088,
-                channels: 3072,
-            },
-        ];
+        let ops = |name: &str| {
+            [
+                gemm(4608),
+                attention(name, 4608, 4608, 128),
+                attention(name, 1152, 4608, 72),
+                Op::MemoryBound {
+                    bytes: 1 << 26,
+                    kernels: 1,
+                },
+                Op::Encode {
+                    compressor: Compressor::OneBit,
+                    rows: 1088,
+                    channels: 3072,
+                },
+            ]
+        };
         for gpu in gpu::known() {
-            for op in ops {
+            for op in ops(&gpu.name) {
                 let cost = Tables::built_in().cost(&op, gpu);
                 let cost = cost.unwrap_or_else(|miss| panic!("{}: {miss}", gpu.name));
                 assert!(cost.time.get() > 0 && cost.half_width > 0.0 && cost.half_width <= 0.9);
@@ -299,20 +326,20 @@ mod tests {
         let h100 = gpu::find("H100-SXM").unwrap();
         assert!(
             Tables::built_in()
-                .cost(&attention(64, 64, 256), h100)
+                .cost(&attention("H100-SXM", 64, 64, 512), h100)
                 .is_err()
         );
     }
 
     #[test]
     fn a_sustained_rate_is_approached_from_below() {
-        // L20: 109 TFLOP/s; 2 * 32768 * 12288 * 3072 FLOPs take 22.7 ms at that rate.
+        // L20: 109 TFLOP/s, L40: 125 in attention; 2 * 32768 * 12288 * 3072 FLOPs take 22.7 ms at that rate.
         let flops = 2.0 * 32_768.0 * 12_288.0 * 3072.0;
         let rate = flops / us(gemm(32_768), "L20") / 1e6;
         assert!((93.0..109.0).contains(&rate), "{rate}");
         let flops = 4.0 * 24.0 * 128.0 * 16_384.0_f64.powi(2);
-        let rate = flops / us(attention(16_384, 16_384, 128), "L20") / 1e6;
-        assert!((85.0..98.5).contains(&rate), "{rate}");
+        let rate = flops / us(attention("L40", 16_384, 16_384, 128), "L40") / 1e6;
+        assert!((115.0..125.0).contains(&rate), "{rate}");
     }
 
     #[test]
@@ -327,7 +354,7 @@ mod tests {
         ];
         for (name, rate) in expected {
             let flops = 4.0 * 24.0 * 128.0 * 16_384.0_f64.powi(2);
-            let found = flops / us(attention(16_384, 16_384, 128), name) / 1e6;
+            let found = flops / us(attention(name, 16_384, 16_384, 128), name) / 1e6;
             assert!((found / rate - 1.0).abs() < 0.12, "{name}: {found}");
         }
     }
@@ -336,9 +363,9 @@ mod tests {
     fn hops_of_a_ring_and_gathered_keys_do_the_same_work() {
         // 4 hops of S/4 x S/4 and one S/4 x S are a quarter of the attention each.
         for name in ["H100-SXM", "L40S", "L20", "A100-80-SXM"] {
-            let hops = 4.0 * us(attention(4096, 4096, 64), name);
-            let gathered = us(attention(4096, 16_384, 64), name);
-            let whole = us(attention(16_384, 16_384, 64), name) / 4.0;
+            let hops = 4.0 * us(attention(name, 4096, 4096, 64), name);
+            let gathered = us(attention(name, 4096, 16_384, 64), name);
+            let whole = us(attention(name, 16_384, 16_384, 64), name) / 4.0;
             assert!(
                 (gathered / whole - 1.0).abs() < 0.15,
                 "{name}: {gathered} {whole}"

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kernels::AttentionKernel;
 use topologies::host::Compilation;
 
 use crate::platform::RateFactors;
@@ -73,6 +74,8 @@ pub struct Execution {
     pub compilation: Compilation,
     /// Whose pipeline.
     pub software: Software,
+    /// Who computes attention.
+    pub attention: AttentionKernel,
     /// What was calibrated.
     pub calibration: Calibration,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kernels::Tables;
 use planner::calibrate::Calibrated;
 use planner::interval::ComputeEvidence;
+use planner::launch::Engine;
 use planner::runs::{Elsewhere, Known};
 use planner::search::{self, Question};
 use sim::execution::{Execution, Software};
@@ -34,6 +35,7 @@ fn run(calibrates: Calibrates, side: u32, strategy: &str, seconds: f64) -> Measu
     MeasuredRun {
         place: "a test".to_owned(),
         calibrates: Some(calibrates),
+        attention: None,
         covers: Covers::All,
         model: MODEL.to_owned(),
         width: side,
@@ -81,6 +83,7 @@ fn predicted(machine: &Machine, found: &Calibrated, side: u32, strategy: &str) -
     let execution = Execution {
         compilation: Compilation::Eager,
         software: Software::Other,
+        attention: Engine::Xdit.attention(&machine.gpus[0]),
         calibration: found.calibration.clone(),
     };
     let platform = Platform::of_machine(machine).expect("a known system");

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use kernels::Op;
+use kernels::{AttentionKernel, Op};
 use sim::graph::{Exchange, TaskId};
 use sim::platform::Reach;
 use topologies::CollectiveKind::{AllGather, AllReduce, AllToAll, RingPass};
@@ -167,6 +167,7 @@ fn a_grid_gathers_queries_along_rows_and_keys_along_columns() {
         let asked = rig.costs.asked.lock().expect("no test panicked here");
         let attends = |queries, keys| {
             asked.contains(&Op::Attention {
+                kernel: AttentionKernel::FlashAttention3,
                 batch: 1,
                 heads: 24,
                 queries,

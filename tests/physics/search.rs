@@ -417,6 +417,7 @@ fn compressed_all_to_alls_are_not_below_their_bound() {
         let execution = Execution {
             compilation: asked.compilation,
             software: Software::Other,
+            attention: asked.attention_kernel(),
             calibration: Calibration::assumed(platform.is_nvlink()),
         };
         let costs = Tables::built_in();

@@ -27,7 +27,7 @@
 //! `[host]` takes `name`, `source`, `software`, `launch_factor`, `nccl_system` and `collectives`: `"usual"` rates of the
 //! wiring (the default), or its `"links"`. `[[host.run]]` is a run that calibrates: `model`, `width`, `height`, `steps`,
 //! `latency`, and where they are not 1, `none`, eager or the host's: `frames`, `batch`, `guidance`, `text_tokens`, `gpus`,
-//! `strategy`, `compiled`, `software`, `source`; `calibrates` where it may set one factor alone; `covers = "steps"` where its
+//! `strategy`, `compiled`, `attention` (the kernel), `software`, `source`; `calibrates` where it may set one factor alone; `covers = "steps"` where its
 //! latency is that of the denoising steps alone. `[[host.published]]` says which host of the built-in published runs this
 //! is: `owner`, `gpu`, `interconnect` as its rows have them.
 //!

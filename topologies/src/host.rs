@@ -219,6 +219,8 @@ pub struct MeasuredRun {
     pub strategy: String,
     /// Eager or compiled.
     pub compiled: Compilation,
+    /// Who computed attention; none for whoever the engine takes.
+    pub attention: Option<String>,
     /// Software that ran it.
     pub software: String,
     /// End-to-end latency.

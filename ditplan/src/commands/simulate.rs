@@ -42,6 +42,8 @@ pub(crate) struct SimulateArguments {
 pub(crate) struct SimulateAnswer {
     /// What was asked, with every default filled in.
     pub question: json::Question,
+    /// How plans are executed.
+    pub execution: json::Execution,
     /// The plan that was asked for.
     pub choice: Plan,
     /// One GPU.
@@ -55,6 +57,7 @@ impl SimulateAnswer {
         let single = found.single.latency.as_secs_f64();
         Self {
             question: asked.into(),
+            execution: asked.into(),
             choice: Plan::new(&found.candidate, single),
             single: Plan::new(&found.single, single),
             provenance: words::sources(&found.provenance),

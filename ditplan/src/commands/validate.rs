@@ -25,6 +25,9 @@ pub(crate) struct ValidateArguments {
     /// Measured attention times.
     #[arg(long, value_name = "FILE")]
     pub attention: Option<PathBuf>,
+    /// Measured attention times by kernel (docs/validation.md).
+    #[arg(long, value_name = "FILE")]
+    pub attention_kernels: Option<PathBuf>,
     /// Measured NCCL times.
     #[arg(long, value_name = "FILE")]
     pub nccl: Option<PathBuf>,
@@ -70,6 +73,7 @@ impl ValidateArguments {
         Inputs {
             gemm: self.gemm.clone(),
             attention: self.attention.clone(),
+            attention_kernels: self.attention_kernels.clone(),
             nccl: self.nccl.clone(),
             published: self.published.clone(),
             timelines: self.timeline.clone(),

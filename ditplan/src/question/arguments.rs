@@ -56,6 +56,10 @@ pub(crate) struct QuestionArguments {
     /// Who executes the plan [default: xdit]
     #[arg(long, value_enum)]
     pub engine: Option<EngineArgument>,
+    /// Who computes attention: fa2, fa3, fa3-fp8, fa4, cudnn, xformers, triton, aiter, sage, sage3 ...
+    /// [default: what the engine takes on the GPU]
+    #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
+    pub attention_kernel: Option<String>,
     /// The transformer is compiled (torch.compile)
     #[arg(long)]
     pub compile: bool,

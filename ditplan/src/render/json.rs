@@ -13,7 +13,7 @@ use serde_json::Value;
 
 pub(crate) use errors::{Baselines, Score, baselines, known};
 pub(crate) use plan::{Fidelity, Launch, Plan};
-pub(crate) use question::{Question, Request};
+pub(crate) use question::{Execution, Question, Request};
 pub(crate) use values::{Amount, ByClass, Word};
 
 /// JSON as it is printed: indented, sorted by name, with a line end.

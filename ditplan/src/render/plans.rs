@@ -61,11 +61,12 @@ pub(crate) fn title(question: &Question) -> String {
         )
     };
     let place = format!(
-        "{gpus} ({}: {}), {}, {}",
+        "{gpus} ({}: {}), {}, {}, attention by {}",
         machine.name,
         machine.interconnect(),
         question.engine,
-        question.compilation
+        question.compilation,
+        question.attention_kernel()
     );
     let place = match question.faults.is_empty() {
         true => place,

@@ -103,6 +103,9 @@ pub(crate) fn quality(source: &QualitySource) -> String {
             "published for 1024x1024 in 28 steps with one of warm-up, not for this run"
         }
         QualitySource::NoneForLayout => "no published figure for this layout",
+        QualitySource::LossyAttention(kernel) => {
+            return format!("{kernel} has an error of its own, which nothing here predicts");
+        }
         QualitySource::Trace { name } => return format!("predicted from {name}"),
         QualitySource::Unpredicted { published, error } => {
             return format!("{}; {error}", quality(published));

@@ -7,6 +7,7 @@ use topologies::{DType, Gpu};
 use super::grid::{attention_tables, gemm_tables};
 use super::{Measurements, MemoryRate, Unmeasurable, Way};
 use crate::attention;
+use crate::attention_kernel::AttentionKernel;
 use crate::compressor::Compressor;
 use crate::cost::Provenance;
 use crate::gemm;
@@ -35,6 +36,8 @@ pub(crate) struct Own {
     rectangles: BTreeMap<String, BTreeMap<[u64; 5], f64>>,
     /// Attention kernels, the one that stands for the others first.
     kernels: Vec<String>,
+    /// Whether that one is asked about, whatever a plan runs.
+    asked: bool,
     memory: Option<MemoryRate>,
     /// Elements and microseconds, ascending, and the shapes themselves.
     codecs: BTreeMap<(Compressor, Way), Vec<(f64, f64)>>,
@@ -79,6 +82,9 @@ impl Own {
             gemm: gemm_tables(measured, built_in)?,
             attention: attention_tables(measured, built_in)?,
             rectangles,
+            asked: kernels
+                .first()
+                .is_some_and(|first| measured.attention_kernel.as_ref() == Some(first)),
             kernels,
             memory: measured.memory,
             codecs,
@@ -132,13 +138,15 @@ impl Own {
     pub(crate) fn attention(
         &self,
         gpu: &Gpu,
-        kernel: Option<&str>,
+        kernel: AttentionKernel,
         shape: attention::Shape,
         covered_elsewhere: bool,
         exclude: Exclude,
     ) -> Option<Answer> {
-        let named = kernel.filter(|name| self.rectangles.contains_key(*name));
-        let kernel = named.or(self.kernels.first().map(String::as_str))?;
+        let means =
+            |name: &&String| AttentionKernel::named(name, gpu.architecture).ok() == Some(kernel);
+        let named = self.kernels.iter().find(means).filter(|_| !self.asked);
+        let kernel = named.or(self.kernels.first())?;
         let sides = [
             shape.batch,
             shape.heads,
@@ -161,7 +169,7 @@ impl Own {
             mask: Mask::Full,
             head_dim: u32::try_from(shape.head_dim).ok()?,
         };
-        let of_width = |table: &&Table| table.kind == kind && table.kernel == kernel;
+        let of_width = |table: &&Table| table.kind == kind && table.kernel == *kernel;
         let candidates = self.attention.iter().filter(of_width);
         let shape = Shape::Attention(shape);
         let (table, kinship) = self.source(gpu, candidates, shape, covered_elsewhere)?;

@@ -1,6 +1,7 @@
 use topologies::{DType, Gpu, gpu};
 
 use super::*;
+use crate::attention_kernel::AttentionKernel;
 use crate::cost::{Cost, CostModel, Provenance};
 use crate::op::Op;
 
@@ -68,6 +69,7 @@ fn gemm(m: u64) -> Op {
 
 fn attention(queries: u64, keys: u64, head_dim: u64) -> Op {
     Op::Attention {
+        kernel: AttentionKernel::FlashAttention2,
         batch: 1,
         heads: 24,
         queries,

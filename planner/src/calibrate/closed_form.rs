@@ -49,6 +49,7 @@ pub fn terms(run: &Run, calibration: &Calibration, costs: &dyn CostModel) -> Opt
     let execution = Execution {
         compilation: run.compiler.compilation(),
         software: run.engine.software(),
+        attention: run.attention,
         calibration: calibration.clone(),
     };
     let seconds = SimDuration::as_secs_f64;

@@ -12,6 +12,7 @@
 //! Flags are those of xDiT 175e0bf, CompactFusion c30d06b, SGLang's `docs/diffusion/api/cli.md` at 031ba4d
 //! and diffusers 58eb52c. Not checked here: that the plan is legal, and that it fits.
 
+mod attention;
 mod cache_dit;
 mod compact;
 mod diffusers;

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use kernels::{CostModel, MemoryRate, Op};
+use kernels::{AttentionKernel, CostModel, MemoryRate, Op};
 use sim::launch;
 use sim::model::{self, Model};
 use sim::workload::{
@@ -95,7 +95,7 @@ fn passes_of(
         rest -= time(Op::Gemm { m, n, k, dtype })?;
     }
     for call in &block.attention {
-        rest -= time(whole_attention(&block, call, point.batch))?;
+        rest -= time(whole_attention(&block, call, point.batch, gpu))?;
     }
     let joint = block
         .attention
@@ -108,8 +108,9 @@ fn passes_of(
 }
 
 /// All of a block's attention call on one rank.
-fn whole_attention(block: &Block, call: &AttentionCall, rows: u64) -> Op {
+fn whole_attention(block: &Block, call: &AttentionCall, rows: u64, gpu: &Gpu) -> Op {
     Op::Attention {
+        kernel: AttentionKernel::usual(gpu),
         batch: rows * call.sequences,
         heads: call.heads,
         queries: block.tokens.of(call.queries).div_ceil(call.sequences),

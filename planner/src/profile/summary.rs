@@ -1,6 +1,7 @@
 //! What was measured, part by part: how many points, how steady, how far from the built-in predictions.
 
-use kernels::{CostModel, Op, Tables, Way};
+use kernels::{AttentionKernel, CostModel, Op, Tables, Way};
+use topologies::Gpu;
 
 use super::points::{Part, Point, What};
 use super::{Device, Profile};
@@ -70,7 +71,7 @@ impl Profile {
         };
         let spreads: Vec<f64> = points.iter().filter_map(spread).collect();
         let predicted = |point: &Point| {
-            let cost = Tables::built_in().cost(&operation(&point.what)?, &self.gpu);
+            let cost = Tables::built_in().cost(&operation(&point.what, &self.gpu)?, &self.gpu);
             Some((point.us, cost.ok()?.time.as_us_f64()))
         };
         let pairs: Vec<(f64, f64)> = match self.about.device {
@@ -87,7 +88,7 @@ impl Profile {
 }
 
 /// The operation that a point measures, where it is one that the cost model knows.
-fn operation(what: &What) -> Option<Op> {
+fn operation(what: &What, gpu: &Gpu) -> Option<Op> {
     Some(match what {
         What::Gemm(point) => {
             let [m, n, k] = point.shape.map(u64::from);
@@ -95,6 +96,8 @@ fn operation(what: &What) -> Option<Op> {
             Op::Gemm { m, n, k, dtype }
         }
         What::Attention(point) => Op::Attention {
+            kernel: AttentionKernel::named(&point.kernel, gpu.architecture)
+                .unwrap_or_else(|_| AttentionKernel::usual(gpu)),
             batch: point.batch.into(),
             heads: point.heads.into(),
             queries: point.queries.into(),

@@ -19,6 +19,7 @@ pub mod source;
 
 use std::sync::Arc;
 
+use kernels::AttentionKernel;
 use sim::legality::{self, Illegal};
 use sim::model::{self, Model, Request, UnknownModel};
 use sim::plan::{Compression, Plan};
@@ -72,6 +73,8 @@ pub struct Run {
     pub compiler: Compiler,
     /// Who executed it, as far as that changes a time.
     pub engine: Engine,
+    /// Who computed attention.
+    pub attention: AttentionKernel,
     /// What the value covers.
     pub covers: Metric,
     /// The value.
@@ -162,6 +165,7 @@ impl Run {
             return Err(NoRun::GpusNotStated);
         }
         let Place { machine, platform } = machines.of(row, &host)?;
+        let attention = request::attention(row, &facts, &machine.gpus[0])?;
         let request = request::of_row(row, model, &facts)?;
         let workload = Workload::new(model, &request)?;
         let strategy = strategy(row, model, &workload, &facts)?;
@@ -186,6 +190,7 @@ impl Run {
             strategy,
             compiler: Compiler::of(&row.compile),
             engine: facts.engine(),
+            attention,
             covers,
             value: row.value,
             quality: row.quality.clone(),
@@ -229,6 +234,16 @@ impl Run {
             ..Row::default()
         };
         let facts = Facts::default();
+        let gpu = &machine.gpus[0];
+        let named = |name: &String| AttentionKernel::named(name, gpu.architecture);
+        let attention = run.attention.as_ref().map(named).transpose();
+        let attention =
+            attention.map_err(|error| fault("host.run.attention")(format!("is an {error}")))?;
+        let attention = attention.unwrap_or_else(|| Engine::Xdit.attention(gpu));
+        if !attention.runs_on(gpu) {
+            let why = format!("is {attention}, which is not built for {}", gpu.name);
+            return Err(fault("host.run.attention")(why));
+        }
         let strategy = strategy(&row, model, &workload, &facts);
         let strategy = strategy.map_err(|error| fault("host.run.strategy")(error.to_string()))?;
         let owner = machine.host.name.clone();
@@ -256,6 +271,7 @@ impl Run {
                 Compilation::Compiled => Compiler::Torch,
             },
             engine: Engine::Xdit,
+            attention,
             covers: match run.covers {
                 Covers::All => Metric::Latency,
                 Covers::Steps => Metric::Denoise,

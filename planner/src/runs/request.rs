@@ -1,6 +1,8 @@
 //! What a row or a machine file's run asks of a model.
 
+use kernels::AttentionKernel;
 use sim::model::{self, Architecture, Guidance, Model, Request, Resolution};
+use topologies::Gpu;
 use topologies::host::MeasuredRun;
 
 use super::reason::{Lever, NoRun};
@@ -28,18 +30,6 @@ pub(super) fn model_of(cell: &str) -> Result<&'static Model, NoRun> {
     }
 }
 
-/// Attention kernels whose output is the exact one's; the cost model has the engine's usual one.
-const EXACT_ATTENTION: [&str; 8] = [
-    "",
-    "engine default",
-    "sdpa",
-    "fa2",
-    "fa3",
-    "flash_attn",
-    "cudnn",
-    "aiter",
-];
-
 /// Words of remarks that say a lever which is not simulated.
 const NOTED: [&str; 5] = [
     "offload on",
@@ -54,27 +44,17 @@ pub(super) fn refuse_levers(row: &Row) -> Result<(), NoRun> {
     let Levers {
         cache,
         precision,
-        attention,
+        attention: _,
         offload,
         notes,
     } = &row.levers;
     let is_time = row.metric != Metric::Memory;
-    let kernel = attention
-        .split(" (")
-        .next()
-        .unwrap_or_default()
-        .to_lowercase();
     let refused = [
         (is_time && !cache.is_empty(), Lever::Cache, cache),
         (
             !["", "bf16", "fp16"].contains(&precision.as_str()),
             Lever::Precision,
             precision,
-        ),
-        (
-            is_time && !EXACT_ATTENTION.contains(&kernel.as_str()),
-            Lever::Attention,
-            attention,
         ),
         (
             is_time && !["", "resident"].contains(&offload.as_str()),
@@ -90,6 +70,23 @@ pub(super) fn refuse_levers(row: &Row) -> Result<(), NoRun> {
         return Err(NoRun::Lever(Lever::Notes, notes.clone()));
     }
     Ok(())
+}
+
+/// The attention kernel of a row: as its cell says, else as its source does, else its engine's.
+pub(super) fn attention(row: &Row, facts: &Facts, gpu: &Gpu) -> Result<AttentionKernel, NoRun> {
+    let cell = row.levers.attention.as_str();
+    let stated = cell.strip_prefix("engine default").unwrap_or(cell).trim();
+    let engine = facts.engine().attention(gpu);
+    if stated.is_empty() || row.metric == Metric::Memory {
+        let named = facts.attention.as_deref();
+        let named = named.and_then(|name| AttentionKernel::named(name, gpu.architecture).ok());
+        return Ok(named.filter(|kernel| kernel.runs_on(gpu)).unwrap_or(engine));
+    }
+    let kernel = AttentionKernel::named(stated, gpu.architecture);
+    kernel
+        .ok()
+        .filter(|kernel| kernel.runs_on(gpu))
+        .ok_or_else(|| NoRun::Lever(Lever::Attention, cell.to_owned()))
 }
 
 /// The strategy cell. Offloading whole components changes the time, but a peak of memory in a way that the memory model

@@ -30,6 +30,8 @@ pub struct Facts {
     pub times: Option<Times>,
     /// Who executed the runs.
     pub engine: Option<Executor>,
+    /// Who computed attention, where it is not what the engine takes.
+    pub attention: Option<String>,
     /// Synchronous first steps of a pipeline.
     pub pipeline_warmup: Option<u32>,
     /// Uncompressed first steps of a compressed plan.
@@ -54,7 +56,7 @@ pub enum Times {
     Loop,
 }
 
-/// An engine whose times differ from the others'.
+/// Who executed a source's runs; none is named for xDiT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Executor {
@@ -62,7 +64,7 @@ pub enum Executor {
     Pipefusion,
     /// SGLang Diffusion.
     Sglang,
-    /// diffusers, as it is.
+    /// Hugging Face diffusers.
     Diffusers,
     /// cache-dit.
     CacheDit,
@@ -160,7 +162,8 @@ impl Facts {
                     compressed_warmup,
                     batch,
                     text_tokens,
-                    usual_shape
+                    usual_shape,
+                    attention
                 );
                 let (to, from) = (&mut all.memory, &facts.memory);
                 overlay!(to, from, counter, gibibytes, rank, weights, encoder_weights);

@@ -1,6 +1,6 @@
 //! From simulated plans to an answer: candidates with intervals, and what their comparison shows.
 
-use sim::plan::Plan;
+use sim::plan::{Fidelity, Plan};
 use sim::simulate::{Detail, Totals};
 
 use super::bounded::{BoundedPlan, bounded};
@@ -172,7 +172,10 @@ impl Evaluator<'_> {
             phases: (totals.phases.encode, totals.phases.shared_decode(plan.vae)),
             exposed: totals.exposed,
             by_class: totals.critical.clone(),
-            fidelity: plan.fidelity(),
+            fidelity: match self.execution.attention.is_lossy() {
+                true => Fidelity::Lossy,
+                false => plan.fidelity(),
+            },
             quality: self.quality(plan),
             why_slower: Vec::new(),
             launch: self.launch(plan),

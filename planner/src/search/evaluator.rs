@@ -60,6 +60,7 @@ impl<'a> Evaluator<'a> {
         let execution = Execution {
             compilation: question.compilation,
             software: question.engine.software(),
+            attention: question.attention_kernel(),
             calibration: calibrated.calibration.clone(),
         };
         let evaluator = Self {

@@ -133,9 +133,9 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let best = |wanted: &dyn Fn(&Candidate) -> bool| plans.iter().find(|plan| wanted(plan));
     let raw = best(&|plan| plan.plan.compression.is_raw());
-    let exact = best(&|plan| plan.fidelity == Fidelity::Exact);
-    let lossy = best(&|plan| plan.fidelity == Fidelity::Lossy);
-    let stale = best(&|plan| plan.fidelity == Fidelity::Stale);
+    let exact = best(&|plan| plan.plan.fidelity() == Fidelity::Exact);
+    let lossy = best(&|plan| plan.plan.fidelity() == Fidelity::Lossy);
+    let stale = best(&|plan| plan.plan.fidelity() == Fidelity::Stale);
     let mut found = Vec::new();
     if let (Some(raw), Some(lossy)) = (raw, lossy) {
         found.push(lever(Lever::Compression, lossy, raw));

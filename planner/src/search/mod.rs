@@ -20,7 +20,7 @@ mod tied;
 
 use std::sync::Arc;
 
-use kernels::Tables;
+use kernels::{AttentionKernel, Tables};
 use sim::execution::Execution;
 use sim::legality::Illegal;
 use sim::lower::LowerError;
@@ -79,6 +79,8 @@ pub struct Question {
     pub gpus: u32,
     /// Who executes the plan.
     pub engine: Engine,
+    /// Who computes attention; none for whoever the engine takes.
+    pub attention: Option<AttentionKernel>,
     /// Eager or compiled.
     pub compilation: Compilation,
     /// Which plans may be chosen.
@@ -111,6 +113,7 @@ impl Question {
             gpus: u32::try_from(machine.gpus.len()).expect("a machine has fewer than 2^32 GPUs"),
             machine,
             engine: Engine::Xdit,
+            attention: None,
             compilation: Compilation::Eager,
             filter: Filter::default(),
             quality: None,
@@ -118,6 +121,13 @@ impl Question {
             fastest: false,
             shown: ALL_KINDS,
         })
+    }
+
+    /// Who computes attention.
+    #[must_use]
+    pub fn attention_kernel(&self) -> AttentionKernel {
+        let engine = || self.engine.attention(&self.machine.gpus[0]);
+        self.attention.unwrap_or_else(engine)
     }
 
     /// What operations cost.

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use kernels::AttentionKernel;
 use serde::Deserialize;
 use sim::model::{Architecture, Latent, Model, Request, Resolution};
 use sim::plan::{Fidelity, Plan};
@@ -95,6 +96,8 @@ pub enum QualitySource {
     NoneForRequest,
     /// Those of the model and request are for other layouts.
     NoneForLayout,
+    /// The attention kernel has an error of its own, that nothing here predicts.
+    LossyAttention(AttentionKernel),
     /// They are predicted from a trace.
     Trace {
         /// Its name.
@@ -112,6 +115,10 @@ pub enum QualitySource {
 impl Evaluator<'_> {
     /// What is known of the output of `plan`.
     pub(super) fn quality(&self, plan: &Plan) -> Quality {
+        let kernel = self.execution.attention;
+        if kernel.is_lossy() {
+            return none(QualitySource::LossyAttention(kernel));
+        }
         let published = published(self.question.model, &self.question.request, plan);
         let Some(trace) = &self.question.quality else {
             return published;
@@ -143,14 +150,18 @@ impl Evaluator<'_> {
     }
 }
 
-/// The published quality of `plan` for a request, if there is one.
-fn published(model: &Model, request: &Request, plan: &Plan) -> Quality {
-    let none = |source| Quality {
+/// No figures, and why.
+fn none(source: QualitySource) -> Quality {
+    Quality {
         fid: None,
         lpips: None,
         predicted: None,
         source,
-    };
+    }
+}
+
+/// The published quality of `plan` for a request, if there is one.
+fn published(model: &Model, request: &Request, plan: &Plan) -> Quality {
     if plan.fidelity() == Fidelity::Exact {
         return none(QualitySource::Exact);
     }

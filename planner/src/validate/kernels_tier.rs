@@ -142,7 +142,7 @@ fn read_attention(table: &Table) -> Result<Vec<Ask<AttentionRow<'_>>>, InputErro
 const MOST_WORK: f64 = 1e17;
 
 /// Refuses shapes whose time no counter holds.
-fn reasonable(sides: &[u64]) -> Result<(), Reason> {
+pub(super) fn reasonable(sides: &[u64]) -> Result<(), Reason> {
     let work: f64 = sides.iter().map(|side| *side as f64).product();
     if work > MOST_WORK {
         return Err(Reason::Multiplications(work));
@@ -158,7 +158,7 @@ fn parse_dtype(text: &str) -> Result<DType, Reason> {
     }
 }
 
-fn parse_mask(text: &str) -> Result<Mask, Reason> {
+pub(super) fn parse_mask(text: &str) -> Result<Mask, Reason> {
     match text.to_lowercase().as_str() {
         "true" | "1" => Ok(Mask::Causal),
         "false" | "0" => Ok(Mask::Full),

@@ -8,6 +8,7 @@
 //! Guarantees: same files, same report, at any number of threads; a row that is not predicted is
 //! listed with the reason. Not here: live runs on a network.
 
+pub mod attention_kernels_tier;
 pub mod collectives_tier;
 pub mod kernels_tier;
 pub mod live;
@@ -36,6 +37,8 @@ pub struct Inputs {
     pub gemm: Option<PathBuf>,
     /// Measured attention times.
     pub attention: Option<PathBuf>,
+    /// Measured attention times by kernel.
+    pub attention_kernels: Option<PathBuf>,
     /// Measured NCCL times.
     pub nccl: Option<PathBuf>,
     /// Published end-to-end latencies; may be repeated: calibration rows are looked for in all files.
@@ -63,7 +66,12 @@ pub enum ValidationError {
 impl Inputs {
     /// Whether no file is given for any tier.
     fn is_empty(&self) -> bool {
-        let single = [&self.gemm, &self.attention, &self.nccl];
+        let single = [
+            &self.gemm,
+            &self.attention,
+            &self.attention_kernels,
+            &self.nccl,
+        ];
         single.iter().all(|path| path.is_none())
             && self.published.is_empty()
             && self.timelines.is_empty()
@@ -84,6 +92,10 @@ pub struct Tiers {
     pub gemm: Option<Tier>,
     /// Tier 1: attention.
     pub attention: Option<Tier>,
+    /// Tier 1: attention by kernel, the row left out.
+    pub attention_kernels: Option<Tier>,
+    /// The same, all of the kernel on the GPU left out.
+    pub attention_kernels_left_out: Option<Tier>,
     /// Tier 2.
     pub collectives: Option<Tier>,
     /// Tier 3.
@@ -136,9 +148,10 @@ pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, Valid
     let everything = inputs.is_empty();
     let table = |path: &Path| Table::read(path, bounded::MEASURED);
     let read = |path: &Option<PathBuf>| path.as_deref().map(table).transpose();
-    let (gemm, attention, nccl) = (
+    let (gemm, attention, by_kernel, nccl) = (
         read(&inputs.gemm)?,
         read(&inputs.attention)?,
+        read(&inputs.attention_kernels)?,
         read(&inputs.nccl)?,
     );
     let wanted = |table: &Option<Table>| everything || table.is_some();
@@ -148,6 +161,11 @@ pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, Valid
     }
     if wanted(&attention) {
         tiers.attention = Some(kernels_tier::attention(attention.as_ref(), progress)?);
+    }
+    if wanted(&by_kernel) {
+        let found = attention_kernels_tier::attention_kernels(by_kernel.as_ref(), progress)?;
+        tiers.attention_kernels = Some(found.known);
+        tiers.attention_kernels_left_out = Some(found.left_out);
     }
     if wanted(&nccl) {
         tiers.collectives = Some(collectives_tier::collectives(nccl.as_ref(), progress)?);

@@ -1,10 +1,12 @@
 //! Why a measured row has no prediction.
 
-use kernels::Miss;
+use kernels::{Miss, UnknownKernel};
 use sim::legality::Illegal;
 use sim::model::{RequestError, UnknownModel};
 use sim::plan::PlanTextError;
 use sim::simulate::SimulationError;
+
+use topologies::gpu::UnknownName;
 
 use crate::runs::NoRun;
 
@@ -35,6 +37,12 @@ pub enum Reason {
     Fp8Attention,
     /// The cell of the mask is neither true nor false.
     Mask(String),
+    /// The GPU of a chart is not known.
+    Gpu(UnknownName),
+    /// The attention kernel of a chart is not known.
+    Kernel(UnknownKernel),
+    /// Causal attention over other keys than its queries.
+    CausalOverOthers,
     /// The collective, in this word, is not modelled.
     Collective(String),
     /// A live run's model is not known.

@@ -220,6 +220,7 @@ impl Setup<'_> {
             };
         }
         Op::Attention {
+            kernel: self.execution.attention,
             batch: rows * call.sequences,
             heads,
             queries: queries.div_ceil(call.sequences),

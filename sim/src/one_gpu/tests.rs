@@ -1,4 +1,4 @@
-use kernels::{Cost, CostModel, Miss, Op, Provenance};
+use kernels::{AttentionKernel, Cost, CostModel, Miss, Op, Provenance};
 use topologies::host::Compilation;
 use topologies::{Gpu, SimTime, gpu};
 use traces::timeline::SpanClass;
@@ -56,6 +56,7 @@ fn run(plan: &str, exchange: Option<OneGpu>) -> Simulation {
     let execution = Execution {
         compilation: Compilation::Eager,
         software: Software::VirtualRanks,
+        attention: AttentionKernel::FlashAttention2,
         calibration: Calibration {
             compute: 1.0,
             launch: 0.0,

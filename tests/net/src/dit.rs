@@ -4,7 +4,7 @@
 //! only messages are measured here. Compression is real, within the time made up for it.
 
 use anyhow::{Result, anyhow};
-use kernels::{Compressor, Cost, CostModel, Miss, Op, Provenance};
+use kernels::{AttentionKernel, Compressor, Cost, CostModel, Miss, Op, Provenance};
 use sim::execution::{Calibration, Execution, Software};
 use sim::graph::TaskGraph;
 use sim::lower::Setup;
@@ -50,6 +50,7 @@ impl CostModel for Pace {
                 queries,
                 keys,
                 head_dim,
+                ..
             } => 4.0 * (batch * heads * queries * keys * head_dim) as f64 / 50e9,
             Op::MemoryBound { bytes, .. } => bytes as f64 / 10e9,
             Op::Encode { rows, channels, .. } | Op::Decode { rows, channels, .. } => {
@@ -105,6 +106,7 @@ pub(crate) fn tasks(dit: &Dit, platform: &Platform) -> Result<(TaskGraph, Option
     let execution = Execution {
         compilation: Compilation::Eager,
         software: Software::VirtualRanks,
+        attention: AttentionKernel::FlashAttention2,
         calibration: Calibration {
             compute: 1.0,
             launch: 0.0,

@@ -100,6 +100,7 @@ fn run(
             .text("strategy")?
             .unwrap_or_else(|| "none".to_owned()),
         compiled: section.word("compiled")?.unwrap_or(Compilation::Eager),
+        attention: section.text("attention")?,
         software: software.ok_or_else(|| {
             section.missing("software", "add software = \"...\" here or in [host]")
         })?,

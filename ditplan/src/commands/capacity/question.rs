@@ -243,6 +243,7 @@ fn one_question(
         batch: 1,
         guidance: typed.guidance,
         engine: Some(typed.engine),
+        attention_kernel: None,
         compile: typed.compile,
         profile: typed.profile.clone(),
     };

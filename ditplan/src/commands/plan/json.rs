@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use sim::quality::OwnShard;
 
-use crate::render::json::{Amount, Plan, Question};
+use crate::render::json::{Amount, Execution, Plan, Question};
 use crate::render::words;
 
 /// The fastest plan, with its proof and its rivals.
@@ -16,6 +16,8 @@ use crate::render::words;
 pub(crate) struct PlanAnswer {
     /// What was asked, with every default filled in.
     pub question: Question,
+    /// How plans are executed.
+    pub execution: Execution,
     /// The chosen plan: of those that the evidence cannot tell from the fastest, the first in the order: runs on the
     /// engine, exact before stale before lossy, fewer GPUs, fewer dimensions, faster. With --fastest the fastest.
     pub choice: Plan,
@@ -247,6 +249,7 @@ impl PlanAnswer {
         });
         Self {
             question: (&answer.question).into(),
+            execution: (&answer.question).into(),
             choice: listed(&answer.choice),
             fastest: listed(&answer.plans[0]),
             fastest_exact: answer.fastest_exact().map(listed),

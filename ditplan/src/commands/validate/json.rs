@@ -31,6 +31,12 @@ pub(crate) struct Tiers {
     /// Attention.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attention: Option<Tier>,
+    /// Attention by kernel: each row left out of its own prediction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention_kernels: Option<Tier>,
+    /// Attention by kernel: all of a kernel on a GPU left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention_kernels_left_out: Option<Tier>,
     /// NCCL collectives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collectives: Option<Tier>,
@@ -49,10 +55,13 @@ pub(crate) struct Tiers {
 impl From<&Report> for ValidateAnswer {
     fn from(report: &Report) -> Self {
         let tiers = &report.tiers;
+        let left_out = &tiers.attention_kernels_left_out;
         Self {
             tiers: Tiers {
                 gemm: tiers.gemm.as_ref().map(Tier::from),
                 attention: tiers.attention.as_ref().map(Tier::from),
+                attention_kernels: tiers.attention_kernels.as_ref().map(Tier::from),
+                attention_kernels_left_out: left_out.as_ref().map(Tier::from),
                 collectives: tiers.collectives.as_ref().map(Tier::from),
                 published: tiers.published.as_ref().map(Published::from),
                 one_gpu: tiers.one_gpu.as_ref().map(OneGpu::from),

@@ -16,6 +16,8 @@ pub(super) fn page(report: &Report) -> String {
     let Tiers {
         gemm,
         attention,
+        attention_kernels,
+        attention_kernels_left_out,
         collectives,
         published,
         one_gpu,
@@ -29,6 +31,11 @@ pub(super) fn page(report: &Report) -> String {
             .map(|tier| section("one GPU, nothing known", &self::one_gpu(tier))),
         measured("matrix products", gemm),
         measured("attention", attention),
+        measured("attention by kernel, charts known", attention_kernels),
+        measured(
+            "attention by kernel, the kernel left out of the GPU",
+            attention_kernels_left_out,
+        ),
         measured("collectives", collectives),
         published
             .as_ref()

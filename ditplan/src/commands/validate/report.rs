@@ -37,6 +37,16 @@ fn tiers(tiers: &Tiers) -> impl Iterator<Item = (&'static str, &'static str, &Ti
     let all = [
         ("gemm", "Matrix products", &tiers.gemm),
         ("attention", "Attention", &tiers.attention),
+        (
+            "attention-kernels",
+            "Attention by kernel, charts known",
+            &tiers.attention_kernels,
+        ),
+        (
+            "attention-kernels-left-out",
+            "Attention by kernel, the kernel left out of the GPU",
+            &tiers.attention_kernels_left_out,
+        ),
         ("collectives", "Collectives", &tiers.collectives),
     ];
     all.into_iter()

@@ -1,5 +1,6 @@
 //! What was asked, as JSON.
 
+use kernels::AttentionKernel;
 use planner::launch::Engine;
 use planner::search;
 #[cfg(test)]
@@ -48,6 +49,22 @@ pub(crate) struct Question {
     pub fastest: bool,
 }
 
+/// How plans are executed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Execution {
+    /// Who computes attention: --attention-kernel, else what the engine takes on the GPU.
+    pub attention: Word<AttentionKernel>,
+}
+
+impl From<&search::Question> for Execution {
+    fn from(asked: &search::Question) -> Self {
+        Self {
+            attention: Word(asked.attention_kernel()),
+        }
+    }
+}
+
 /// What is asked of the model.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -77,6 +94,7 @@ impl From<&search::Question> for Question {
             machine,
             gpus,
             engine,
+            attention: _,
             compilation,
             filter,
             quality,

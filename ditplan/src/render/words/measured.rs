@@ -29,6 +29,11 @@ pub(crate) fn reason(reason: &Reason) -> String {
         }
         Reason::Fp8Attention => "attention in fp8 is not modelled".to_owned(),
         Reason::Mask(cell) => format!("causal \"{cell}\" is neither True nor False"),
+        Reason::Gpu(error) => error.to_string(),
+        Reason::Kernel(error) => error.to_string(),
+        Reason::CausalOverOthers => {
+            "causal attention is known over as many keys as queries".to_owned()
+        }
         Reason::Collective(cell) => format!(
             "op \"{cell}\" is not modelled: all_gather, reduce_scatter, all_reduce, alltoall and sendrecv are"
         ),
@@ -210,6 +215,7 @@ mod tests {
             Reason::KernelFormat(cell()),
             Reason::MessageFormat(cell()),
             Reason::Fp8Attention,
+            Reason::CausalOverOthers,
             Reason::Mask(cell()),
             Reason::Collective(cell()),
             Reason::Blocks(cell()),

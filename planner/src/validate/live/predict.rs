@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kernels::{CostModel, Tables};
+use kernels::{AttentionKernel, CostModel, Tables};
 use sim::execution::{Calibration, Execution, Software};
 use sim::one_gpu::{Copies, CopyRate, OneGpu};
 use sim::outcome;
@@ -100,6 +100,7 @@ impl Bench<'_> {
         let execution = Execution {
             compilation: Compilation::Eager,
             software: Software::VirtualRanks,
+            attention: AttentionKernel::usual(self.gpu),
             calibration: self.calibration(about),
         };
         let detail = Detail::Full;

@@ -1,5 +1,6 @@
 //! A synthetic host whose speed is known: what calibration must find, and what it predicts.
 
+use kernels::AttentionKernel;
 use sim::execution::Execution;
 use sim::execution::Software;
 use sim::platform::{RateFactors, Reach};
@@ -44,6 +45,7 @@ fn seconds(strategy: &str, gpus: u32, side: u32) -> f64 {
     let execution = Execution {
         compilation: Compilation::Eager,
         software: Software::Other,
+        attention: AttentionKernel::FlashAttention2,
         calibration: truth(),
     };
     let plan = strategy.parse().unwrap();
@@ -189,6 +191,7 @@ fn rows_of_presets_are_predicted_as_users_are_answered() {
             request: run.request,
             gpus: run.gpus,
             engine: run.engine,
+            attention: Some(run.attention),
             compilation: run.compiler.compilation(),
             ..Question::new(run.model, machine).unwrap()
         };

@@ -213,6 +213,7 @@ pub fn question(run: &Run, known: Arc<Known>, tier: Tier) -> Option<Question> {
         gpus: run.gpus,
         known,
         engine: run.engine,
+        attention: Some(run.attention),
         compilation: run.compiler.compilation(),
         ..asked
     })
