@@ -152,7 +152,7 @@ impl<'a> Charts<'a> {
                 us: self.rows[at].us,
                 provenance: Provenance::Measured,
                 half_width: law::half_width(0.0),
-                note: format!("{} of a chart of {}", case.kernel, case.gpu.name),
+                note: format!("charted for {}", case.gpu.name),
             };
         }
         let (residual, variance) = match charted {
@@ -229,7 +229,7 @@ impl<'a> Charts<'a> {
             .filter(|row| row.case.is_of_the_chart_of(case));
         let lengths: Vec<u64> = lengths.map(|row| row.case.shape.keys).collect();
         if let (Some(low), Some(high)) = (lengths.iter().min(), lengths.iter().max()) {
-            let note = format!("{kernel} by its chart of {}", case.gpu.name);
+            let note = format!("chart of {}", case.gpu.name);
             return if (*low..=*high).contains(&case.shape.keys) {
                 (Provenance::Interpolated, note)
             } else {
@@ -244,15 +244,12 @@ impl<'a> Charts<'a> {
         });
         match nearest {
             Some(row) if Kinship::of(row.case.gpu, case.gpu) <= Kinship::Family => {
-                let note = format!(
-                    "{kernel} by a chart of {}, moved by the datasheets",
-                    row.case.gpu.name
-                );
+                let note = format!("chart of {}, moved by the datasheets", row.case.gpu.name);
                 (Provenance::Borrowed, note)
             }
             _ => (
                 Provenance::Datasheet,
-                format!("{kernel} by the datasheet: no chart of a relative"),
+                "datasheet, no chart of a relative".to_owned(),
             ),
         }
     }

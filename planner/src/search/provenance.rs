@@ -1,6 +1,6 @@
 //! Where the numbers of an answer come from.
 
-use kernels::{CostModel as _, Op};
+use kernels::{CostModel as _, KernelRow, Mask, Op};
 use topologies::{DType, DeviceId, Faults};
 
 use super::evaluator::Evaluator;
@@ -37,6 +37,8 @@ pub enum Provenance {
         /// Where they are from; none where the GPU has no cost for a matrix product of the model.
         from: Option<kernels::Provenance>,
     },
+    /// The cost of attention, in words of the cost model: by which kernel, from what.
+    Attention(String),
     /// A number that a profile replaced.
     Profile(Statement),
 }
@@ -65,12 +67,34 @@ impl Evaluator<'_> {
             gpu: self.platform.gpu(DeviceId::new(0)).name.clone(),
             from: self.kernel_costs(),
         });
+        all.extend(self.attention_costs().map(Provenance::Attention));
         if let Some(profile) = &question.profile {
             let launch_used = !self.calibrated.evidence.launch_calibrated;
             let said = profile.says(model, question.compilation, launch_used);
             all.extend(said.into_iter().map(Provenance::Profile));
         }
         all
+    }
+
+    /// Where the cost of the model's first attention is from, as if it were not charted itself.
+    fn attention_costs(&self) -> Option<String> {
+        let mut blocks = self.workload.layers.kinds.iter();
+        let call = blocks.find_map(|block| block.attention.first())?;
+        let tokens = self.workload.image_tokens();
+        let row = KernelRow {
+            gpu: self.platform.gpu(DeviceId::new(0)),
+            kernel: self.execution.attention,
+            mask: Mask::Full,
+            batch: self.workload.rows,
+            heads: call.heads,
+            queries: tokens,
+            keys: tokens,
+            head_dim: call.head_dim,
+        };
+        let found = self.question.costs().predict_kernel(&row);
+        found
+            .ok()
+            .map(|found| format!("{}: {}", self.execution.attention, found.note))
     }
 
     /// Where the cost of a matrix product of the model's is from.

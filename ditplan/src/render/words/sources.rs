@@ -69,8 +69,9 @@ fn source(provenance: &Provenance) -> String {
         Provenance::Model { name, source } => format!("model: {name}, {source}"),
         Provenance::Calibration(note) => self::note(note),
         Provenance::Kernels { gpu, from } => {
-            format!("kernel costs of {gpu}: {}", kernel_costs(*from))
+            format!("matrix products of {gpu}: {}", kernel_costs(*from))
         }
+        Provenance::Attention(how) => format!("attention by {how}"),
         Provenance::Profile(statement) => self::statement(statement),
     }
 }
