@@ -108,7 +108,8 @@ pub(super) fn us(kernel: AttentionKernel, gpu: &Gpu, mask: Mask, shape: Shape) -
         Architecture::Blackwell if legacy && crate::kinship::data_centre(gpu) => BLACKWELL_MMA,
         _ => 1.0,
     };
-    let width = shape.head_dim as f64;
+    // Kernels are built for widths in steps of 32; others run padded (FA3's tables of 72 and 80 are alike).
+    let width = (shape.head_dim.div_ceil(32) * 32) as f64;
     let multiprocessors = f64::from(gpu.sm_count);
     let clock = gpu.boost_clock_hz.map_or(USUAL_CLOCK, |hertz| hertz / 1e6);
     let tensor = 4.0 * width * multiprocessors / (peak(kernel, gpu) * share);

@@ -19,7 +19,7 @@ use crate::workload::{
 pub fn elementwise_passes(model: &Model, compilation: Compilation, software: Software) -> f64 {
     let usual = match (compilation, software) {
         (Compilation::Compiled, _) => 53.0,
-        (Compilation::Eager, Software::Sglang) => 72.0,
+        (Compilation::Eager, Software::Sglang) => 66.0,
         (Compilation::Eager, _) => 126.0,
     };
     (usual * model.elementwise.passes).round()
