@@ -27,6 +27,8 @@ const KINDS: [(CollectiveKind, Calibrates); 4] = [
 ];
 /// Standard deviation of the logarithm of hosts' launch factors about the usual one.
 const LAUNCH_SPREAD: f64 = 0.3;
+/// The same of a collective's rate about the usual one of its wiring.
+const RATE_SPREAD: f64 = 0.4;
 /// Of the logarithm of a run's time, besides what one number says.
 const RUN_SPREAD: f64 = 0.08;
 /// Least share of a run that a kind must have to calibrate its rate.
@@ -340,9 +342,13 @@ impl<'a> Rule<'a> {
     ) -> Option<f64> {
         let run = &self.runs[run];
         let (calibration, _) = self.so_far(run, factors);
-        fit(run, (0.1, 20.0), self.costs, |x| {
-            with_rate(&calibration, key, x)
-        })
+        let with = |x| with_rate(&calibration, key, x);
+        let factor = fit(run, (0.1, 20.0), self.costs, with)?;
+        if run.role.is_some() {
+            return Some(factor);
+        }
+        let slope = self.slope(run, factor, &with)?;
+        Some(weighed(factor, slope, RATE_SPREAD))
     }
 
     fn refine(&self, factors: &mut HostFactors) {
