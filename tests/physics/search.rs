@@ -18,7 +18,7 @@ use sim::execution::{Calibration, Execution, Software};
 use sim::legality;
 use sim::memory;
 use sim::model::{self, Guidance, Model, Request, Resolution};
-use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan};
+use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan, RingLoop};
 use sim::platform::Platform;
 use sim::simulate::{Detail, estimate, simulate};
 use sim::testing::Numbers;
@@ -232,16 +232,29 @@ fn mixes(gpus: u32) -> Vec<Plan> {
     all
 }
 
-/// Every legal plan, compressed and not, on every order of the GPUs that puts its ranks elsewhere.
+/// Every legal plan, compressed and not, on every order of the GPUs that puts its ranks elsewhere. Rings that can be
+/// compressed run in CompactFusion's loop, raw too.
 fn legal(model: &Model, workload: &Workload, gpus: u32, orders: &[Vec<usize>]) -> Vec<Plan> {
     let compressions = COMPRESSORS.map(Compression::Uniform);
     let mut all = Vec::new();
     for mix in mixes(gpus) {
-        for compression in compressions.iter().chain([&Compression::Raw]) {
+        let compressed = compressions.iter().map(|compression| (compression, true));
+        let raw = [(&Compression::Raw, false), (&Compression::Raw, true)];
+        let is_legal = |plan: &Plan| legality::check(model, workload, plan, gpus as usize).is_ok();
+        for (compression, fused) in compressed.chain(raw) {
             let mut plan = mix.clone();
+            if fused && plan.has_ring() {
+                plan.ring_loop = RingLoop::Fused;
+                plan.compression = compressions[0].clone();
+                if !is_legal(&plan) {
+                    continue;
+                }
+            } else if fused && compression.is_raw() {
+                continue;
+            }
             plan.compression = compression.clone();
             plan.warmup = u32::from(plan.fidelity() != Fidelity::Exact);
-            if legality::check(model, workload, &plan, gpus as usize).is_err() {
+            if !is_legal(&plan) {
                 continue;
             }
             let placed = placements(&plan, orders);

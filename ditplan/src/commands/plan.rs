@@ -13,7 +13,7 @@ use crate::question::SHOWN;
 use crate::render::figure;
 use crate::render::json::pretty;
 use crate::render::plans::{
-    bound, breakdown, label, launch, output_header, quality, residencies, row, title,
+    bound, breakdown, label, launch, layout, output_header, quality, residencies, row, title,
 };
 use crate::render::text::{self, bulleted, heading, seconds, section, wrapped};
 use crate::render::words;
@@ -136,7 +136,7 @@ fn ranking(rivals: &[&Candidate], single: &Candidate) -> String {
         row(
             &mut table,
             Some(place + 1),
-            &rival.plan.strategy(),
+            &layout(&rival.plan),
             rival,
             single,
         );

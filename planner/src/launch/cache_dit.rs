@@ -5,7 +5,7 @@
 //! extra_parallel_modules)`; the models of its lists of context and tensor parallelism.
 
 use sim::model::Split;
-use sim::plan::Exchange;
+use sim::plan::{Exchange, RingLoop};
 use topologies::host::Compilation;
 
 use super::refusal::check;
@@ -27,6 +27,7 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
             not_listed(Split::Tensor),
         ),
         (!plan.compression.is_raw(), Refusal::UncompressedOrFp8),
+        (plan.ring_loop == RingLoop::Fused, Refusal::OwnRingLoop),
         (plan.pipeline.stages > 1, Refusal::NoPipeFusion),
         (plan.is_stale(), Refusal::SynchronousOnly),
         (

@@ -1,6 +1,6 @@
 //! diffusers: a script for `torchrun`, with its context parallelism.
 
-use sim::plan::Exchange;
+use sim::plan::{Exchange, RingLoop};
 use topologies::host::Compilation;
 
 use super::refusal::check;
@@ -17,6 +17,7 @@ pub(super) fn command(run: &Run<'_>) -> Result<String, Refusal> {
             Refusal::NoContextParallelism,
         ),
         (!plan.compression.is_raw(), Refusal::Uncompressed),
+        (plan.ring_loop == RingLoop::Fused, Refusal::OwnRingLoop),
         (plan.is_stale(), Refusal::SynchronousOnly),
         (
             matches!(plan.exchange, Exchange::Ring(n) if n > 1),

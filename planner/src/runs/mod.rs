@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use sim::legality;
 use sim::model::{self, Model, Request, UnknownModel};
-use sim::plan::{Compression, Plan};
+use sim::plan::{Compression, Plan, RingLoop};
 use sim::platform::Platform;
 use sim::workload::Workload;
 use thiserror::Error;
@@ -34,7 +34,7 @@ use crate::launch::Engine;
 use cell::{Split, Strategy};
 use host::{Machines, Place, Span};
 use row::{Metric, Row, Value};
-use source::{Facts, Times};
+use source::{Facts, Loop, Times};
 
 /// A measured run.
 #[derive(Clone, Debug)]
@@ -391,6 +391,10 @@ fn strategy(
         for plan in &mut strategy.plans {
             plan.compression = Compression::Uniform(compressor);
             plan.warmup = stated.or(facts.compressed_warmup).unwrap_or(1);
+            plan.ring_loop = match facts.compressed_loop {
+                Some(Loop::Fused) if plan.has_ring() => RingLoop::Fused,
+                _ => RingLoop::Engine,
+            };
         }
     }
     if let Some(word) = row

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kernels::Compressor;
 use sim::legality;
 use sim::model::Model;
-use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan};
+use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan, RingLoop};
 use sim::workload::Workload;
 use topologies::DeviceId;
 
@@ -69,7 +69,8 @@ impl Space {
         space
     }
 
-    /// The plan on every placement that differs, raw and with every compressor.
+    /// The plan on every placement that differs, raw and with every compressor. Only CompactFusion compresses rings, in a
+    /// loop of its own: such a ring is raw in that loop too, so that what the loop gains is not taken for compression.
     fn add_variants(
         &mut self,
         model: &Model,
@@ -78,12 +79,20 @@ impl Space {
         orders: &Orders,
         compressors: &[Compressor],
     ) {
+        let fused = Plan {
+            ring_loop: if plan.has_ring() {
+                RingLoop::Fused
+            } else {
+                RingLoop::Engine
+            },
+            ..plan.clone()
+        };
         let compressed = compressors.iter().map(|&compressor| {
             let compression = Compression::Uniform(compressor);
             warmed(
                 Plan {
                     compression,
-                    ..plan.clone()
+                    ..fused.clone()
                 },
                 workload,
             )
@@ -92,8 +101,9 @@ impl Space {
         let legal =
             |plan: &Plan| legality::check(model, workload, plan, orders.filled.len()).is_ok();
         let compressed: Vec<Plan> = compressed.filter(legal).collect();
+        let fused = (plan.has_ring() && !compressed.is_empty()).then_some(&fused);
         for placement in orders.placements(plan.ranks() as usize) {
-            let variants = compressed.iter().chain([plan]);
+            let variants = compressed.iter().chain(fused).chain([plan]);
             self.legal
                 .extend(variants.map(|plan| plan.clone().placed(placement.clone())));
         }
