@@ -17,7 +17,7 @@ use planner::search::{self, Answer, Filter, PlanningError, Question, StopReason,
 use sim::execution::{Calibration, Execution, Software};
 use sim::legality;
 use sim::memory;
-use sim::model::{self, Guidance, Model, Request, Resolution};
+use sim::model::{self, Guidance, Request, Resolution};
 use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan, RingLoop};
 use sim::platform::Platform;
 use sim::simulate::{Detail, estimate, simulate};
@@ -234,13 +234,17 @@ fn mixes(gpus: u32) -> Vec<Plan> {
 
 /// Every legal plan, compressed and not, on every order of the GPUs that puts its ranks elsewhere. Rings that can be
 /// compressed run in CompactFusion's loop, raw too.
-fn legal(model: &Model, workload: &Workload, gpus: u32, orders: &[Vec<usize>]) -> Vec<Plan> {
+fn legal(question: &Question, workload: &Workload, orders: &[Vec<usize>]) -> Vec<Plan> {
+    let (model, gpus) = (question.model, question.gpus);
     let compressions = COMPRESSORS.map(Compression::Uniform);
     let mut all = Vec::new();
     for mix in mixes(gpus) {
         let compressed = compressions.iter().map(|compression| (compression, true));
         let raw = [(&Compression::Raw, false), (&Compression::Raw, true)];
-        let is_legal = |plan: &Plan| legality::check(model, workload, plan, gpus as usize).is_ok();
+        let is_legal = |plan: &Plan| {
+            let pads = question.engine.pads(plan);
+            legality::check_padded(model, workload, plan, gpus as usize, pads).is_ok()
+        };
         for (compression, fused) in compressed.chain(raw) {
             let mut plan = mix.clone();
             if fused && plan.has_ring() {
@@ -378,7 +382,7 @@ fn the_choice_is_the_fastest_of_all_plans() {
         let (question, orders) = draw(seed);
         let workload =
             Workload::new(question.model, &question.request).expect("a possible request");
-        let plans = legal(question.model, &workload, question.gpus, &orders);
+        let plans = legal(&question, &workload, &orders);
         let mut all = latencies(&question, &workload, &plans);
         let single = all.iter().find(|(_, plan)| plan.ranks() == 1).cloned();
         let platform = Platform::of_machine(&question.machine).expect("a known system");

@@ -81,6 +81,9 @@ fn script(run: &Run<'_>, repository: &str) -> String {
         }
         _ => {}
     }
+    if run.is_padded() {
+        sizes.push("    ulysses_anything=True,".to_owned());
+    }
     if plan.vae > 1 {
         sizes.push("    extra_parallel_modules=[pipe.vae],".to_owned());
     }

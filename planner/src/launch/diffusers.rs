@@ -56,8 +56,13 @@ fn script(run: &Run<'_>, repository: &str) -> String {
         "    expert.set_attention_backend(\"_native_cudnn\")".to_owned(),
     ];
     if plan.ranks() > 1 {
+        let anything = if run.is_padded() {
+            ", ulysses_anything=True"
+        } else {
+            ""
+        };
         lines.push(format!(
-            "    degrees = dict(ring_degree={}, ulysses_degree={})",
+            "    degrees = dict(ring_degree={}, ulysses_degree={}{anything})",
             plan.exchange.degree(),
             plan.ulysses
         ));

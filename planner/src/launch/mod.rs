@@ -15,6 +15,7 @@
 mod cache_dit;
 mod compact;
 mod diffusers;
+mod padding;
 mod refusal;
 mod sglang;
 mod xdit;
@@ -22,6 +23,7 @@ mod xdit;
 use std::fmt;
 
 use sim::execution::Software;
+use sim::legality::Padding;
 use sim::model::{Engines, Guidance, Model, Request};
 use sim::plan::Plan;
 use topologies::DeviceId;
@@ -120,6 +122,14 @@ impl Run<'_> {
                 model: self.model.name.clone(),
             }),
         }
+    }
+
+    /// Whether ranks pad tokens or heads.
+    fn is_padded(&self) -> bool {
+        let workload = self.model.workload(self.request);
+        workload.is_ok_and(|workload| {
+            Padding::of(self.model, &workload, self.plan) != Padding::default()
+        })
     }
 
     /// `--flag value` words of the image or video, with underscores.

@@ -284,11 +284,14 @@ impl Run {
     /// # Errors
     /// Why one may not, in words.
     pub fn check(&self) -> Result<(), String> {
-        let check = |plan| legality::check(self.model, &self.workload, plan, self.gpus as usize);
+        let check = |plan: &Plan| {
+            let pads = self.engine.pads(plan);
+            legality::check_padded(self.model, &self.workload, plan, self.gpus as usize, pads)
+        };
         self.strategy
             .plans
             .iter()
-            .try_for_each(check)
+            .try_for_each(|plan| check(plan).map(drop))
             .map_err(|error| error.to_string())
     }
 
@@ -377,7 +380,10 @@ fn strategy(
     workload: &Workload,
     facts: &Facts,
 ) -> Result<Strategy, String> {
-    let legal = |plan: &Plan| legality::check(model, workload, plan, row.gpus as usize).is_ok();
+    let legal = |plan: &Plan| {
+        let pads = facts.engine().pads(plan);
+        legality::check_padded(model, workload, plan, row.gpus as usize, pads).is_ok()
+    };
     let context = cell::Context {
         gpus: row.gpus,
         rows: u32::try_from(workload.rows * workload.forwards_per_step).unwrap_or(u32::MAX),

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 
 use kernels::Compressor;
-use sim::legality;
-use sim::model::Model;
 use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan, RingLoop};
 use sim::workload::Workload;
 use topologies::DeviceId;
@@ -42,7 +40,7 @@ impl Space {
     /// has published behaviour.
     pub(super) fn new(evaluator: &Evaluator<'_>) -> Self {
         let question = evaluator.question;
-        let (model, gpus) = (question.model, evaluator.gpus);
+        let gpus = evaluator.gpus;
         let orders = Orders::new(evaluator);
         let workload = &evaluator.workload;
         let compressors = question.quality.as_ref().map_or_else(
@@ -57,8 +55,8 @@ impl Space {
         let mut reasons = BTreeSet::new();
         let plans = layouts(gpus).into_iter();
         for plan in plans.flat_map(|plan| finished(plan, workload)) {
-            match legality::check(model, workload, &plan, gpus as usize) {
-                Ok(()) => space.add_variants(model, workload, &plan, &orders, &compressors),
+            match evaluator.check(&plan) {
+                Ok(()) => space.add_variants(evaluator, &plan, &orders, &compressors),
                 Err(reason) => {
                     if reasons.insert(reason.to_string()) {
                         space.illegal.push(Rejected::new(plan.strategy(), reason));
@@ -73,8 +71,7 @@ impl Space {
     /// loop of its own: such a ring is raw in that loop too, so that what the loop gains is not taken for compression.
     fn add_variants(
         &mut self,
-        model: &Model,
-        workload: &Workload,
+        evaluator: &Evaluator<'_>,
         plan: &Plan,
         orders: &Orders,
         compressors: &[Compressor],
@@ -94,12 +91,11 @@ impl Space {
                     compression,
                     ..fused.clone()
                 },
-                workload,
+                &evaluator.workload,
             )
         });
         // Before they are placed: of GPUs that are left, the last may be counted higher than there are.
-        let legal =
-            |plan: &Plan| legality::check(model, workload, plan, orders.filled.len()).is_ok();
+        let legal = |plan: &Plan| evaluator.check_on(plan, orders.filled.len()).is_ok();
         let compressed: Vec<Plan> = compressed.filter(legal).collect();
         let fused = (plan.has_ring() && !compressed.is_empty()).then_some(&fused);
         for placement in orders.placements(plan.ranks() as usize) {

@@ -312,7 +312,11 @@ impl Setup<'_> {
             return Ok(());
         }
         let group = self.members(degree, |at, position| at.ulysses = position);
-        let (rows, channels) = self.message_shape(block, call, slice);
+        let (rows, mut channels) = self.message_shape(block, call, slice);
+        let heads = call.heads.div_ceil(u64::from(self.plan.tensor));
+        if !heads.is_multiple_of(u64::from(degree)) {
+            channels = heads.next_multiple_of(u64::from(degree)) * call.head_dim;
+        }
         let raw = Compressor::raw_bytes(rows, channels);
         let one = self.message(CollectiveKind::AllToAll, &group, raw)?;
         let kv = match compressor {

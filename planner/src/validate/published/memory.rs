@@ -62,7 +62,9 @@ pub fn row(run: &Run) -> Result<MemoryRow, String> {
     }
     let plan = &resident(run);
     let (gpu, workload, facts) = (run.gpu(), &run.workload, &run.facts.memory);
-    legality::check(run.model, workload, plan, run.gpus as usize).map_err(|why| why.to_string())?;
+    let pads = run.engine.pads(plan);
+    legality::check_padded(run.model, workload, plan, run.gpus as usize, pads)
+        .map_err(|why| why.to_string())?;
     let residency = residency(run);
     let whole = peak(workload, plan, gpu, &residency);
     let memory = match facts.rank {
