@@ -12,6 +12,7 @@ mod legality;
 mod lowering;
 mod memory;
 mod queue;
+mod resolution;
 mod search;
 mod stale;
 mod times;

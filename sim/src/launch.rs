@@ -65,14 +65,14 @@ pub const fn launches(block: &Block) -> bool {
 pub mod message_ms {
     /// The four all-to-alls of a block.
     pub const ULYSSES: f64 = 0.65;
-    /// A ring's set-up. Published eager runs on NVLink servers: ring-2 launches longer than Ulysses-2
+    /// The set-up of an engine's ring. Published eager runs on NVLink servers: ring-2 launches longer than Ulysses-2
     /// (FLUX on H100 5.3 s against 4.4 s), and further hops add about 0.25 to 0.3 ms each (PixArt on
     /// A100).
     pub const RING: f64 = 0.4;
-    /// A hop of a ring.
+    /// A hop of an engine's ring.
     pub const HOP: f64 = 0.3;
-    /// A hop of a ring of compressed messages: one fused loop (CompactFusion's own runs).
-    pub const COMPRESSED_HOP: f64 = 0.1;
+    /// A hop of CompactFusion's fused loop, which has no set-up (fitted on its own runs).
+    pub const FUSED_HOP: f64 = 0.1;
     /// An all-reduce.
     pub const ALL_REDUCE: f64 = 0.06;
     /// A gather of K and V.

@@ -5,17 +5,22 @@
 //! tokens:  exchange x ulysses | image tokens (or token rows, where the stack cuts by height)
 //! blocks:  stages <= blocks,  patches <= token rows / (exchange x ulysses)
 //! ```
+//! Engines pad some of what a degree does not divide ([`Pads`]): every rank then does the ceiling.
+//!
 //! Guarantees:
 //! 1. [`all_reasons`] is empty exactly when [`check`] accepts.
 //! 2. A plan whose degrees divide what they split never has a rank without work.
+//! 3. [`check_padded`] of an engine that pads nothing is [`check`], and nothing is padded where everything divides.
 //!
 //! Text need not divide: where it does not, every rank has all of it. Not checked: memory (see
 //! [`crate::memory`]), and whether a given software implements the combination.
 
+mod padding;
 mod reason;
 #[cfg(test)]
 mod tests;
 
+pub use padding::{Padding, Pads, check_padded};
 pub use reason::{Illegal, Method};
 
 use std::collections::BTreeSet;

@@ -48,6 +48,16 @@ impl Exchange {
     }
 }
 
+/// The code that a ring of K and V runs in: what launching it and merging its partial outputs takes, whatever is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RingLoop {
+    /// The engine's own.
+    #[default]
+    Engine,
+    /// CompactFusion's fused loop.
+    Fused,
+}
+
 /// PipeFusion: blocks split over stages, the latent split in patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pipeline {
@@ -106,6 +116,8 @@ pub struct Plan {
     pub warmup: u32,
     /// Ranks that decode the VAE together; 1 decodes on one rank.
     pub vae: u32,
+    /// What the ring runs in; without one it changes nothing.
+    pub ring_loop: RingLoop,
     /// The GPU of each rank.
     pub placement: Vec<DeviceId>,
 }
@@ -152,6 +164,7 @@ impl Plan {
             compression: Compression::Raw,
             warmup: 0,
             vae: 1,
+            ring_loop: RingLoop::Engine,
             placement: vec![device],
         }
     }
@@ -205,6 +218,12 @@ impl Plan {
         } else {
             Fidelity::Exact
         }
+    }
+
+    /// Whether K and V travel round a ring of several ranks.
+    #[must_use]
+    pub const fn has_ring(&self) -> bool {
+        matches!(self.exchange, Exchange::Ring(n) if n > 1)
     }
 
     /// Whether attention reads K and V of the previous step after warm-up.

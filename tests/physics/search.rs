@@ -17,8 +17,8 @@ use planner::search::{self, Answer, Filter, PlanningError, Question, StopReason,
 use sim::execution::{Calibration, Execution, Software};
 use sim::legality;
 use sim::memory;
-use sim::model::{self, Guidance, Model, Request, Resolution};
-use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan};
+use sim::model::{self, Guidance, Request, Resolution};
+use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan, RingLoop};
 use sim::platform::Platform;
 use sim::simulate::{Detail, estimate, simulate};
 use sim::testing::Numbers;
@@ -233,16 +233,33 @@ fn mixes(gpus: u32) -> Vec<Plan> {
     all
 }
 
-/// Every legal plan, compressed and not, on every order of the GPUs that puts its ranks elsewhere.
-fn legal(model: &Model, workload: &Workload, gpus: u32, orders: &[Vec<usize>]) -> Vec<Plan> {
+/// Every legal plan, compressed and not, on every order of the GPUs that puts its ranks elsewhere. Rings that can be
+/// compressed run in CompactFusion's loop, raw too.
+fn legal(question: &Question, workload: &Workload, orders: &[Vec<usize>]) -> Vec<Plan> {
+    let (model, gpus) = (question.model, question.gpus);
     let compressions = COMPRESSORS.map(Compression::Uniform);
     let mut all = Vec::new();
     for mix in mixes(gpus) {
-        for compression in compressions.iter().chain([&Compression::Raw]) {
+        let compressed = compressions.iter().map(|compression| (compression, true));
+        let raw = [(&Compression::Raw, false), (&Compression::Raw, true)];
+        let is_legal = |plan: &Plan| {
+            let pads = question.engine.pads(plan);
+            legality::check_padded(model, workload, plan, gpus as usize, pads).is_ok()
+        };
+        for (compression, fused) in compressed.chain(raw) {
             let mut plan = mix.clone();
+            if fused && plan.has_ring() {
+                plan.ring_loop = RingLoop::Fused;
+                plan.compression = compressions[0].clone();
+                if !is_legal(&plan) {
+                    continue;
+                }
+            } else if fused && compression.is_raw() {
+                continue;
+            }
             plan.compression = compression.clone();
             plan.warmup = u32::from(plan.fidelity() != Fidelity::Exact);
-            if legality::check(model, workload, &plan, gpus as usize).is_err() {
+            if !is_legal(&plan) {
                 continue;
             }
             let placed = placements(&plan, orders);
@@ -366,7 +383,7 @@ fn the_choice_is_the_fastest_of_all_plans() {
         let (question, orders) = draw(seed);
         let workload =
             Workload::new(question.model, &question.request).expect("a possible request");
-        let plans = legal(question.model, &workload, question.gpus, &orders);
+        let plans = legal(&question, &workload, &orders);
         let mut all = latencies(&question, &workload, &plans);
         let single = all.iter().find(|(_, plan)| plan.ranks() == 1).cloned();
         let platform = Platform::of_machine(&question.machine).expect("a known system");

@@ -13,7 +13,7 @@ use crate::question::SHOWN;
 use crate::render::figure;
 use crate::render::json::pretty;
 use crate::render::plans::{
-    bound, breakdown, label, launch, output_header, quality, residencies, row, title,
+    bound, breakdown, label, launch, layout, output_header, quality, residencies, row, title,
 };
 use crate::render::text::{self, bulleted, heading, seconds, section, wrapped};
 use crate::render::words;
@@ -143,13 +143,7 @@ fn ranking(answer: &Answer, rivals: &[&Candidate]) -> String {
             " "
         };
         let place = format!("{}{mark}", place + 1);
-        row(
-            &mut table,
-            Some(place),
-            &rival.plan.strategy(),
-            rival,
-            single,
-        );
+        row(&mut table, Some(place), &layout(&rival.plan), rival, single);
     }
     let has_single = rivals.iter().any(|rival| rival.plan.ranks() == 1);
     if !has_single {

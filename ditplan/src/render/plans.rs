@@ -5,18 +5,26 @@ use std::collections::BTreeSet;
 use comfy_table::Table;
 use planner::search::{Candidate, Quality, Question};
 use sim::memory::{Components, Residency, WeightSharding};
-use sim::plan::{Compression, Fidelity, Plan};
+use sim::plan::{Compression, Fidelity, Plan, RingLoop};
 use traces::timeline::SpanClass;
 
 use super::json::Fidelity as Word;
 use super::text::{self, duration, gigabytes, heading, percent, seconds, wrapped};
 use super::words;
 
-/// A plan's name in lists: strategy and compressor.
+/// A plan's name in lists: strategy and compressor; of a raw ring also that it runs in the fused loop.
 pub(crate) fn label(plan: &Plan) -> String {
     match plan.compression {
-        Compression::Raw => plan.strategy(),
+        Compression::Raw => layout(plan),
         _ => format!("{}/{}", plan.strategy(), compression(plan)),
+    }
+}
+
+/// A plan's strategy in a table with a column of compressors.
+pub(crate) fn layout(plan: &Plan) -> String {
+    match (plan.ring_loop, &plan.compression) {
+        (RingLoop::Fused, Compression::Raw) => format!("{} loop=fused", plan.strategy()),
+        _ => plan.strategy(),
     }
 }
 

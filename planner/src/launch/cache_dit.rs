@@ -5,7 +5,7 @@
 //! extra_parallel_modules)`; the models of its lists of context and tensor parallelism.
 
 use sim::model::Split;
-use sim::plan::Exchange;
+use sim::plan::{Exchange, RingLoop};
 use topologies::host::Compilation;
 
 use super::refusal::check;
@@ -27,6 +27,7 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
             not_listed(Split::Tensor),
         ),
         (!plan.compression.is_raw(), Refusal::UncompressedOrFp8),
+        (plan.ring_loop == RingLoop::Fused, Refusal::OwnRingLoop),
         (plan.pipeline.stages > 1, Refusal::NoPipeFusion),
         (plan.is_stale(), Refusal::SynchronousOnly),
         (
@@ -79,6 +80,9 @@ fn script(job: &Job<'_>, repository: &str) -> String {
             sizes.push("    ring_rotate_method=\"allgather\",".to_owned())
         }
         _ => {}
+    }
+    if job.is_padded() {
+        sizes.push("    ulysses_anything=True,".to_owned());
     }
     if plan.vae > 1 {
         sizes.push("    extra_parallel_modules=[pipe.vae],".to_owned());

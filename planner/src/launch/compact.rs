@@ -4,7 +4,7 @@
 
 use kernels::Compressor;
 use sim::model::{CompactFusion, known};
-use sim::plan::{Compression, Exchange};
+use sim::plan::{Compression, Exchange, Plan, RingLoop};
 
 use super::{CompactRefusal, Job, PROMPT, Refusal, shell};
 
@@ -14,7 +14,7 @@ const WARMUP: u32 = 1;
 /// The command, or why there is none.
 pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
     let plan = job.plan;
-    let method = method(plan.exchange, &plan.compression, plan.ulysses)?;
+    let method = method(plan)?;
     if plan.cfg * plan.data * plan.tensor > 1 || plan.pipeline.stages > 1 || plan.ulysses > 1 {
         let strategy = plan.strategy();
         return Err(CompactRefusal::Alone { strategy }.into());
@@ -55,16 +55,16 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
 }
 
 /// Its name for an exchange with a compressor.
-fn method(
-    exchange: Exchange,
-    compression: &Compression,
-    ulysses: u32,
-) -> Result<&'static str, CompactRefusal> {
-    if let Compression::Mixed(_) = compression {
+fn method(plan: &Plan) -> Result<&'static str, CompactRefusal> {
+    if let Compression::Mixed(_) = plan.compression {
         return Err(CompactRefusal::OneCompressor);
     }
-    Ok(match (exchange, compression.uniform()) {
-        (Exchange::Ring(1), Some(_)) if ulysses > 1 => return Err(CompactRefusal::Ulysses),
+    let compressor = plan.compression.uniform();
+    if compressor.is_some() && plan.has_ring() && plan.ring_loop == RingLoop::Engine {
+        return Err(CompactRefusal::FusedLoop);
+    }
+    Ok(match (plan.exchange, compressor) {
+        (Exchange::Ring(1), Some(_)) if plan.ulysses > 1 => return Err(CompactRefusal::Ulysses),
         (Exchange::Ring(_), Some(Compressor::OneBit)) => "binary",
         (Exchange::Ring(_), Some(Compressor::TwoBit)) => "int2",
         (Exchange::Ring(_), Some(Compressor::LowRank(8))) => "lowrank8",

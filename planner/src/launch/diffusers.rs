@@ -1,6 +1,6 @@
 //! diffusers: a script for `torchrun`, with its context parallelism.
 
-use sim::plan::Exchange;
+use sim::plan::{Exchange, RingLoop};
 use topologies::host::Compilation;
 
 use super::refusal::check;
@@ -17,6 +17,7 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
             Refusal::NoContextParallelism,
         ),
         (!plan.compression.is_raw(), Refusal::Uncompressed),
+        (plan.ring_loop == RingLoop::Fused, Refusal::OwnRingLoop),
         (plan.is_stale(), Refusal::SynchronousOnly),
         (
             matches!(plan.exchange, Exchange::Ring(n) if n > 1),
@@ -55,8 +56,13 @@ fn script(job: &Job<'_>, repository: &str) -> String {
         "    expert.set_attention_backend(\"_native_cudnn\")".to_owned(),
     ];
     if plan.ranks() > 1 {
+        let anything = if job.is_padded() {
+            ", ulysses_anything=True"
+        } else {
+            ""
+        };
         lines.push(format!(
-            "    degrees = dict(ring_degree={}, ulysses_degree={})",
+            "    degrees = dict(ring_degree={}, ulysses_degree={}{anything})",
             plan.exchange.degree(),
             plan.ulysses
         ));

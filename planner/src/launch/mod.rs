@@ -16,6 +16,7 @@ mod attention;
 mod cache_dit;
 mod compact;
 mod diffusers;
+mod padding;
 mod refusal;
 mod sglang;
 mod xdit;
@@ -23,6 +24,7 @@ mod xdit;
 use std::fmt;
 
 use sim::execution::Software;
+use sim::legality::Padding;
 use sim::model::{Engines, Guidance, Model, Request};
 use sim::plan::Plan;
 use topologies::DeviceId;
@@ -121,6 +123,14 @@ impl Job<'_> {
                 model: self.model.name.clone(),
             }),
         }
+    }
+
+    /// Whether ranks pad tokens or heads.
+    fn is_padded(&self) -> bool {
+        let workload = self.model.workload(self.request);
+        workload.is_ok_and(|workload| {
+            Padding::of(self.model, &workload, self.plan) != Padding::default()
+        })
     }
 
     /// `--flag value` words of the image or video, with underscores.

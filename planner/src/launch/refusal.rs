@@ -52,6 +52,8 @@ pub enum Refusal {
     Uncompressed,
     /// It compresses them for Ulysses only, in fp8, which is no compressor here.
     UncompressedOrFp8,
+    /// Its rings run in its own loop.
+    OwnRingLoop,
     /// It has no PipeFusion.
     NoPipeFusion,
     /// It has no Attention2D.
@@ -87,6 +89,8 @@ pub enum CompactRefusal {
     OneCompressor,
     /// Neither it nor any other engine compresses Ulysses.
     Ulysses,
+    /// It compresses the messages of its fused ring loop only.
+    FusedLoop,
     /// It has no settings for such messages.
     NoSettings {
         /// How they are compressed, if they are.

@@ -1,6 +1,6 @@
 //! SGLang Diffusion: `sglang generate`.
 
-use sim::plan::Exchange;
+use sim::plan::{Exchange, RingLoop};
 use topologies::host::Compilation;
 
 use super::refusal::check;
@@ -13,6 +13,7 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
     check([
         (!engines.sglang, Refusal::NoPipeline),
         (!plan.compression.is_raw(), Refusal::Uncompressed),
+        (plan.ring_loop == RingLoop::Fused, Refusal::OwnRingLoop),
         (plan.pipeline.stages > 1, Refusal::NoPipeFusion),
         (
             !matches!(plan.exchange, Exchange::Ring(_)),

@@ -87,9 +87,27 @@ fn what_an_engine_lacks_is_named() {
         ),
         (
             Engine::Xdit,
-            "ring4/1bit warmup=2",
+            "ring4/1bit warmup=2 loop=fused",
             "FLUX.1-dev",
             compact(CompactRefusal::Warmup { has: 1, asked: 2 }),
+        ),
+        (
+            Engine::Xdit,
+            "ring4/1bit",
+            "FLUX.1-dev",
+            compact(CompactRefusal::FusedLoop),
+        ),
+        (
+            Engine::Xdit,
+            "ring4 loop=fused",
+            "FLUX.1-dev",
+            compact(CompactRefusal::NoSettings { compressor: None }),
+        ),
+        (
+            Engine::Sglang,
+            "ring4 loop=fused",
+            "FLUX.1-dev",
+            Refusal::OwnRingLoop,
         ),
         (
             Engine::Xdit,
@@ -136,7 +154,7 @@ fn what_an_engine_lacks_is_named() {
 
 #[test]
 fn compressed_ring_goes_to_the_fork() {
-    let command = launched(Engine::Xdit, "ring4/1bit warmup=1", "FLUX.1-dev").unwrap();
+    let command = launched(Engine::Xdit, "ring4/1bit loop=fused", "FLUX.1-dev").unwrap();
     assert!(command.contains("COMPACT_TEST_METHOD=binary"), "{command}");
     assert!(command.contains("--ring_degree 4"), "{command}");
     let stale = launched(Engine::Xdit, "distrifusion4 warmup=1", "FLUX.1-dev").unwrap();

@@ -1,7 +1,7 @@
 //! xDiT: its runner, or one of its examples.
 
 use sim::model::{Split, Xdit, XditStart};
-use sim::plan::{Exchange, Pipeline};
+use sim::plan::{Exchange, Pipeline, RingLoop};
 use topologies::host::Compilation;
 
 use super::refusal::check;
@@ -11,6 +11,7 @@ use super::{Job, PROMPT, Refusal, compact, shell};
 pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
     let plan = job.plan;
     if !plan.compression.is_raw()
+        || plan.ring_loop == RingLoop::Fused
         || matches!(plan.exchange, Exchange::Displaced(n) | Exchange::Gather(n) if n > 1)
     {
         return compact::command(job);

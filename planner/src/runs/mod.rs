@@ -22,7 +22,7 @@ use std::sync::Arc;
 use kernels::AttentionKernel;
 use sim::legality::{self, Illegal};
 use sim::model::{self, Model, Request, UnknownModel};
-use sim::plan::{Compression, Plan};
+use sim::plan::{Compression, Plan, RingLoop};
 use sim::platform::Platform;
 use sim::workload::Workload;
 use thiserror::Error;
@@ -36,7 +36,7 @@ use crate::launch::Engine;
 use cell::{Split, Strategy};
 use host::{Machines, Place, Span};
 use row::{Metric, Row, Value};
-use source::{Facts, Times};
+use source::{Facts, Loop, Times};
 
 /// A measured run.
 #[derive(Clone, Debug)]
@@ -290,8 +290,12 @@ impl Run {
     /// # Errors
     /// Why one may not.
     pub fn check(&self) -> Result<(), Illegal> {
-        let check = |plan| legality::check(self.model, &self.workload, plan, self.gpus as usize);
-        self.strategy.plans.iter().try_for_each(check)
+        let check = |plan: &Plan| {
+            let pads = self.engine.pads(plan);
+            legality::check_padded(self.model, &self.workload, plan, self.gpus as usize, pads)
+        };
+        let mut plans = self.strategy.plans.iter();
+        plans.try_for_each(|plan| check(plan).map(drop))
     }
 
     /// The measured value, in seconds or bytes; none for out of memory.
@@ -379,7 +383,10 @@ fn strategy(
     workload: &Workload,
     facts: &Facts,
 ) -> Result<Strategy, CellError> {
-    let legal = |plan: &Plan| legality::check(model, workload, plan, row.gpus as usize).is_ok();
+    let legal = |plan: &Plan| {
+        let pads = facts.engine().pads(plan);
+        legality::check_padded(model, workload, plan, row.gpus as usize, pads).is_ok()
+    };
     let context = cell::Context {
         gpus: row.gpus,
         rows: u32::try_from(workload.rows * workload.forwards_per_step).unwrap_or(u32::MAX),
@@ -393,6 +400,10 @@ fn strategy(
         for plan in &mut strategy.plans {
             plan.compression = Compression::Uniform(compressor);
             plan.warmup = stated.or(facts.compressed_warmup).unwrap_or(1);
+            plan.ring_loop = match facts.compressed_loop {
+                Some(Loop::Fused) if plan.has_ring() => RingLoop::Fused,
+                _ => RingLoop::Engine,
+            };
         }
     }
     if let Some(word) = row

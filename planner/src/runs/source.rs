@@ -36,6 +36,8 @@ pub struct Facts {
     pub pipeline_warmup: Option<u32>,
     /// Uncompressed first steps of a compressed plan.
     pub compressed_warmup: Option<u32>,
+    /// What compressed rings run in.
+    pub compressed_loop: Option<Loop>,
     /// What a cell of the column batch counts.
     pub batch: Option<Batch>,
     /// Text tokens.
@@ -104,6 +106,7 @@ macro_rules! word {
     };
 }
 
+word!(/** What a ring runs in. */ Loop { /** The engine's own loop. */ Engine, /** CompactFusion's fused loop. */ Fused });
 word!(/** What a batch counts. */ Batch { /** Rows of a forward pass. */ Rows, /** Images, each with the model's usual guidance. */ Images });
 word!(/** Whose counter. */ Counter { /** The device's. */ Device, /** PyTorch's. */ Allocator });
 word!(/** Which rank. */ Rank { /** The last. */ Last, /** The fullest. */ Fullest });
@@ -160,6 +163,7 @@ impl Facts {
                     all,
                     facts,
                     compressed_warmup,
+                    compressed_loop,
                     batch,
                     text_tokens,
                     usual_shape,

@@ -115,12 +115,13 @@ impl<'a> Evaluator<'a> {
 
     /// Whether a plan is legal for the question.
     pub(super) fn check(&self, plan: &Plan) -> Result<(), Illegal> {
-        legality::check(
-            self.question.model,
-            &self.workload,
-            plan,
-            self.gpus as usize,
-        )
+        self.check_on(plan, self.gpus as usize)
+    }
+
+    /// Whether a plan is legal for the question on some GPUs, where its engine pads what does not divide.
+    pub(super) fn check_on(&self, plan: &Plan, gpus: usize) -> Result<(), Illegal> {
+        let (model, pads) = (self.question.model, self.question.engine.pads(plan));
+        legality::check_padded(model, &self.workload, plan, gpus, pads).map(drop)
     }
 
     pub(super) fn parts(&self, plan: &Plan) -> Result<Parts, PlanningError> {

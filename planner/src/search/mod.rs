@@ -9,6 +9,7 @@ mod evaluator;
 mod fault_scenarios;
 mod fault_set;
 mod finding;
+mod gain;
 mod provenance;
 mod quality;
 mod rejected;
@@ -45,6 +46,7 @@ pub use self::budget::{
 use self::evaluator::Evaluator;
 pub use self::fault_set::{Kind, usual};
 pub use self::finding::{Finding, Lever, Pays, Timed};
+pub use self::gain::Gain;
 pub use self::provenance::Provenance;
 pub use self::quality::{Quality, QualitySource};
 pub use self::rejected::{NoPlan, Rejected, Unfit, Which};

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use kernels::Compressor;
-use sim::legality;
-use sim::model::Model;
-use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan};
+use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan, RingLoop};
 use sim::workload::Workload;
 use topologies::DeviceId;
 
@@ -42,7 +40,7 @@ impl Space {
     /// has published behaviour.
     pub(super) fn new(evaluator: &Evaluator<'_>) -> Self {
         let question = evaluator.question;
-        let (model, gpus) = (question.model, evaluator.gpus);
+        let gpus = evaluator.gpus;
         let orders = Orders::new(evaluator);
         let workload = &evaluator.workload;
         let compressors = question.quality.as_ref().map_or_else(
@@ -57,8 +55,8 @@ impl Space {
         let mut reasons = BTreeSet::new();
         let plans = layouts(gpus).into_iter();
         for plan in plans.flat_map(|plan| finished(plan, workload)) {
-            match legality::check(model, workload, &plan, gpus as usize) {
-                Ok(()) => space.add_variants(model, workload, &plan, &orders, &compressors),
+            match evaluator.check(&plan) {
+                Ok(()) => space.add_variants(evaluator, &plan, &orders, &compressors),
                 Err(reason) => {
                     if reasons.insert(reason.to_string()) {
                         space.illegal.push(Rejected::new(plan.strategy(), reason));
@@ -69,31 +67,39 @@ impl Space {
         space
     }
 
-    /// The plan on every placement that differs, raw and with every compressor.
+    /// The plan on every placement that differs, raw and with every compressor. Only CompactFusion compresses rings, in a
+    /// loop of its own: such a ring is raw in that loop too, so that what the loop gains is not taken for compression.
     fn add_variants(
         &mut self,
-        model: &Model,
-        workload: &Workload,
+        evaluator: &Evaluator<'_>,
         plan: &Plan,
         orders: &Orders,
         compressors: &[Compressor],
     ) {
+        let fused = Plan {
+            ring_loop: if plan.has_ring() {
+                RingLoop::Fused
+            } else {
+                RingLoop::Engine
+            },
+            ..plan.clone()
+        };
         let compressed = compressors.iter().map(|&compressor| {
             let compression = Compression::Uniform(compressor);
             warmed(
                 Plan {
                     compression,
-                    ..plan.clone()
+                    ..fused.clone()
                 },
-                workload,
+                &evaluator.workload,
             )
         });
         // Before they are placed: of GPUs that are left, the last may be counted higher than there are.
-        let legal =
-            |plan: &Plan| legality::check(model, workload, plan, orders.filled.len()).is_ok();
+        let legal = |plan: &Plan| evaluator.check_on(plan, orders.filled.len()).is_ok();
         let compressed: Vec<Plan> = compressed.filter(legal).collect();
+        let fused = (plan.has_ring() && !compressed.is_empty()).then_some(&fused);
         for placement in orders.placements(plan.ranks() as usize) {
-            let variants = compressed.iter().chain([plan]);
+            let variants = compressed.iter().chain(fused).chain([plan]);
             self.legal
                 .extend(variants.map(|plan| plan.clone().placed(placement.clone())));
         }

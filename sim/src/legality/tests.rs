@@ -259,3 +259,45 @@ fn a_batch_can_be_split() {
     let legal = |line: &str| check(model, &work, &line.parse().unwrap(), 16).is_ok();
     assert!(legal("dp3+cfg2") && legal("dp6") && !legal("dp4"));
 }
+
+/// Of 2016 pixels, 126 x 126 tokens: eight ranks share 15,880, four pad nothing. 30 heads over four ranks are eight each.
+#[test]
+fn tokens_and_heads_are_padded_where_the_engine_does() {
+    let padded = |name: &str, side: u32, line: &str, pads: Pads| {
+        let model = find(name).unwrap();
+        let request = Request {
+            resolution: Resolution::square(side),
+            ..model.default
+        };
+        let work = model.workload(&request).unwrap();
+        check_padded(model, &work, &line.parse().unwrap(), 16, pads).ok()
+    };
+    let [nothing, tokens, heads] = [(false, false), (true, false), (false, true)]
+        .map(|(tokens, heads)| Pads { tokens, heads });
+    let found = |tokens, heads| Some(Padding { tokens, heads });
+    for line in ["ulysses8", "ring8", "ulysses2+ring4"] {
+        assert_eq!(padded("FLUX.1-dev", 2016, line, nothing), None);
+        assert_eq!(padded("FLUX.1-dev", 2016, line, heads), None);
+        assert_eq!(padded("FLUX.1-dev", 2016, line, tokens), found(4, 0));
+        assert_eq!(padded("FLUX.1-dev", 2048, line, nothing), found(0, 0));
+    }
+    for line in [
+        "distrifusion8 warmup=1",
+        "allgather-kv8",
+        "ulysses8+pipefusion2",
+    ] {
+        assert_eq!(padded("FLUX.1-dev", 2016, line, tokens), None, "{line}");
+    }
+    assert_eq!(padded("Z-Image", 1024, "ulysses4", tokens), None);
+    assert_eq!(padded("Z-Image", 1024, "ulysses4", heads), found(0, 2));
+    assert_eq!(
+        padded("Z-Image", 1024, "ulysses4+tp4", heads),
+        None,
+        "tensor ranks are not padded"
+    );
+    assert_eq!(
+        padded("CogVideoX-5b", 480, "ulysses4", tokens),
+        None,
+        "it is cut by rows"
+    );
+}

@@ -8,7 +8,7 @@ use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
 
 use super::times::{Compute, Slice};
 use super::{LowerError, Setup};
-use crate::plan::{Coordinates, Exchange};
+use crate::plan::{Coordinates, Exchange, RingLoop};
 use crate::platform::{Message, Timing};
 use crate::workload::{AttentionCall, AttentionKind, Block, ELEMENT_BYTES, Tokens};
 
@@ -312,7 +312,11 @@ impl Setup<'_> {
             return Ok(());
         }
         let group = self.members(degree, |at, position| at.ulysses = position);
-        let (rows, channels) = self.message_shape(block, call, slice);
+        let (rows, mut channels) = self.message_shape(block, call, slice);
+        let heads = call.heads.div_ceil(u64::from(self.plan.tensor));
+        if !heads.is_multiple_of(u64::from(degree)) {
+            channels = heads.next_multiple_of(u64::from(degree)) * call.head_dim;
+        }
         let raw = Compressor::raw_bytes(rows, channels);
         let one = self.message(CollectiveKind::AllToAll, &group, raw)?;
         let kv = match compressor {
@@ -428,9 +432,12 @@ impl Setup<'_> {
     }
 
     /// Merging a further partial output into the sum, in fp32: seven passes in eager code
-    /// (docs/calibration.md section 2), three in CompactFusion's fused loop.
+    /// (docs/calibration.md section 2), three in CompactFusion's fused loop, whatever is sent.
     fn merge_time(&self, rows: u64, channels: u64) -> Result<SimDuration, LowerError> {
-        let passes = if self.plan.compression.is_raw() { 7 } else { 3 };
+        let passes = match self.plan.ring_loop {
+            RingLoop::Engine => 7,
+            RingLoop::Fused => 3,
+        };
         self.codec(Op::MemoryBound {
             bytes: passes * rows * channels * 2 * ELEMENT_BYTES,
             kernels: passes / 3,

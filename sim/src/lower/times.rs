@@ -8,7 +8,7 @@ use super::{LowerError, Setup};
 use crate::execution::{Execution, Software};
 use crate::launch;
 use crate::model::Model;
-use crate::plan::Exchange;
+use crate::plan::{Exchange, RingLoop};
 use crate::workload::{
     AttentionCall, AttentionKind, Block, BlockKind, ELEMENT_BYTES, Role, Shard, Tokens,
 };
@@ -249,10 +249,10 @@ impl Setup<'_> {
             };
             ms += match plan.exchange {
                 Exchange::Ring(1) => 0.0,
-                Exchange::Ring(n) if !plan.compression.is_raw() => {
-                    extra::COMPRESSED_HOP * f64::from(n - 1)
-                }
-                Exchange::Ring(n) => extra::RING + extra::HOP * f64::from(n - 1),
+                Exchange::Ring(n) => match plan.ring_loop {
+                    RingLoop::Engine => extra::RING + extra::HOP * f64::from(n - 1),
+                    RingLoop::Fused => extra::FUSED_HOP * f64::from(n - 1),
+                },
                 Exchange::Gather(1) | Exchange::Displaced(1) => 0.0,
                 Exchange::Gather(_) => extra::GATHER,
                 Exchange::Displaced(_) => extra::ASYNC_GATHER,

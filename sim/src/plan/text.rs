@@ -6,7 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 use topologies::DeviceId;
 
-use super::{Compression, CompressionError, Exchange, Fidelity, Pipeline, Plan};
+use super::{Compression, CompressionError, Exchange, Fidelity, Pipeline, Plan, RingLoop};
 
 /// The most ranks of a plan that is read.
 pub const MOST_RANKS: u32 = 65_536;
@@ -44,7 +44,7 @@ pub enum PlanTextError {
     #[error(transparent)]
     Compression(#[from] CompressionError),
     /// A setting after the plan that is not known.
-    #[error("\"{text}\" is not a setting of a plan: write warmup=N")]
+    #[error("\"{text}\" is not a setting of a plan: write warmup=N or loop=fused")]
     Setting {
         /// What was written.
         text: String,
@@ -104,6 +104,9 @@ impl fmt::Display for Plan {
         if self.fidelity() != Fidelity::Exact {
             write!(f, " warmup={}", self.warmup)?;
         }
+        if self.ring_loop == RingLoop::Fused && self.has_ring() {
+            f.write_str(" loop=fused")?;
+        }
         Ok(())
     }
 }
@@ -126,15 +129,20 @@ impl FromStr for Plan {
         plan.compression = compression;
         plan.warmup = u32::from(plan.fidelity() != Fidelity::Exact);
         for word in words {
-            let count = word
-                .strip_prefix("warmup=")
-                .and_then(|count| count.parse().ok());
-            plan.warmup = count.ok_or_else(|| PlanTextError::Setting {
+            let unknown = || PlanTextError::Setting {
                 text: word.to_owned(),
-            })?;
+            };
+            match word.split_once('=') {
+                Some(("warmup", count)) => plan.warmup = count.parse().map_err(|_| unknown())?,
+                Some(("loop", "fused")) => plan.ring_loop = RingLoop::Fused,
+                _ => return Err(unknown()),
+            }
         }
         if plan.fidelity() == Fidelity::Exact {
             plan.warmup = 0;
+        }
+        if !plan.has_ring() {
+            plan.ring_loop = RingLoop::Engine;
         }
         let ranks = ranks(&plan).ok_or_else(|| PlanTextError::Ranks {
             line: layout.to_owned(),
@@ -239,6 +247,8 @@ mod tests {
             "none",
             "cfg2+ulysses2+ring4",
             "ulysses2+ring2/1bit warmup=1",
+            "ulysses2+ring2/1bit warmup=1 loop=fused",
+            "ring4 loop=fused",
             "cfg2+pipefusion4(m8) warmup=0",
             "distrifusion4 warmup=4",
             "attention2d2x4",
@@ -258,6 +268,7 @@ mod tests {
             ("allgather-kv1", "none"),
             ("cfg2+pipefusion1(m4)", "cfg2"),
             ("ring4 warmup=3", "ring4"),
+            ("ulysses4/1bit loop=fused", "ulysses4/1bit"),
         ] {
             let read: Plan = line.parse().unwrap();
             assert_eq!(read, plan.parse().unwrap(), "{line}");
@@ -298,9 +309,9 @@ mod tests {
             "ring2/3bit".parse::<Plan>(),
             Err(PlanTextError::Compression(_))
         ));
-        assert!(matches!(
-            "ring2 cold=1".parse::<Plan>(),
-            Err(PlanTextError::Setting { .. })
-        ));
+        for line in ["ring2 cold=1", "ring2 loop=1", "ring2 warmup=x"] {
+            let error = line.parse::<Plan>().unwrap_err();
+            assert!(matches!(error, PlanTextError::Setting { .. }), "{line}");
+        }
     }
 }

@@ -41,6 +41,7 @@ fn refusal(engine: Engine, refusal: &Refusal) -> String {
         Refusal::UncompressedOrFp8 => {
             "sends K and V uncompressed (or Ulysses in fp8, which is not planned here)"
         }
+        Refusal::OwnRingLoop => "runs rings in its own loop, not in CompactFusion's fused one",
         Refusal::NoPipeFusion => "has no PipeFusion",
         Refusal::NoAttention2d => "has no Attention2D",
         Refusal::SynchronousOnly => "runs synchronous plans only",
@@ -86,6 +87,9 @@ fn compact(refusal: &CompactRefusal) -> String {
         }
         CompactRefusal::Ulysses => {
             "no engine compresses Ulysses messages yet: CompactFusion compresses Ring and all-gather".to_owned()
+        }
+        CompactRefusal::FusedLoop => {
+            "CompactFusion compresses in its own ring loop only: write loop=fused".to_owned()
         }
         CompactRefusal::NoSettings { compressor: None } => {
             "CompactFusion has no ready settings for this exchange".to_owned()
@@ -149,6 +153,7 @@ mod tests {
             Refusal::NoContextParallelism,
             Refusal::Uncompressed,
             Refusal::UncompressedOrFp8,
+            Refusal::OwnRingLoop,
             Refusal::NoPipeFusion,
             Refusal::NoAttention2d,
             Refusal::SynchronousOnly,
@@ -178,6 +183,7 @@ mod tests {
         let compact = [
             CompactRefusal::OneCompressor,
             CompactRefusal::Ulysses,
+            CompactRefusal::FusedLoop,
             CompactRefusal::NoSettings { compressor: None },
             CompactRefusal::NoSettings {
                 compressor: Some(Compressor::OneBit),

@@ -60,7 +60,9 @@ pub fn row(run: &Run) -> Result<MemoryRow, Reason> {
     }
     let plan = &resident(run);
     let (gpu, workload, facts) = (run.gpu(), &run.workload, &run.facts.memory);
-    legality::check(run.model, workload, plan, run.gpus as usize).map_err(Reason::Illegal)?;
+    let pads = run.engine.pads(plan);
+    legality::check_padded(run.model, workload, plan, run.gpus as usize, pads)
+        .map_err(Reason::Illegal)?;
     let residency = residency(run);
     let whole = peak(workload, plan, gpu, &residency);
     let memory = match facts.rank {
