@@ -24,6 +24,7 @@ fn rises(machine: &Machine, name: &str, change: impl Fn(&mut Question)) {
     let model = model::find(name).expect("a known model");
     let mut question = Question::new(model, machine.clone()).expect("readable runs");
     question.shown = 0;
+    question.fastest = true;
     change(&mut question);
     let mut before = None;
     for side in (512..=2048).step_by(64) {

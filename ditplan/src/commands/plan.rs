@@ -126,7 +126,7 @@ fn ranking(answer: &Answer, rivals: &[&Candidate]) -> String {
         "plan",
         "compressor",
         "latency, s (90 %)",
-        "speed-up",
+        "speedup",
         "exposed",
         "memory",
         output_header(single),
