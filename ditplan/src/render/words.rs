@@ -5,7 +5,7 @@ mod launch;
 mod measured;
 mod sources;
 
-use planner::search::{Finding, Lever, Pays, QualitySource, StopReason, Timed};
+use planner::search::{Finding, Gain, Lever, Pays, QualitySource, StopReason, Timed};
 use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
@@ -24,6 +24,7 @@ pub(crate) fn finding(finding: &Finding) -> String {
             with,
             without,
         } => self::lever(*lever, (*pays, *probability), with, without),
+        Finding::Gain(gain) => self::gain(gain),
         Finding::OneGpuIsFastest => {
             "more GPUs do not pay here: no plan is faster than one GPU".to_owned()
         }
@@ -74,6 +75,21 @@ fn lever(lever: Lever, (pays, probability): (Pays, f64), with: &Timed, without: 
             "{what} pays here ({likely} likely): {with} is {gain:.2}x faster than {without} {plain}"
         ),
     }
+}
+
+/// What the fastest compressed plan saves, its ring's loop told apart.
+fn gain(gain: &Gain) -> String {
+    let all = gain.raw.latency.as_secs_f64() - gain.with.latency.as_secs_f64();
+    let (by_loop, rest) = (gain.by_loop().as_secs_f64(), gain.by_compression_s());
+    format!(
+        "of the {all:.2} s between {} ({:.2} s) and {} ({:.2} s), {by_loop:.2} s come from the fused ring loop ({} takes {:.2} s uncompressed), {rest:.2} s from compression",
+        gain.raw.plan,
+        gain.raw.latency.as_secs_f64(),
+        gain.with.plan,
+        gain.with.latency.as_secs_f64(),
+        gain.same_loop.plan,
+        gain.same_loop.latency.as_secs_f64(),
+    )
 }
 
 /// A probability in whole percent, never sure.
@@ -177,6 +193,11 @@ mod tests {
                 without: timed("ring4", 4.0),
             }));
         }
+        all.push(Finding::Gain(Box::new(Gain {
+            with: timed("ring4/1bit warmup=1 loop=fused", 2.0),
+            raw: timed("ring4", 4.0),
+            same_loop: timed("ring4 loop=fused", 3.5),
+        })));
         all.extend([true, false].map(|holds| Finding::PerLayer {
             gain: 1.04,
             holds,

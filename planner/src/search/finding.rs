@@ -8,6 +8,7 @@ use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
 use super::Candidate;
+use super::gain::Gain;
 use super::simulated::WORTH;
 use super::tied::CONFIDENCE;
 use crate::interval::faster;
@@ -75,6 +76,8 @@ pub enum Finding {
         /// The fastest plan without it.
         without: Timed,
     },
+    /// What the fastest compressed plan saves, where a part of it is its ring's loop.
+    Gain(Box<Gain>),
     /// No plan is faster than one GPU.
     OneGpuIsFastest,
     /// What most of the chosen plan's critical path is.
@@ -140,6 +143,8 @@ pub(super) fn findings(
     if let (Some(raw), Some(lossy)) = (raw, lossy) {
         found.push(lever(Lever::Compression, lossy, raw));
     }
+    let gain = Gain::among(plans).filter(|gain| gain.by_loop() > TOLD);
+    found.extend(gain.map(|gain| Finding::Gain(Box::new(gain))));
     if let (Some(exact), Some(stale)) = (exact, stale) {
         found.push(lever(Lever::Staleness, stale, exact));
     }

@@ -192,12 +192,20 @@ fn published(tier: &Published) -> String {
     table(lines)
         + &inside(part.score.coverage_pct)
         + &figure(
-            Some(part.top1_regret_pct),
+            Some(part.choices.top1_regret_pct),
             "% slower than the best plan of its group is the plan chosen, on average",
         )
         + &figure(
-            Some(part.kendall_tau),
+            Some(part.choices.kendall_tau),
             "is Kendall's tau of the plans of a group",
+        )
+        + &figure(
+            Some(all.project_left_out.choices.top1_regret_pct),
+            "% slower is the plan chosen with the project left out",
+        )
+        + &figure(
+            Some(all.project_left_out.choices.kendall_tau),
+            "is Kendall's tau with the project left out",
         )
         + &format!(
             "  {} rows calibrate and are not scored\n",

@@ -160,7 +160,7 @@ fn published_section(page: &mut String, published: &Published) {
     let _ = writeln!(
         page,
         "\nDecisions, over {} groups of plans for one request: the plan predicted fastest is {:.2} % slower than the best on average; Kendall's tau {:.2}.",
-        all.part.groups, all.part.top1_regret_pct, all.part.kendall_tau
+        all.part.choices.groups, all.part.choices.top1_regret_pct, all.part.choices.kendall_tau
     );
     page.push_str("\n![predicted against measured](published-predicted.svg)\n![by host](published-hosts.svg)\n![by strategy](published-strategies.svg)\n");
     memory(page, all);

@@ -108,7 +108,9 @@ pub struct OneGpu {
 
 impl OneGpu {
     const fn new(counted: Counted, unknown: Unknown) -> Self {
-        let Unknown { n: scored, errors } = unknown;
+        let Unknown {
+            n: scored, errors, ..
+        } = unknown;
         Self {
             counted,
             scored,
@@ -302,7 +304,7 @@ impl Judged<'_> {
         part.score.mapped = several.mapped;
         let unknown = |outcomes: &[(usize, Outcome)]| {
             let here = outcomes.iter().filter(|(run, _)| of_run(*run));
-            Unknown::of(&here.map(|(_, outcome)| *outcome).collect::<Vec<_>>())
+            Unknown::of(self.runs, &here.copied().collect::<Vec<_>>())
         };
         Summary {
             points: printed

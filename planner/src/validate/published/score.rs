@@ -43,12 +43,8 @@ pub struct Part {
     pub score: Score,
     /// Errors of simpler models on the same rows.
     pub baselines: BTreeMap<&'static str, Score>,
-    /// Mean regret of picking the plan predicted fastest, over groups of two or more plans.
-    pub top1_regret_pct: f64,
-    /// Mean Kendall's tau of these groups.
-    pub kendall_tau: f64,
-    /// Groups of plans for the same request on the same GPUs.
-    pub groups: usize,
+    /// Choices by these predictions.
+    pub choices: Choices,
     /// Errors by strategy and host.
     pub strata: Vec<Stratum>,
 }
@@ -95,6 +91,43 @@ pub struct Unknown {
     pub n: usize,
     /// Their errors.
     pub errors: Errors,
+    /// Choices by these predictions.
+    pub choices: Choices,
+}
+
+/// How good choices by predictions are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choices {
+    /// Mean regret of picking the plan predicted fastest, over groups of two or more plans, percent.
+    pub top1_regret_pct: f64,
+    /// Mean Kendall's tau of these groups.
+    pub kendall_tau: f64,
+    /// Groups of plans for the same request on the same GPUs.
+    pub groups: usize,
+}
+
+impl Choices {
+    /// The choices among runs whose (measured, predicted) times are given by their index.
+    fn of(runs: &[Run], times: impl Iterator<Item = (usize, (f64, f64))>) -> Self {
+        let mut groups: BTreeMap<_, Vec<(f64, f64)>> = BTreeMap::new();
+        for (index, times) in times {
+            let run = &runs[index];
+            if run.is_printed_split() {
+                groups.entry((run.key(), run.gpus)).or_default().push(times);
+            }
+        }
+        let decisions: Vec<Decision> = groups
+            .values()
+            .filter_map(|group| decision(group))
+            .collect();
+        let regrets: Vec<f64> = decisions.iter().map(|one| one.regret_pct).collect();
+        let taus: Vec<f64> = decisions.iter().filter_map(|one| one.kendall_tau).collect();
+        Self {
+            top1_regret_pct: mean(&regrets),
+            kendall_tau: mean(&taus),
+            groups: decisions.len(),
+        }
+    }
 }
 
 /// Errors with the width of their intervals.
@@ -113,10 +146,11 @@ pub struct Errors {
 }
 
 impl Unknown {
-    /// The errors of some outcomes.
+    /// The errors of some outcomes, with the indices of their runs.
     #[must_use]
-    pub fn of(outcomes: &[Outcome]) -> Self {
-        let score = Score::of(outcomes.len(), outcomes);
+    pub fn of(runs: &[Run], indexed: &[(usize, Outcome)]) -> Self {
+        let outcomes: Vec<Outcome> = indexed.iter().map(|(_, one)| *one).collect();
+        let score = Score::of(outcomes.len(), &outcomes);
         let logs: Vec<f64> = outcomes
             .iter()
             .map(|one| (one.hi / one.predicted).ln())
@@ -128,9 +162,13 @@ impl Unknown {
             coverage_pct: score.coverage_pct.unwrap_or(f64::NAN),
             width: mean(&logs).exp(),
         };
+        let times = indexed
+            .iter()
+            .map(|(run, one)| (*run, (one.measured, one.predicted)));
         Self {
             n: outcomes.len(),
             errors,
+            choices: Choices::of(runs, times),
         }
     }
 }
@@ -196,34 +234,13 @@ fn one_prediction(
 pub fn part(runs: &[Run], rows: &[&Prediction], n: usize) -> Part {
     let scored: Vec<Scored> = rows.iter().map(|row| row.scored.clone()).collect();
     let outcomes: Vec<Outcome> = scored.iter().map(|row| row.outcome).collect();
-    let decisions = decisions(runs, rows);
-    let regrets: Vec<f64> = decisions.iter().map(|one| one.regret_pct).collect();
-    let taus: Vec<f64> = decisions.iter().filter_map(|one| one.kendall_tau).collect();
+    let times = rows
+        .iter()
+        .map(|row| (row.run, (row.measured, row.predicted)));
     Part {
         score: Score::of(n, &outcomes),
         baselines: baselines(&scored.iter().collect::<Vec<_>>()),
-        top1_regret_pct: mean(&regrets),
-        kendall_tau: mean(&taus),
-        groups: decisions.len(),
+        choices: Choices::of(runs, times),
         strata: strata(&scored.iter().collect::<Vec<_>>()),
     }
-}
-
-/// Groups of printed plans for the same request on the same number of GPUs.
-fn decisions(runs: &[Run], rows: &[&Prediction]) -> Vec<Decision> {
-    let mut groups: BTreeMap<_, Vec<(f64, f64)>> = BTreeMap::new();
-    for row in rows {
-        let run = &runs[row.run];
-        if run.is_printed_split() {
-            let group = (run.key(), run.gpus);
-            groups
-                .entry(group)
-                .or_default()
-                .push((row.measured, row.predicted));
-        }
-    }
-    groups
-        .values()
-        .filter_map(|group| decision(group))
-        .collect()
 }

@@ -74,14 +74,9 @@ pub(crate) struct Part {
     pub score: Score,
     /// Errors of simpler models on the same rows, by their names.
     pub baselines: Baselines,
-    /// How much slower than the best of its group the plan predicted fastest is, mean over groups, percent; null without
-    /// groups.
-    pub top1_regret_pct: Option<Amount>,
-    /// Kendall's tau of predicted against measured order, mean over groups, -1 to 1; null without groups.
-    #[cfg_attr(test, schemars(range(min = -1, max = 1)))]
-    pub kendall_tau: Option<f64>,
-    /// Groups of plans for the same request on the same GPUs.
-    pub groups: usize,
+    /// Choices by these predictions.
+    #[serde(flatten)]
+    pub choices: Choices,
     /// Errors by strategy and host.
     pub strata: Vec<Stratum>,
 }
@@ -95,6 +90,33 @@ pub(crate) struct Unknown {
     /// Their errors.
     #[serde(flatten)]
     pub errors: Errors,
+    /// Choices by these predictions.
+    #[serde(flatten)]
+    pub choices: Choices,
+}
+
+/// How good choices by predictions are.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Choices {
+    /// How much slower than the best of its group the plan predicted fastest is, mean over groups, percent; null without
+    /// groups.
+    pub top1_regret_pct: Option<Amount>,
+    /// Kendall's tau of predicted against measured order, mean over groups, -1 to 1; null without groups.
+    #[cfg_attr(test, schemars(range(min = -1, max = 1)))]
+    pub kendall_tau: Option<f64>,
+    /// Groups of plans for the same request on the same GPUs.
+    pub groups: usize,
+}
+
+impl From<&score::Choices> for Choices {
+    fn from(of: &score::Choices) -> Self {
+        Self {
+            top1_regret_pct: known(of.top1_regret_pct),
+            kendall_tau: known(of.kendall_tau),
+            groups: of.groups,
+        }
+    }
 }
 
 /// One-GPU latency rows: those that are printed and unflagged, predicted without any run.
@@ -239,9 +261,7 @@ impl From<&score::Part> for Part {
         Self {
             score: (&of.score).into(),
             baselines: baselines(&of.baselines),
-            top1_regret_pct: known(of.top1_regret_pct),
-            kendall_tau: known(of.kendall_tau),
-            groups: of.groups,
+            choices: (&of.choices).into(),
             strata: all(&of.strata),
         }
     }
@@ -252,6 +272,7 @@ impl From<&score::Unknown> for Unknown {
         Self {
             n: of.n,
             errors: (&of.errors).into(),
+            choices: (&of.choices).into(),
         }
     }
 }
