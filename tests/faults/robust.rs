@@ -128,7 +128,7 @@ fn robust_answers_as_table_json_and_picture() {
         &format!("Most robust: {choice}"),
         "if one knew",
         "When it is lost",
-        "ring2/1bit warmup=1, 3.55 s on gpu0-gpu1",
+        "pipefusion3+vae-p3 warmup=0, 2.87 s on gpu0-gpu2",
     ] {
         assert!(page.contains(part), "{part}\n{page}");
     }

@@ -72,7 +72,7 @@ fn candidate(
 pub(crate) fn answer() -> Answer {
     let plans = vec![
         candidate(
-            "ring4/1bit warmup=1",
+            "ring4/1bit warmup=1 loop=fused",
             (7.46, 0.42),
             Some((7.08, 0.260)),
             &[],

@@ -14,6 +14,7 @@
 
 mod cache_dit;
 mod compact;
+mod decoding;
 mod diffusers;
 mod padding;
 mod refusal;
