@@ -397,14 +397,14 @@ fn a_command_alone_is_printed_for_each_engine() {
         lines
             .next()
             .unwrap()
-            .starts_with("# xDiT cannot run the best plan, allgather-kv4/1bit (7.91 s):"),
+            .starts_with("# xDiT cannot run the best plan, allgather-kv4+vae-p4/1bit ("),
         "{xdit}"
     );
     assert!(
         lines
             .next()
             .unwrap()
-            .starts_with("# The nearest that it can run is ring4/1bit: 8.08 s"),
+            .starts_with("# The nearest that it can run is ring4+vae-p4/1bit: "),
         "{xdit}"
     );
     assert!(xdit.contains("COMPACT_TEST_METHOD=binary"));

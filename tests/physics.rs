@@ -15,6 +15,7 @@ mod queue;
 mod resolution;
 mod search;
 mod stale;
+mod strings;
 mod times;
 
 use std::collections::{BTreeMap, BTreeSet};

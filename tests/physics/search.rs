@@ -9,7 +9,7 @@
 //! Warm-up is one step of what is not exact, an image is decoded by one rank, a video by up to eight: what the search
 //! has for every plan. Stages have as many patches, twice or four times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kernels::{Compressor, Tables};
 use planner::launch::{Engine, Job, Launch};
@@ -63,7 +63,7 @@ const MODELS: [&str; 10] = [
 ];
 
 /// One of several.
-fn one_of<T: Clone>(numbers: &mut Numbers, all: &[T]) -> T {
+pub(super) fn one_of<T: Clone>(numbers: &mut Numbers, all: &[T]) -> T {
     all[numbers.below(all.len())].clone()
 }
 
@@ -258,21 +258,33 @@ fn legal(question: &Question, workload: &Workload, orders: &[Vec<usize>]) -> Vec
                 continue;
             }
             plan.compression = compression.clone();
-            plan.warmup = u32::from(plan.fidelity() != Fidelity::Exact);
+            let warmups = match (plan.pipeline.stages, plan.fidelity()) {
+                (1, fidelity) => BTreeSet::from([u32::from(fidelity != Fidelity::Exact)]),
+                _ => [0, 1, 4]
+                    .map(|warmup| warmup.min(workload.request.steps))
+                    .into(),
+            };
             if !is_legal(&plan) {
                 continue;
             }
             let placed = placements(&plan, orders);
-            // A video is decoded by one rank or by all.
-            let shared = plan.ranks().min(8);
-            let degrees = if workload.request.frames > 1 && shared > 1 {
-                vec![1, shared]
-            } else {
-                vec![1]
+            // Some engines share the VAE, and a filter may ask for one rank.
+            let engine = question.engine;
+            let most = match engine {
+                Engine::Xdit | Engine::CacheDit => plan.ranks(),
+                _ => 1,
             };
-            for vae in degrees {
+            let degrees = match question.filter.strategy {
+                Some(_) => BTreeSet::from([1, most]),
+                None => BTreeSet::from([most]),
+            };
+            for (vae, warmup) in degrees
+                .iter()
+                .flat_map(|vae| warmups.iter().map(move |warmup| (*vae, *warmup)))
+            {
                 all.extend(placed.iter().map(|plan| Plan {
                     vae,
+                    warmup,
                     ..plan.clone()
                 }));
             }

@@ -75,6 +75,9 @@ pub(crate) fn report(answer: &Answer, shown: usize) -> String {
     if slower > 0 || answer.pruned > 0 {
         page.push_str("    --top shows more plans\n");
     }
+    if rivals.iter().any(|rival| rival.plan.vae > 1) {
+        page.push_str("    the ranks of each plan, at most 8, decode the VAE together (+vae-pN)\n");
+    }
     page.push_str(&residencies(rivals.iter().copied().chain([&answer.single])));
     page.push('\n');
     page.push_str(&proof(answer));

@@ -14,18 +14,24 @@ use super::words;
 
 /// A plan's name in lists: strategy and compressor; of a raw ring also that it runs in the fused loop.
 pub(crate) fn label(plan: &Plan) -> String {
-    match plan.compression {
-        Compression::Raw => layout(plan),
+    match (&plan.compression, plan.ring_loop) {
+        (Compression::Raw, RingLoop::Engine) => plan.strategy(),
+        (Compression::Raw, RingLoop::Fused) => format!("{} loop=fused", plan.strategy()),
         _ => format!("{}/{}", plan.strategy(), compression(plan)),
     }
 }
 
-/// A plan's strategy in a table with a column of compressors.
+/// A plan's name in a table with a column of compressors, which says below who decodes the VAE.
 pub(crate) fn layout(plan: &Plan) -> String {
-    match (plan.ring_loop, &plan.compression) {
-        (RingLoop::Fused, Compression::Raw) => format!("{} loop=fused", plan.strategy()),
-        _ => plan.strategy(),
-    }
+    label(&Plan {
+        compression: Compression::Raw,
+        vae: 1,
+        ring_loop: match plan.compression {
+            Compression::Raw => plan.ring_loop,
+            _ => RingLoop::Engine,
+        },
+        ..plan.clone()
+    })
 }
 
 /// What messages are sent as, in a word or two.

@@ -46,6 +46,9 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
         "examples/{example} --model {repository} --no_use_resolution_binning"
     ));
     words.push(format!("--ring_degree {}", plan.exchange.degree()));
+    if plan.vae > 1 {
+        words.push("--use_parallel_vae".to_owned());
+    }
     job.shape(&mut words);
     words.push(format!("--prompt {PROMPT}"));
     Ok(format!(

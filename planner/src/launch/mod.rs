@@ -15,6 +15,7 @@
 mod attention;
 mod cache_dit;
 mod compact;
+mod decoding;
 mod diffusers;
 mod padding;
 mod refusal;

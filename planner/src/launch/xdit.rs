@@ -61,6 +61,7 @@ fn is_split(job: &Job<'_>, xdit: &Xdit) -> Result<(), Refusal> {
             matches!(plan.exchange, Exchange::Attention2d { .. }),
             Refusal::NoAttention2d,
         ),
+        (plan.vae > 1 && !xdit.parallel_vae, Refusal::VaeOnEvery),
         (plan.tensor > 1, not(Split::Tensor)),
         (plan.cfg > 1 && lacks(Split::Guidance), not(Split::Guidance)),
         (

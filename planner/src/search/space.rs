@@ -23,6 +23,9 @@ const COMPRESSORS: [Compressor; 4] = [
 /// published runs of all methods.
 const WARMUP: u32 = 1;
 
+/// Warm-ups of pipelines that can win, or that quality was published for.
+const PIPELINE_WARMUPS: [u32; 3] = [0, 1, 4];
+
 /// Every legal plan on up to `gpus` GPUs, and why the others are not, one example for each reason.
 pub(super) struct Space {
     pub legal: Vec<Plan>,
@@ -42,7 +45,6 @@ impl Space {
         let question = evaluator.question;
         let gpus = evaluator.gpus;
         let orders = Orders::new(evaluator);
-        let workload = &evaluator.workload;
         let compressors = question.quality.as_ref().map_or_else(
             || COMPRESSORS.to_vec(),
             |quality| quality.model.compressors(),
@@ -54,7 +56,7 @@ impl Space {
         };
         let mut reasons = BTreeSet::new();
         let plans = layouts(gpus).into_iter();
-        for plan in plans.flat_map(|plan| finished(plan, workload)) {
+        for plan in plans.flat_map(|plan| finished(plan, evaluator)) {
             match evaluator.check(&plan) {
                 Ok(()) => space.add_variants(evaluator, &plan, &orders, &compressors),
                 Err(reason) => {
@@ -116,20 +118,35 @@ fn warmed(mut plan: Plan, workload: &Workload) -> Plan {
     plan
 }
 
-/// The plan with its warm-up, decoding on one rank and, of a video, on all: decoding one takes tens of seconds, but
-/// some engines do not share it. An image's is not worth sharing.
-fn finished(plan: Plan, workload: &Workload) -> impl Iterator<Item = Plan> + use<> {
-    let shared = plan.ranks().min(8);
-    let degrees = if workload.request.frames > 1 && shared > 1 {
-        vec![1, shared]
-    } else {
-        vec![1]
+/// The plan with the warm-ups and the decoding that can win.
+///
+/// * A pipeline's warm-up is a flag, of which 0 to 4 are used. The steps after it are alike, so latency rises or falls
+///   with it throughout: 0 and 4 are its ends, and 1 is what quality was published for. Of other plans CompactFusion's
+///   settings have one.
+/// * Decoding on more ranks is never slower and never larger, so the engine's most are the only ones. A filter by
+///   strategy names the ranks that decode: none is one.
+fn finished(plan: Plan, evaluator: &Evaluator<'_>) -> Vec<Plan> {
+    let question = evaluator.question;
+    let steps = question.request.steps;
+    let most = question.engine.decoders(question.model, plan.ranks());
+    let decoders = match question.filter.strategy {
+        Some(_) if most > 1 => vec![1, most],
+        _ => vec![most],
     };
-    let plan = warmed(plan, workload);
-    degrees.into_iter().map(move |vae| Plan {
-        vae,
-        ..plan.clone()
-    })
+    let mut warmups = match plan.pipeline.stages {
+        1 => vec![warmed(plan.clone(), &evaluator.workload).warmup],
+        _ => PIPELINE_WARMUPS.map(|warmup| warmup.min(steps)).to_vec(),
+    };
+    warmups.dedup();
+    let with = |warmup: u32| {
+        let plan = &plan;
+        decoders.iter().map(move |&vae| Plan {
+            warmup,
+            vae,
+            ..plan.clone()
+        })
+    };
+    warmups.into_iter().flat_map(with).collect()
 }
 
 /// All degrees whose product is at most `gpus`, legal or not; one GPU included.

@@ -59,6 +59,9 @@ pub struct Xdit {
     /// Whether it is told how many text tokens there are.
     #[serde(default)]
     pub text_length: bool,
+    /// Whether its ranks share the decoding of the VAE.
+    #[serde(default = "shared")]
+    pub parallel_vae: bool,
 }
 
 impl Default for Xdit {
@@ -69,8 +72,14 @@ impl Default for Xdit {
             ),
             splits: Vec::new(),
             text_length: false,
+            parallel_vae: true,
         }
     }
+}
+
+/// Most of its runners do.
+const fn shared() -> bool {
+    true
 }
 
 /// How xDiT starts a model.
