@@ -127,11 +127,10 @@ fn the_json_agrees_with_itself_and_with_closed_forms() {
     }
     for point in curve {
         let keeps = point["keeps"].as_bool().expect("a word");
-        assert_eq!(
-            keeps,
-            number(&point["rate_per_s"]) <= most * 1.000_001,
-            "{point}"
-        );
+        let rate = number(&point["rate_per_s"]);
+        // It is bisected to 0.5 %.
+        assert!(keeps || most < rate, "{point}");
+        assert!(!keeps || rate < most * 1.005, "{point}");
     }
     assert_eq!(answer["queue"].as_array().expect("a list").len(), 300);
 }
