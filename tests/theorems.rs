@@ -1,6 +1,8 @@
 //! Theorems of the simulator: what must hold for every plan, whatever the numbers are.
 
-use kernels::{AttentionKernel, Compressor, CostModel, Op, Tables};
+mod compression;
+
+use kernels::{AttentionKernel, Compressor, Tables};
 use sim::bounds::bounds;
 use sim::execution::{Calibration, Execution, Software};
 use sim::graph::TaskGraph;
@@ -12,7 +14,7 @@ use sim::simulate::{Detail, Simulation, estimate, simulate};
 use sim::workload::Workload;
 use topologies::host::Compilation;
 use topologies::topology::VertexKind;
-use topologies::{DeviceId, Machine, SimDuration, hypothetical};
+use topologies::{DeviceId, Machine, SimDuration};
 
 use crate::ditplan;
 
@@ -341,92 +343,6 @@ fn an_assignment_lies_between_the_uniform_plans_it_is_made_of() {
     assert_eq!(latency("ring4/mixed(1bit=0-56)"), one);
     let between = latency("ring4/mixed(1bit=0-18;2bit=19-56)");
     assert!(one < between && between < two, "{one} {between} {two}");
-}
-
-/// A plan in which nothing is compressed, each layer named raw or every step of warm-up, is the raw plan on the same ring
-/// loop.
-#[test]
-fn what_compresses_nothing_takes_what_raw_takes() {
-    let steps = 6;
-    for machine in [
-        preset("4xl20-pcie"),
-        preset("8xh100-sxm"),
-        links_only("4xl20-pcie"),
-    ] {
-        let bench = Bench::new(machine, steps);
-        for layout in ["ring4", "allgather-kv4", "ulysses4", "ulysses2+ring2"] {
-            for suffix in ["", " loop=fused"] {
-                let raw = bench.latency(&plan(&format!("{layout}{suffix}")));
-                for nothing in [
-                    "mixed(raw=0-56) warmup=1",
-                    "1bit warmup=6",
-                    "lowrank-int4(32) warmup=6",
-                ] {
-                    let line = format!("{layout}/{nothing}{suffix}");
-                    let name = &bench.machine.name;
-                    assert_eq!(bench.latency(&plan(&line)), raw, "{line} on {name}");
-                }
-            }
-        }
-    }
-}
-
-/// What compressing a gather gains falls as bandwidth grows, and changes sign near the bandwidth at which the bytes that it
-/// saves take as long as encoding and decoding. Of two ranks each sends its K and V once, encodes them, and decodes all;
-/// links carry less than their rate, so the sign changes somewhat above it.
-#[test]
-fn what_a_compressor_gains_ends_where_its_codec_takes_what_it_saves() {
-    let (compressor, rows, channels) = (Compressor::OneBit, 4608 / 2, 3072);
-    let raw = Compressor::raw_bytes(rows, channels);
-    let saved = 2.0 * (raw - compressor.message_bytes(rows, channels)).as_f64();
-    for gpu in ["L20", "H100-SXM", "A100-80-SXM", "RTX4090", "H200-SXM"] {
-        let of = |op| {
-            let machine = links_of(gpu, 1.0);
-            let cost = Tables::built_in().cost(&op, &machine.gpus[0]);
-            cost.expect("it has a cost").time.as_secs_f64()
-        };
-        let codec =
-            2.0 * of(Op::Encode {
-                compressor,
-                rows,
-                channels,
-            }) + 4.0
-                * of(Op::Decode {
-                    compressor,
-                    rows,
-                    channels,
-                });
-        let gain = |gigabytes: f64| {
-            let mut bench = Bench::new(links_of(gpu, gigabytes), 2);
-            // Longer messages would hide more of a launch gap.
-            bench.execution.calibration.launch = 0.0;
-            let [raw, compressed] = ["allgather-kv2", "allgather-kv2/1bit warmup=0"]
-                .map(|line| bench.latency(&plan(line)).as_secs_f64());
-            raw - compressed
-        };
-        let gains = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 1e5].map(gain);
-        assert!(gains.is_sorted_by(|a, b| a >= b), "{gpu}: {gains:?}");
-        let (mut low, mut high) = (1.0_f64, 1e5_f64);
-        for _ in 0..20 {
-            let middle = (low * high).sqrt();
-            if gain(middle) > 0.0 {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        let threshold = saved / codec / 1e9;
-        let ratio = low / threshold;
-        assert!(
-            (0.8..1.6).contains(&ratio),
-            "{gpu}: {low} GB/s, not {threshold}"
-        );
-    }
-}
-
-/// Two GPUs of which only the rate of their links is known.
-fn links_of(gpu: &str, gigabytes: f64) -> Machine {
-    hypothetical::machine(&format!("2x{gpu}@{gigabytes:.3}GB/s")).expect("a machine")
 }
 
 #[test]

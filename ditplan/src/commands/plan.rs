@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
+use sim::plan::Fidelity;
 use traces::timeline::Timeline;
 
 use self::arguments::Emit;
@@ -205,6 +206,27 @@ fn proof(answer: &Answer) -> String {
     lines
 }
 
+/// Where the engine has no command for the fastest exact plan: the fastest exact one that it has.
+fn runnable(answer: &Answer, exact: &Candidate) -> String {
+    if exact.launch.command.is_ok() {
+        return String::new();
+    }
+    let mut plans = answer.plans.iter();
+    let runs = plans.find(|one| one.fidelity == Fidelity::Exact && one.launch.command.is_ok());
+    let other = runs.map(|one| {
+        format!(
+            "; the fastest with one is {}, {} s",
+            one.plan,
+            seconds(one.latency)
+        )
+    });
+    let engine = exact.launch.engine;
+    format!(
+        ", for which {engine} has no command{}",
+        other.unwrap_or_default()
+    )
+}
+
 /// What the choice is tied with, and the fastest plans of the kinds that people ask for.
 fn verdict(answer: &Answer) -> Vec<(&'static str, String)> {
     let named = |one: &Candidate| format!("{}, {} s", one.plan, seconds(one.latency));
@@ -237,7 +259,11 @@ fn verdict(answer: &Answer) -> Vec<(&'static str, String)> {
     if let Some(exact) = answer.fastest_exact().filter(|one| !is_choice(one)) {
         said.push((
             "exact",
-            format!("the fastest exact plan is {}.", named(exact)),
+            format!(
+                "the fastest exact plan is {}{}.",
+                named(exact),
+                runnable(answer, exact)
+            ),
         ));
     }
     if let Some(runs) = answer.fastest_launchable().filter(|one| !is_choice(one)) {

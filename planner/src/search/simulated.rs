@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 
 use rayon::prelude::*;
-use sim::plan::{Compression, Exchange, Fidelity, Plan};
+use sim::plan::{Compression, Exchange, Fidelity, Plan, RingLoop};
 use sim::simulate::Totals;
 use topologies::SimDuration;
 
@@ -63,8 +63,9 @@ pub(super) fn is_uniform(plan: &Plan) -> bool {
 }
 
 /// Classes of plans of which an answer names the fastest.
-const CLASSES: [fn(&Plan) -> bool; 4] = [
+const CLASSES: [fn(&Plan) -> bool; 5] = [
     |plan| plan.compression.is_raw(),
+    |plan| plan.compression.is_raw() && plan.ring_loop == RingLoop::Engine,
     |plan| plan.fidelity() == Fidelity::Exact,
     |plan| plan.fidelity() == Fidelity::Stale,
     |plan| plan.fidelity() == Fidelity::Lossy,
