@@ -57,7 +57,7 @@ fn on_nvlink_it_says_that_nothing_measured_tells_whether_compression_pays() {
     for part in [
         "whether compression pays here is not known, a tie",
         "cannot tell",
-        "Choice: allgather-kv4,",
+        "Choice: allgather-kv4",
         "fastest distrifusion4",
     ] {
         assert!(flat.contains(part), "{part}\n{page}");

@@ -333,13 +333,13 @@ mod tests {
 
     #[test]
     fn a_sustained_rate_is_approached_from_below() {
-        // L20: 109 TFLOP/s, L40: 125 in attention; 2 * 32768 * 12288 * 3072 FLOPs take 22.7 ms at that rate.
+        // L20: 109 TFLOP/s, L40: 134 in attention; 2 * 32768 * 12288 * 3072 FLOPs take 22.7 ms at that rate.
         let flops = 2.0 * 32_768.0 * 12_288.0 * 3072.0;
         let rate = flops / us(gemm(32_768), "L20") / 1e6;
         assert!((93.0..109.0).contains(&rate), "{rate}");
         let flops = 4.0 * 24.0 * 128.0 * 16_384.0_f64.powi(2);
         let rate = flops / us(attention("L40", 16_384, 16_384, 128), "L40") / 1e6;
-        assert!((115.0..125.0).contains(&rate), "{rate}");
+        assert!((124.0..134.0).contains(&rate), "{rate}");
     }
 
     #[test]

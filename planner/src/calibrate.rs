@@ -2,7 +2,7 @@
 //!
 //! | order | what | from |
 //! |---|---|---|
-//! | 1 | GPU time | one-GPU runs, the more alike the more weight ([`gpu_time`]) |
+//! | 1 | GPU time | one-GPU runs, the more alike the more weight (`gpu_time.rs`) |
 //! | 2 | launch factor | the most launch-bound eager run with little communication, printed ones first, by its weight |
 //! | 3 | GPU time again | with the new launch factor |
 //! | 4 | rates, by kind and reach; not within NVLink hosts | the run that spends longest in that kind, if that is 20 % of it or more |

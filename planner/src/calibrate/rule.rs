@@ -297,7 +297,7 @@ impl<'a> Rule<'a> {
             launch,
             ..calibration.clone()
         };
-        let factor = fit(&self.runs[run], (0.15, 2.5), self.costs, &with)?;
+        let factor = fit(&self.runs[run], (0.15, 2.5), self.costs, with)?;
         if self.runs[run].role == Some(Calibrates::Launch) {
             return Some(Fitted { factor, run });
         }

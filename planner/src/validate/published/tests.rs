@@ -73,7 +73,8 @@ fn file(rows: &[String]) -> String {
     format!("{HEADER}{}", rows.concat())
 }
 
-/// One GPU gives 1.30; of ulysses 4 and 8 the longer in all-to-all gives 0.60; the other row is then
+/// One GPU gives 1.30; of ulysses 4 and 8 the longer in all-to-all gives 0.60, drawn a
+/// little to the usual 1; the other row is then
 /// predicted to what the simulation adds to the closed form.
 #[test]
 fn the_factors_of_a_known_host_are_found() {
@@ -85,7 +86,7 @@ fn the_factors_of_a_known_host_are_found() {
     let report = run(&[file(&rows)]).together;
     let says: Vec<Says> = report.calibration_rows.iter().map(|row| row.says).collect();
     assert!(
-        matches!(says[..], [Says::GpuTime, Says::Rate(CollectiveKind::AllToAll, rate)] if (rate - 0.6).abs() < 0.005),
+        matches!(says[..], [Says::GpuTime, Says::Rate(CollectiveKind::AllToAll, rate)] if (0.6..0.63).contains(&rate)),
         "{says:?}"
     );
     assert_eq!(
