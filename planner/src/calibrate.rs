@@ -14,6 +14,7 @@
 //! Guarantees: users, presets and validation are calibrated here and nowhere else; a run that is used is named. Not modelled:
 //! drift between the runs of a machine.
 
+mod built_in;
 mod closed_form;
 mod gpu_time;
 mod rule;

@@ -2,21 +2,22 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::Arc;
 
-use kernels::{CostModel, Tables};
+use kernels::CostModel;
 use sim::execution::Calibration;
 use sim::plan::Exchange;
 use sim::platform::{RateFactors, Reach};
-use topologies::host::{Calibrates, Compilation, PublishedHost};
+use topologies::host::{Calibrates, Compilation};
 use topologies::{CollectiveKind, DeviceId, Gpu};
 
+use super::built_in::{said_elsewhere, without_own};
 use super::closed_form::{Terms, solve, terms};
 use super::gpu_time::{Estimate, Host, Observation, Pooled, Traits, chip, ln_tokens};
-use super::{Basis, Target, start};
+use super::{Basis, Target};
 use crate::interval::ComputeEvidence;
 use crate::runs::host::Span;
-use crate::runs::{Elsewhere, Known, Run, one_gpu_runs};
+use crate::runs::{Elsewhere, Run};
 
 /// The order in which rates are calibrated, with the role that a file gives a run of each.
 const KINDS: [(CollectiveKind, Calibrates); 4] = [
@@ -209,7 +210,7 @@ impl<'a> Rule<'a> {
         GpuTime::of(&self.pooled(launch), self.gpu, target)
     }
 
-    fn fit_gpu_time(&self, run: &Run, launch: f64) -> Option<f64> {
+    pub(super) fn fit_gpu_time(&self, run: &Run, launch: f64) -> Option<f64> {
         let with = |compute| Calibration {
             compute,
             launch,
@@ -433,49 +434,4 @@ pub fn with_rate(
 fn weighed(factor: f64, slope: f64, spread: f64) -> f64 {
     let noise = (RUN_SPREAD / slope.abs().max(1e-6)).powi(2);
     (factor.ln() * spread.powi(2) / (spread.powi(2) + noise)).exp()
-}
-
-/// Built-in one-GPU runs, with what each says at the launch factor that is usual of its host.
-static BUILT_IN: LazyLock<Vec<(String, Observation)>> = LazyLock::new(|| {
-    let said = one_gpu_runs().into_iter().filter_map(|run| {
-        let (calibration, ..) = start(&run.platform, None);
-        let known = Known::nothing();
-        let basis = Basis {
-            known: &known,
-            platform: &run.platform,
-            launch_factor: None,
-            costs: Tables::built_in(),
-        };
-        let factor = Rule::new(&basis, &calibration).fit_gpu_time(&run, calibration.launch)?;
-        let observation = Observation {
-            traits: Traits::of_run(&run, Host::Other(run.host.clone())),
-            ln_factor: factor.ln(),
-            title: run.title(),
-        };
-        Some((run.project, observation))
-    });
-    said.collect()
-});
-
-/// What runs of other machines say of one without runs.
-fn without_own(which: &Elsewhere) -> Arc<Pooled> {
-    static POOLED: Mutex<BTreeMap<Elsewhere, Arc<Pooled>>> = Mutex::new(BTreeMap::new());
-    let mut known = POOLED.lock().unwrap_or_else(PoisonError::into_inner);
-    let pooled = known.entry(which.clone()).or_insert_with(|| {
-        let all = said_elsewhere(which, &[]);
-        Arc::new(Pooled::new(all))
-    });
-    Arc::clone(pooled)
-}
-
-/// What runs of other machines than `own` say.
-fn said_elsewhere(which: &Elsewhere, own: &[&PublishedHost]) -> Vec<Observation> {
-    let wanted = |(project, one): &&(String, Observation)| match (which, &one.traits.host) {
-        (Elsewhere::Nothing, _) => false,
-        (Elsewhere::Without(left_out), _) if project == left_out => false,
-        (_, Host::Other(host)) => !own.contains(&host),
-        (_, Host::Asked) => true,
-    };
-    let said = BUILT_IN.iter().filter(wanted);
-    said.map(|(_, one)| one.clone()).collect()
 }
