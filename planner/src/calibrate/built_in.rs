@@ -3,26 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use kernels::Tables;
 use topologies::host::PublishedHost;
 
 use super::gpu_time::{Host, Observation, Pooled, Traits};
-use super::rule::Rule;
-use super::{Basis, start};
-use crate::runs::{Elsewhere, Known, Run, one_gpu_runs};
-
-/// What a one-GPU run says of GPU time at the launch factor that is usual of its host.
-fn said(run: &Run) -> Option<f64> {
-    let (calibration, ..) = start(&run.platform, None);
-    let known = Known::nothing();
-    let basis = Basis {
-        known: &known,
-        platform: &run.platform,
-        launch_factor: None,
-        costs: Tables::built_in(),
-    };
-    Rule::new(&basis, &calibration).fit_gpu_time(run, calibration.launch)
-}
+use crate::runs::{Elsewhere, one_gpu_runs};
 
 /// Factors of the built-in one-GPU runs, in their order, as a test finds them; 0 where a run says nothing.
 static FACTORS: &str = include_str!("../../data/gpu_times.txt");
@@ -68,7 +52,25 @@ pub(super) fn said_elsewhere(which: &Elsewhere, own: &[&PublishedHost]) -> Vec<O
 
 #[cfg(test)]
 mod tests {
+    use kernels::Tables;
+
+    use super::super::rule::Rule;
+    use super::super::{Basis, start};
     use super::*;
+    use crate::runs::{Known, Run};
+
+    /// What a one-GPU run says of GPU time at the launch factor that is usual of its host.
+    fn said(run: &Run) -> Option<f64> {
+        let (calibration, ..) = start(&run.platform, None);
+        let known = Known::nothing();
+        let basis = Basis {
+            known: &known,
+            platform: &run.platform,
+            launch_factor: None,
+            costs: Tables::built_in(),
+        };
+        Rule::new(&basis, &calibration).fit_gpu_time(run, calibration.launch)
+    }
 
     /// The committed factors are those that today's costs give; `UPDATE_RUNS=1` writes them.
     #[test]
