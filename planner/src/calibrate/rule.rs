@@ -435,3 +435,17 @@ fn weighed(factor: f64, slope: f64, spread: f64) -> f64 {
     let noise = (RUN_SPREAD / slope.abs().max(1e-6)).powi(2);
     (factor.ln() * spread.powi(2) / (spread.powi(2) + noise)).exp()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_moves_a_factor_by_its_weight() {
+        // Spread .4 against noise .08 / .2 = .4: half of the way, in logarithms.
+        assert!((weighed(4.0, -0.2, 0.4) - 2.0).abs() < 1e-9);
+        // A run that follows the factor is met, one that does not says nothing.
+        assert!((weighed(4.0, 1.0, 4.0) - 4.0).abs() < 0.01);
+        assert!((weighed(4.0, 0.0, 0.4) - 1.0).abs() < 1e-6);
+    }
+}

@@ -271,14 +271,6 @@ pub struct Candidate {
     pub behind: f64,
 }
 
-impl Candidate {
-    /// Whether the evidence cannot tell it from the plan predicted fastest.
-    #[must_use]
-    pub fn is_tied(&self) -> bool {
-        self.behind < CONFIDENCE_OF_ORDER
-    }
-}
-
 /// The answer to a question.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -311,27 +303,6 @@ pub struct Answer {
     pub provenance: Vec<Provenance>,
     /// What the comparison shows.
     pub findings: Vec<Finding>,
-}
-
-impl Answer {
-    /// The plans that the evidence cannot tell from the fastest, which is the first.
-    pub fn tied(&self) -> impl Iterator<Item = &Candidate> {
-        self.plans.iter().filter(|one| one.is_tied())
-    }
-
-    /// The fastest plan whose output equals the one-GPU output.
-    #[must_use]
-    pub fn fastest_exact(&self) -> Option<&Candidate> {
-        let mut plans = self.plans.iter();
-        plans.find(|one| one.fidelity == Fidelity::Exact)
-    }
-
-    /// The fastest plan that the engine has a command for.
-    #[must_use]
-    pub fn fastest_launchable(&self) -> Option<&Candidate> {
-        let mut plans = self.plans.iter();
-        plans.find(|one| one.launch.command.is_ok())
-    }
 }
 
 /// How a quality budget was spent on the chosen layout.

@@ -15,10 +15,10 @@
 use sim::plan::{Exchange, Fidelity, Plan};
 use topologies::SimDuration;
 
-use super::PlanningError;
 use super::bounded::BoundedPlan;
 use super::evaluator::Evaluator;
 use super::simulated::{Simulated, SimulatedPlan, is_uniform, simulate};
+use super::{Answer, Candidate, PlanningError};
 use crate::interval::{Uncertainty, faster};
 
 /// How sure the fastest must be of a plan for that plan to be called slower.
@@ -121,4 +121,33 @@ fn dimensions(plan: &Plan) -> usize {
     ];
     let split = degrees.iter().filter(|degree| **degree > 1).count();
     split + exchange + usize::from(!plan.compression.is_raw())
+}
+
+impl Candidate {
+    /// Whether the evidence cannot tell it from the plan predicted fastest.
+    #[must_use]
+    pub fn is_tied(&self) -> bool {
+        self.behind < CONFIDENCE
+    }
+}
+
+impl Answer {
+    /// The plans that the evidence cannot tell from the fastest, which is the first.
+    pub fn tied(&self) -> impl Iterator<Item = &Candidate> {
+        self.plans.iter().filter(|one| one.is_tied())
+    }
+
+    /// The fastest plan whose output equals the one-GPU output.
+    #[must_use]
+    pub fn fastest_exact(&self) -> Option<&Candidate> {
+        let mut plans = self.plans.iter();
+        plans.find(|one| one.fidelity == Fidelity::Exact)
+    }
+
+    /// The fastest plan that the engine has a command for.
+    #[must_use]
+    pub fn fastest_launchable(&self) -> Option<&Candidate> {
+        let mut plans = self.plans.iter();
+        plans.find(|one| one.launch.command.is_ok())
+    }
 }
