@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ln latency has the standard deviation sigma,   sigma^2 = sum of the squares of the loadings below
-//! interval    prediction x exp(±1.645 sigma)
+//! interval    prediction x exp(±1.645 sigma x the factors of its classes)       (`class.rs`)
 //! A before B  with probability  Phi(ln(B / A) / s),   s^2 = sum of (a - b)^2 over shared loadings + own of A^2 + own of B^2
 //! ```
 //! | loading | sigma x how much of the latency follows it |
@@ -19,6 +19,8 @@
 //! own part is that of published pairs of plans for one request: of pairs 10 to 15 % apart nine of ten are in the
 //! predicted order (docs/validation.md).
 
+mod class;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sim::lower::Parts;
@@ -27,6 +29,10 @@ use sim::platform::Reach;
 use statrs::function::erf::erf;
 use topologies::host::Compilation;
 use topologies::{CollectiveKind, SimDuration};
+
+pub use self::class::{Class, Gpus, RestsOn, Sharing};
+#[cfg(test)]
+pub(crate) use self::class::{Factors, product};
 
 /// What the calibrated GPU time rests on, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +79,19 @@ pub struct Evidence {
     pub other_rates: RateEvidence,
 }
 
+impl Evidence {
+    /// As a whole.
+    #[must_use]
+    pub fn rests_on(&self) -> RestsOn {
+        match self.compute {
+            _ if self.launch_calibrated || !self.calibrated.is_empty() => RestsOn::OwnSeveral,
+            ComputeEvidence::OtherHost => RestsOn::SameGpu,
+            ComputeEvidence::Alike | ComputeEvidence::None => RestsOn::Datasheets,
+            _ => RestsOn::OwnOne,
+        }
+    }
+}
+
 /// Standard normal quantile of a two-sided 90 % interval.
 pub const SPREAD: f64 = 1.645;
 
@@ -96,12 +115,14 @@ pub enum Term {
 }
 
 /// How much a prediction follows what is uncertain: standard deviations of ln latency.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Uncertainty {
     /// Of what plans on one machine share.
     pub shared: BTreeMap<Term, f64>,
     /// Of the plan alone.
     pub own: f64,
+    /// What decides how much wider or narrower the interval is than these say.
+    pub classes: [Class; 3],
 }
 
 impl Uncertainty {
@@ -147,7 +168,11 @@ impl Uncertainty {
         let own = 0.07_f64
             .hypot(present(plan.pipeline.stages > 1, 0.05))
             .hypot(present(plan.tensor > 1, 0.10));
-        Self { shared, own }
+        Self {
+            shared,
+            own,
+            classes: Class::of(plan, evidence.rests_on()),
+        }
     }
 
     /// Standard deviation of ln latency.
@@ -160,7 +185,7 @@ impl Uncertainty {
     /// The factor `f >= 1` of the 90 % interval `[prediction / f, prediction x f]`.
     #[must_use]
     pub fn factor(&self) -> f64 {
-        (SPREAD * self.sigma()).exp()
+        (SPREAD * self.sigma() * class::factor(self.classes)).exp()
     }
 
     /// Standard deviation of the difference of two plans' ln latency on one machine.

@@ -5,7 +5,9 @@ use sim::model;
 use topologies::{Bytes, Machine, SimDuration};
 use traces::timeline::SpanClass;
 
-use planner::interval::Uncertainty;
+use std::collections::BTreeMap;
+
+use planner::interval::{Class, RestsOn, Uncertainty};
 use planner::launch::{Job, Launch};
 use planner::search::{
     Answer, Candidate, Finding, Provenance, Quality, QualitySource, Question, Rejected, StopReason,
@@ -65,8 +67,12 @@ fn candidate(
             .map(|(class, extra)| (*class, seconds(*extra)))
             .collect(),
         launch,
+        uncertainty: Uncertainty {
+            shared: BTreeMap::new(),
+            own: 0.0,
+            classes: Class::of(&plan, RestsOn::Datasheets),
+        },
         plan,
-        uncertainty: Uncertainty::default(),
         behind: 0.0,
     }
 }

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::validate::published::calibrating;
 
-    const COLUMNS: [&str; 20] = [
+    const COLUMNS: [&str; 23] = [
         "source",
         "table",
         "model",
@@ -147,6 +147,9 @@ mod tests {
         "value",
         "unit",
         "quality",
+        "attention",
+        "precision",
+        "engine_version",
         "notes",
     ];
 

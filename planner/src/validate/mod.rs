@@ -106,10 +106,14 @@ pub struct Tiers {
     pub live: Option<Live>,
 }
 
-const PUBLISHED: [(&str, &[u8]); 2] = [
+const PUBLISHED: [(&str, &[u8]); 3] = [
     (
         "built-in published_latency.csv",
         include_bytes!("../../data/published_latency.csv.gz"),
+    ),
+    (
+        "built-in published_latency_2.csv",
+        include_bytes!("../../data/published_latency_2.csv.gz"),
     ),
     (
         "built-in published_compression.csv",
@@ -173,7 +177,7 @@ pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, Valid
     let published = published_tables(inputs, everything)?;
     if !published.is_empty() {
         let published = published::published(&published)?;
-        tiers.one_gpu = Some(published.together.one_gpu);
+        tiers.one_gpu = Some(published.together.one_gpu.clone());
         tiers.published = Some(published);
     }
     if !inputs.timelines.is_empty() {

@@ -42,6 +42,9 @@ pub struct Score {
     /// Share of rows inside their 90 % interval; absent for baselines, which have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage_pct: Option<f64>,
+    /// Geometric mean of the interval's upper end over the prediction; absent for baselines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<f64>,
 }
 
 impl Score {
@@ -52,8 +55,10 @@ impl Score {
             .iter()
             .filter(|one| (one.lo..=one.hi).contains(&one.measured));
         let share = 100.0 * inside.count() as f64 / outcomes.len() as f64;
+        let widths = outcomes.iter().map(|one| (one.hi / one.predicted).ln());
         Self {
             coverage_pct: Some(share),
+            width: Some(mean(&widths.collect::<Vec<_>>()).exp()),
             ..Self::of_pairs(n, outcomes.iter().map(|one| (one.measured, one.predicted)))
         }
     }
@@ -74,6 +79,7 @@ impl Score {
             max_pct: percentile(&sizes, 1.0),
             bias_pct: mean(&signed),
             coverage_pct: None,
+            width: None,
         }
     }
 }
@@ -176,6 +182,7 @@ mod tests {
             (score.max_pct, 20.0),
             (score.bias_pct, -1.25),
             (score.coverage_pct.unwrap(), 75.0),
+            (score.width.unwrap(), 1.1),
         ] {
             assert!((found - wanted).abs() < 1e-9, "{found} {wanted}");
         }

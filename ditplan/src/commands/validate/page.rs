@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use planner::validate::live::Live;
-use planner::validate::published::{OneGpu, Published, score};
+use planner::validate::published::{OneGpu, Published};
 use planner::validate::statistics::Score;
 use planner::validate::tier::{Stratum, Tier, Unmapped};
 use planner::validate::{Report, Tiers};
@@ -54,52 +54,13 @@ fn section(title: &str, body: &str) -> String {
     text::heading(&format!("{title}, error in %")) + body
 }
 
-/// The errors of some rows: counts, and percentages that may not be known.
-#[derive(Clone, Copy, Default)]
-struct Errors {
-    n: usize,
-    mapped: Option<usize>,
-    /// Median, 90th percentile, mean, largest, bias, share inside the interval.
-    percent: [Option<f64>; 6],
-    width: Option<f64>,
-}
+type Lines<'a> = Vec<(String, &'a Score)>;
 
-impl From<&Score> for Errors {
-    fn from(of: &Score) -> Self {
-        let [median, p90, mean, max, bias] = [
-            of.median_pct,
-            of.p90_pct,
-            of.mape_pct,
-            of.max_pct,
-            of.bias_pct,
-        ]
-        .map(Some);
-        Self {
-            n: of.n,
-            mapped: Some(of.mapped),
-            percent: [median, p90, mean, max, bias, of.coverage_pct],
-            width: None,
-        }
-    }
-}
-
-impl Errors {
-    fn with_width(n: usize, of: &score::Errors) -> Self {
-        let [median, p90, bias, inside] =
-            [of.median_pct, of.p90_pct, of.bias_pct, of.coverage_pct].map(Some);
-        Self {
-            n,
-            mapped: None,
-            percent: [median, p90, None, None, bias, inside],
-            width: Some(of.width),
-        }
-    }
-}
-
-type Lines = Vec<(String, Errors)>;
+/// Rows from which on a class has a line of its own where less than all is known.
+const CLASS: usize = 20;
 
 /// A line for each name and its errors.
-fn table(lines: Lines) -> String {
+fn table(lines: Lines<'_>) -> String {
     let header = [
         "rows",
         "mapped",
@@ -116,41 +77,51 @@ fn table(lines: Lines) -> String {
     let dash = || "-".to_owned();
     let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
     for (name, of) in lines {
-        let counts = [Some(of.n), of.mapped];
-        let counts = counts.map(|count| count.map_or_else(dash, |count| count.to_string()));
-        let percent = of
-            .percent
-            .map(|one| finite(one).map_or_else(dash, |number| format!("{number:.1}")));
+        let counts = [of.n, of.mapped].map(|count| count.to_string());
+        let sizes = [
+            of.median_pct,
+            of.p90_pct,
+            of.mape_pct,
+            of.max_pct,
+            of.bias_pct,
+        ]
+        .map(Some);
+        let percent = sizes.into_iter().chain([of.coverage_pct]);
+        let percent =
+            percent.map(|one| finite(one).map_or_else(dash, |number| format!("{number:.1}")));
         let width = finite(of.width).map_or_else(dash, |factor| format!("x/÷ {factor:.2}"));
         table.add_row(counts.into_iter().chain(percent).chain([width, name]));
     }
     text::rendered(&mut table)
 }
 
-fn scores<'a>(all: impl IntoIterator<Item = (String, &'a Score)>) -> Lines {
-    all.into_iter()
-        .map(|(name, score)| (name, score.into()))
+fn strata(all: &[Stratum]) -> Lines<'_> {
+    all.iter()
+        .map(|one| (one.name.clone(), &one.score))
         .collect()
 }
 
-fn strata(all: &[Stratum]) -> Lines {
-    scores(all.iter().map(|one| (one.name.clone(), &one.score)))
+/// The classes with enough rows, named after what is known.
+fn classes<'a>(known: &str, all: &'a [Stratum]) -> Lines<'a> {
+    let large = all.iter().filter(|one| one.score.mapped >= CLASS);
+    large
+        .map(|one| (format!("{known}, {}", one.name), &one.score))
+        .collect()
 }
 
-fn baselines(all: &BTreeMap<&'static str, Score>) -> Lines {
+fn baselines<'a>(all: &'a BTreeMap<&'static str, Score>) -> Lines<'a> {
     let named = |(name, score)| (format!("baseline {name}"), score);
-    scores(all.iter().map(named))
+    all.iter().map(named).collect()
 }
 
-/// A table of a score, its baselines and its strata.
-fn scored(
+/// A score, its baselines and its strata.
+fn scored<'a>(
     name: &str,
-    score: &Score,
-    known: &BTreeMap<&'static str, Score>,
-    parts: &[Stratum],
-) -> Lines {
-    let own = (name.to_owned(), score.into());
-    let mut lines = vec![own];
+    score: &'a Score,
+    known: &'a BTreeMap<&'static str, Score>,
+    parts: &'a [Stratum],
+) -> Lines<'a> {
+    let mut lines = vec![(name.to_owned(), score)];
     lines.extend(baselines(known));
     lines.extend(strata(parts));
     lines
@@ -162,33 +133,34 @@ fn measured(tier: &Tier) -> String {
 }
 
 fn one_gpu(tier: &OneGpu) -> String {
-    let errors = Errors {
-        mapped: Some(tier.counted.mapped),
-        ..Errors::with_width(tier.counted.n, &tier.errors)
-    };
-    table(vec![("ditplan".to_owned(), errors)]) + &inside(Some(tier.errors.coverage_pct))
+    let mut lines = vec![("ditplan".to_owned(), &tier.score)];
+    lines.extend(classes("nothing known", &tier.strata));
+    table(lines) + &inside(tier.score.coverage_pct)
 }
 
 /// Published runs: coverage, decisions, calibration, and what could not be mapped.
 fn published(tier: &Published) -> String {
     let all = &tier.together;
     let part = &all.part;
-    let unknown =
-        |name: &str, of: &score::Unknown| (name.to_owned(), Errors::with_width(of.n, &of.errors));
-    let mut lines = vec![
-        unknown("nothing known", &all.nothing_known),
-        unknown("project left out", &all.project_left_out),
+    let known = [
+        ("nothing known", &all.nothing_known),
+        ("project left out", &all.project_left_out),
     ];
+    let mut lines: Lines<'_> = known
+        .iter()
+        .map(|(name, of)| ((*name).to_owned(), &of.score))
+        .collect();
     lines.extend(scored(
         "in sample",
         &part.score,
         &part.baselines,
         &part.strata,
     ));
+    for (name, of) in known {
+        lines.extend(classes(name, &of.strata));
+    }
     let files = tier.files.iter();
-    lines.extend(scores(
-        files.map(|one| (one.file.clone(), &one.summary.part.score)),
-    ));
+    lines.extend(files.map(|one| (one.file.clone(), &one.summary.part.score)));
     table(lines)
         + &inside(part.score.coverage_pct)
         + &figure(

@@ -30,6 +30,9 @@ pub(crate) struct Score {
     /// Share of rows inside their 90 % interval, percent; left out where predictions have no interval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage_pct: Option<Option<Amount>>,
+    /// Geometric mean of the interval's upper end over the prediction; left out where predictions have no interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<Option<Amount>>,
 }
 
 /// Errors of simpler models on the same rows, by their names.
@@ -56,6 +59,7 @@ impl From<&statistics::Score> for Score {
             max_pct: known(of.max_pct),
             bias_pct: known(of.bias_pct),
             coverage_pct: of.coverage_pct.map(known),
+            width: of.width.map(known),
         }
     }
 }

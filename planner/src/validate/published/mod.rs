@@ -9,6 +9,8 @@
 //! Guarantees: a row that calibrates is listed and not scored; one that is flagged says why and is scored apart, as are
 //! digitised ones.
 
+#[cfg(test)]
+mod conformal;
 pub mod hygiene;
 pub mod memory;
 pub mod score;
@@ -22,8 +24,8 @@ use kernels::Tables;
 use sim::execution::Calibration;
 
 use super::reason::Reason;
-use super::statistics::Outcome;
-use super::tier::Unmapped;
+use super::statistics::Score;
+use super::tier::{Scored, Stratum, Unmapped};
 use crate::calibrate::terms;
 use crate::csv_input::{InputError, Table};
 use crate::runs::Run;
@@ -31,7 +33,7 @@ use crate::runs::host::{self, Machines};
 use crate::runs::row::{self, Row, Value};
 use hygiene::Flags;
 use memory::{MemoryReport, MemoryRow};
-use score::{Errors, Part, Prediction, Unknown};
+use score::{Part, Prediction, Unknown};
 use tiers::{Hosts, Says, Source, Tier};
 
 /// The report of all files.
@@ -96,27 +98,14 @@ pub struct Counted {
 }
 
 /// One-GPU latency rows: those that are printed and unflagged, predicted without any run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OneGpu {
-    /// Rows, and those that can be predicted.
-    pub counted: Counted,
+    /// Their errors; `n` and `mapped` count all rows, as those of [`Summary`] do.
+    pub score: Score,
     /// Rows that the errors are over.
     pub scored: usize,
-    /// Their errors.
-    pub errors: Errors,
-}
-
-impl OneGpu {
-    const fn new(counted: Counted, unknown: Unknown) -> Self {
-        let Unknown {
-            n: scored, errors, ..
-        } = unknown;
-        Self {
-            counted,
-            scored,
-            errors,
-        }
-    }
+    /// Errors by what the predictions rest on, and by strategy.
+    pub strata: Vec<Stratum>,
 }
 
 /// A row that calibrated.
@@ -142,9 +131,9 @@ struct Judged<'a> {
     flags: &'a Flags,
     hosts: &'a Hosts,
     predictions: &'a [Prediction],
-    left_out: &'a [(usize, Outcome)],
-    nothing: &'a [(usize, Outcome)],
-    one_gpu: &'a [(usize, Outcome)],
+    left_out: &'a [(usize, Scored)],
+    nothing: &'a [(usize, Scored)],
+    one_gpu: &'a [(usize, Scored)],
     memory: &'a [(usize, Result<MemoryRow, Unmapped>)],
 }
 
@@ -156,17 +145,9 @@ pub fn published(tables: &[Table]) -> Result<Published, InputError> {
     let read = Read::of(tables)?;
     let (flags, hosts) = read.hosts(Source::Shipped);
     let predictions = score::predictions(&read.runs, &hosts, &flags);
-    let printed = |row: &&Prediction| row.flag.is_none() && row.quality != "digitised";
-    let scored: Vec<usize> = predictions
-        .iter()
-        .filter(printed)
-        .map(|row| row.run)
-        .collect();
-    let alone = |index: &usize| {
-        let run = &read.runs[*index];
-        run.is_one_gpu() && flags[*index].is_none() && !run.is_digitised()
-    };
-    let alone: Vec<usize> = (0..read.runs.len()).filter(alone).collect();
+    let scored = predictions.iter().filter(|row| row.is_scored());
+    let scored: Vec<usize> = scored.map(|row| row.run).collect();
+    let alone = score::alone(&read.runs, &flags);
     let without = |which: &[usize], tier| score::outcomes(&read.runs, which, &hosts, tier);
     let judged = Judged {
         rows: &read.rows,
@@ -296,15 +277,15 @@ impl Judged<'_> {
             here.iter().copied().filter(|row| choose(row)).collect()
         };
         let digitised = |row: &Prediction| row.quality == "digitised";
-        let printed = pick(&|row| row.flag.is_none() && !digitised(row));
+        let printed = pick(&Prediction::is_scored);
         let charted = pick(&|row| row.flag.is_none() && digitised(row));
         let flagged = pick(&|row| row.flag.is_some());
         let several = self.counted(&wanted, |gpus| gpus != 1);
         let mut part = score::part(self.runs, &printed, several.n);
         part.score.mapped = several.mapped;
-        let unknown = |outcomes: &[(usize, Outcome)]| {
+        let unknown = |outcomes: &[(usize, Scored)]| {
             let here = outcomes.iter().filter(|(run, _)| of_run(*run));
-            Unknown::of(self.runs, &here.copied().collect::<Vec<_>>())
+            Unknown::of(self.runs, &here.collect::<Vec<_>>())
         };
         Summary {
             points: printed
@@ -315,10 +296,7 @@ impl Judged<'_> {
             scored: printed.len(),
             project_left_out: unknown(self.left_out),
             nothing_known: unknown(self.nothing),
-            one_gpu: OneGpu::new(
-                self.counted(&wanted, |gpus| gpus == 1),
-                unknown(self.one_gpu),
-            ),
+            one_gpu: self.one_gpu(&wanted),
             not_latency: self.not_latency(&wanted),
             digitised: score::part(self.runs, &charted, charted.len()),
             flagged: score::part(self.runs, &flagged, flagged.len()),
@@ -331,6 +309,22 @@ impl Judged<'_> {
                 .map(|row| row.1.clone())
                 .collect(),
             rows: here.into_iter().cloned().collect(),
+        }
+    }
+
+    fn one_gpu(&self, wanted: impl Fn(usize) -> bool) -> OneGpu {
+        let counted = self.counted(&wanted, |gpus| gpus == 1);
+        let here = self.one_gpu.iter();
+        let here = here.filter(|(run, _)| wanted(self.runs[*run].file));
+        let found = Unknown::of(self.runs, &here.collect::<Vec<_>>());
+        OneGpu {
+            scored: found.score.mapped,
+            score: Score {
+                n: counted.n,
+                mapped: counted.mapped,
+                ..found.score
+            },
+            strata: found.strata,
         }
     }
 

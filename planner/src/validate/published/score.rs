@@ -8,7 +8,8 @@ use super::hygiene::{Flag, Flags, one_gpu_times};
 use super::tiers::{self, Hosts, Tier};
 use crate::interval;
 use crate::runs::Run;
-use crate::validate::statistics::{Decision, Outcome, Score, decision, mean};
+use crate::search::Candidate;
+use crate::validate::statistics::{Decision, Outcome, Score, decision, mean, median};
 use crate::validate::tier::{Scored, Stratum, baselines, strata};
 
 /// A predicted multi-GPU latency row.
@@ -34,6 +35,14 @@ pub struct Prediction {
     pub run: usize,
     /// Strata and baselines.
     pub scored: Scored,
+}
+
+impl Prediction {
+    /// Whether it is printed and not flagged.
+    #[must_use]
+    pub fn is_scored(&self) -> bool {
+        self.flag.is_none() && self.quality != "digitised"
+    }
 }
 
 /// What was scored, and how good the choices were.
@@ -85,14 +94,14 @@ pub fn predictions(runs: &[Run], hosts: &Hosts, flags: &Flags) -> Vec<Prediction
 }
 
 /// Errors of predictions that rest on less than all that is known; null without rows.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Unknown {
-    /// Runs predicted.
-    pub n: usize,
-    /// Their errors.
-    pub errors: Errors,
+    /// Errors.
+    pub score: Score,
     /// Choices by these predictions.
     pub choices: Choices,
+    /// Errors by what the predictions rest on, by strategy and by number of GPUs.
+    pub strata: Vec<Stratum>,
 }
 
 /// How good choices by predictions are.
@@ -109,17 +118,23 @@ pub struct Choices {
 impl Choices {
     /// The choices among runs whose (measured, predicted) times are given by their index.
     fn of(runs: &[Run], times: impl Iterator<Item = (usize, (f64, f64))>) -> Self {
-        let mut groups: BTreeMap<_, Vec<(f64, f64)>> = BTreeMap::new();
+        let mut groups: BTreeMap<_, BTreeMap<String, Vec<(f64, f64)>>> = BTreeMap::new();
         for (index, times) in times {
             let run = &runs[index];
             if run.is_printed_split() {
-                groups.entry((run.key(), run.gpus)).or_default().push(times);
+                let group = groups.entry((run.key(), run.gpus)).or_default();
+                let plan = run.plan().to_string();
+                group.entry(plan).or_default().push(times);
             }
         }
-        let decisions: Vec<Decision> = groups
-            .values()
-            .filter_map(|group| decision(group))
-            .collect();
+        // A plan measured twice is no choice.
+        let middle = |rows: &Vec<(f64, f64)>| {
+            let of = |pick: fn(&(f64, f64)) -> f64| median(rows.iter().map(pick).collect());
+            (of(|row| row.0), of(|row| row.1))
+        };
+        let plans = groups.values();
+        let plans = plans.map(|group| group.values().map(middle).collect::<Vec<_>>());
+        let decisions: Vec<Decision> = plans.filter_map(|group| decision(&group)).collect();
         let regrets: Vec<f64> = decisions.iter().map(|one| one.regret_pct).collect();
         let taus: Vec<f64> = decisions.iter().filter_map(|one| one.kendall_tau).collect();
         Self {
@@ -130,56 +145,30 @@ impl Choices {
     }
 }
 
-/// Errors with the width of their intervals.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Errors {
-    /// Median of the error's size.
-    pub median_pct: f64,
-    /// 90th percentile of the error's size.
-    pub p90_pct: f64,
-    /// Mean of the signed error; positive when the prediction is too long.
-    pub bias_pct: f64,
-    /// Share of runs inside their 90 % interval.
-    pub coverage_pct: f64,
-    /// Geometric mean of the interval's upper end over the prediction.
-    pub width: f64,
-}
-
 impl Unknown {
-    /// The errors of some outcomes, with the indices of their runs.
+    /// The errors of some runs, given by their index.
     #[must_use]
-    pub fn of(runs: &[Run], indexed: &[(usize, Outcome)]) -> Self {
-        let outcomes: Vec<Outcome> = indexed.iter().map(|(_, one)| *one).collect();
-        let score = Score::of(outcomes.len(), &outcomes);
-        let logs: Vec<f64> = outcomes
+    pub fn of(runs: &[Run], rows: &[&(usize, Scored)]) -> Self {
+        let scored: Vec<&Scored> = rows.iter().map(|(_, one)| one).collect();
+        let outcomes: Vec<Outcome> = scored.iter().map(|one| one.outcome).collect();
+        let times = rows
             .iter()
-            .map(|one| (one.hi / one.predicted).ln())
-            .collect();
-        let errors = Errors {
-            median_pct: score.median_pct,
-            p90_pct: score.p90_pct,
-            bias_pct: score.bias_pct,
-            coverage_pct: score.coverage_pct.unwrap_or(f64::NAN),
-            width: mean(&logs).exp(),
-        };
-        let times = indexed
-            .iter()
-            .map(|(run, one)| (*run, (one.measured, one.predicted)));
+            .map(|(run, one)| (*run, (one.outcome.measured, one.outcome.predicted)));
         Self {
-            n: outcomes.len(),
-            errors,
+            score: Score::of(outcomes.len(), &outcomes),
             choices: Choices::of(runs, times),
+            strata: strata(&scored),
         }
     }
 }
 
-/// Runs predicted in a tier, with their outcomes.
+/// Runs predicted in a tier.
 #[must_use]
-pub fn outcomes(runs: &[Run], which: &[usize], hosts: &Hosts, tier: Tier) -> Vec<(usize, Outcome)> {
+pub fn outcomes(runs: &[Run], which: &[usize], hosts: &Hosts, tier: Tier) -> Vec<(usize, Scored)> {
     let one = |&index: &usize| {
         let run = &runs[index];
         let prediction = one_prediction(run, hosts, tier, None)?;
-        Some((index, prediction.scored.outcome))
+        Some((index, prediction.scored))
     };
     which.par_iter().filter_map(one).collect()
 }
@@ -216,10 +205,7 @@ fn one_prediction(
         run: 0,
         scored: Scored {
             outcome,
-            strata: vec![
-                format!("strategy {}", run.strategy.family),
-                format!("host {}", run.host),
-            ],
+            strata: strata_of(run, &candidate, tier),
             baselines: vec![
                 ("divide by N", one_gpu.map(|one| one / f64::from(run.gpus))),
                 ("roofline", Some(roofline)),
@@ -227,6 +213,26 @@ fn one_prediction(
             how: String::new(),
         },
     })
+}
+
+/// The classes of a prediction, and in sample its host.
+fn strata_of(run: &Run, candidate: &Candidate, tier: Tier) -> Vec<String> {
+    let classes = candidate.uncertainty.classes.iter();
+    let mut strata: Vec<String> = classes.map(ToString::to_string).collect();
+    if tier == Tier::InSample {
+        strata.push(format!("host {}", run.host));
+    }
+    strata
+}
+
+/// One-GPU runs that are printed and not flagged.
+#[must_use]
+pub fn alone(runs: &[Run], flags: &Flags) -> Vec<usize> {
+    let is_alone = |index: &usize| {
+        let run = &runs[*index];
+        run.is_one_gpu() && flags[*index].is_none() && !run.is_digitised()
+    };
+    (0..runs.len()).filter(is_alone).collect()
 }
 
 /// Statistics of `rows`, of which `n` were looked at.

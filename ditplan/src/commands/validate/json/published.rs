@@ -85,14 +85,14 @@ pub(crate) struct Part {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub(crate) struct Unknown {
-    /// Rows predicted.
-    pub n: usize,
     /// Their errors.
     #[serde(flatten)]
-    pub errors: Errors,
+    pub score: Score,
     /// Choices by these predictions.
     #[serde(flatten)]
     pub choices: Choices,
+    /// Errors by what the predictions rest on, by strategy and by number of GPUs.
+    pub strata: Vec<Stratum>,
 }
 
 /// How good choices by predictions are.
@@ -123,31 +123,13 @@ impl From<&score::Choices> for Choices {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub(crate) struct OneGpu {
-    /// Rows.
-    pub n: usize,
-    /// Rows that could be mapped.
-    pub mapped: usize,
-    /// Rows that the errors are over.
-    pub scored: usize,
     /// Their errors.
     #[serde(flatten)]
-    pub errors: Errors,
-}
-
-/// Errors with the width of their intervals; null without rows.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-pub(crate) struct Errors {
-    /// Median of the error's size, percent.
-    pub median_pct: Option<Amount>,
-    /// 90th percentile of the error's size, percent.
-    pub p90_pct: Option<Amount>,
-    /// Mean of the signed error, percent; positive when the prediction is too long.
-    pub bias_pct: Option<f64>,
-    /// Share of rows inside their 90 % interval, percent.
-    pub coverage_pct: Option<Amount>,
-    /// Geometric mean of the interval's upper end over the prediction.
-    pub width: Option<Amount>,
+    pub score: Score,
+    /// Rows that the errors are over.
+    pub scored: usize,
+    /// Errors by what the predictions rest on, and by strategy.
+    pub strata: Vec<Stratum>,
 }
 
 /// Published peaks of memory.
@@ -270,9 +252,9 @@ impl From<&score::Part> for Part {
 impl From<&score::Unknown> for Unknown {
     fn from(of: &score::Unknown) -> Self {
         Self {
-            n: of.n,
-            errors: (&of.errors).into(),
+            score: (&of.score).into(),
             choices: (&of.choices).into(),
+            strata: all(&of.strata),
         }
     }
 }
@@ -280,22 +262,9 @@ impl From<&score::Unknown> for Unknown {
 impl From<&published::OneGpu> for OneGpu {
     fn from(of: &published::OneGpu) -> Self {
         Self {
-            n: of.counted.n,
-            mapped: of.counted.mapped,
+            score: (&of.score).into(),
             scored: of.scored,
-            errors: (&of.errors).into(),
-        }
-    }
-}
-
-impl From<&score::Errors> for Errors {
-    fn from(of: &score::Errors) -> Self {
-        Self {
-            median_pct: known(of.median_pct),
-            p90_pct: known(of.p90_pct),
-            bias_pct: known(of.bias_pct),
-            coverage_pct: known(of.coverage_pct),
-            width: known(of.width),
+            strata: all(&of.strata),
         }
     }
 }
