@@ -92,6 +92,36 @@ fn predicted(machine: &Machine, found: &Calibrated, side: u32, strategy: &str) -
     parts.expect("it has a cost").total.as_secs_f64()
 }
 
+/// FLUX.1 at 1024 pixels is 2.09e15 multiplications and additions of 28 steps: 12 s at the 181e12 of an L40, 3 s of four.
+#[test]
+fn a_run_that_takes_more_than_the_peak_of_its_gpus_is_refused() {
+    for (seconds, strategy, holds) in [
+        (14.0, "none", true),
+        (10.0, "none", false),
+        (3.5, "ulysses4", true),
+        (2.5, "ulysses4", false),
+    ] {
+        let role = if strategy == "none" {
+            Calibrates::OneGpu
+        } else {
+            Calibrates::AllToAll
+        };
+        let machine = host("8xl40-pcie", vec![run(role, 1024, strategy, seconds)]);
+        let found = Known::of_machine(&machine);
+        match found {
+            Ok(_) => assert!(holds, "{strategy}, {seconds} s"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(!holds, "{strategy}, {seconds} s: {error}");
+                assert!(
+                    error.contains("host.run.latency") && error.contains("times the peak"),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
+
 #[track_caller]
 fn comes_out(found: f64, measured: f64) {
     assert!(

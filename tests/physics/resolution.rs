@@ -1,10 +1,13 @@
 //! Larger images take longer: padding and the engine's splits make no size faster than a smaller one.
 
-use planner::search::{self, Question};
-use sim::model::{self, Resolution};
-use topologies::{Machine, hypothetical};
+use std::collections::BTreeSet;
 
-use super::preset;
+use planner::runs::Known;
+use planner::search::{self, Question, Shared};
+use sim::model::{self, Resolution};
+use topologies::{Machine, SimDuration, hypothetical};
+
+use super::{plan, preset};
 
 /// Machines without runs of their own.
 fn machines() -> Vec<Machine> {
@@ -60,6 +63,41 @@ fn a_padded_plan_of_a_larger_image_takes_no_less() {
             question.filter.strategy = Some(strategy.to_owned());
         });
     }
+}
+
+/// A run at one size informs others smoothly: on every preset, for every model that it has one-GPU runs of.
+#[test]
+fn own_runs_at_some_sizes_make_no_larger_size_faster() {
+    let mut walked = 0;
+    for name in topologies::machine::presets() {
+        let machine = preset(name);
+        let known = Known::of_machine(&machine).expect("readable runs");
+        let alone = known.own.iter().filter(|run| run.is_one_gpu());
+        let models: BTreeSet<&str> = alone.map(|run| &*run.model.name).collect();
+        for model in models {
+            let model = model::find(model).expect("a known model");
+            let mut question = Question::new(model, machine.clone()).expect("readable runs");
+            let shared = Shared::default();
+            let mut before = SimDuration::ZERO;
+            for side in (256..=4096).step_by(64) {
+                question.request.resolution = Resolution::square(side);
+                let plans = [plan("none")];
+                let Ok(found) = search::candidates(&question, &plans, &shared) else {
+                    continue;
+                };
+                let latency = found[0].latency;
+                assert!(
+                    latency >= before,
+                    "{} at {side} on {name}: {latency}, {before} at 64 less",
+                    model.name
+                );
+                before = latency;
+            }
+            assert!(before > SimDuration::ZERO, "{} on {name}", model.name);
+            walked += 1;
+        }
+    }
+    assert!(walked > 30, "{walked} pairs of preset and model");
 }
 
 /// 2016 pixels are 15,876 tokens, which eight ranks share with four more: no longer than 2048 pixels.

@@ -247,7 +247,7 @@ impl Run {
         let strategy = strategy(&row, model, &workload, &facts);
         let strategy = strategy.map_err(|error| fault("host.run.strategy")(error.to_string()))?;
         let owner = machine.host.name.clone();
-        Ok(Self {
+        let read = Self {
             name: run.place.clone(),
             file: 0,
             line: 0,
@@ -282,7 +282,14 @@ impl Run {
             role: run.calibrates,
             facts,
             strategy_cell: run.strategy.clone(),
-        })
+        };
+        match read.beyond_peak() {
+            None => Ok(read),
+            Some(times) => Err(fault("host.run.latency")(format!(
+                "is {}, which takes {times:.2} times the peak of {} {}",
+                run.latency, run.gpus, read.machine.gpus[0].name
+            ))),
+        }
     }
 
     /// Whether its plans may run.
@@ -296,6 +303,23 @@ impl Run {
         };
         let mut plans = self.strategy.plans.iter();
         plans.try_for_each(|plan| check(plan).map(drop))
+    }
+
+    /// How many times the peak of its GPUs its value implies, where that is more than once: it cannot have run so.
+    #[must_use]
+    pub fn beyond_peak(&self) -> Option<f64> {
+        let seconds = self.measured().filter(|_| self.covers.is_latency())?;
+        let whole = self.workload.denoise_flops().as_f64();
+        let attention = self.workload.attention_flops().as_f64();
+        let linear = self.workload.linear_flops().as_f64();
+        // Attention in 8 bits has another peak.
+        let counted = match self.attention.is_lossy() {
+            true => whole * linear / (linear + attention),
+            false => whole,
+        };
+        let peak = self.gpu().peak_bf16.as_f64() * f64::from(self.gpus);
+        let times = counted / seconds / peak;
+        (times > 1.0).then_some(times)
     }
 
     /// The measured value, in seconds or bytes; none for out of memory.

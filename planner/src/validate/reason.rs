@@ -21,6 +21,8 @@ pub enum Reason {
     NoValue,
     /// Its plan may not run.
     Illegal(Illegal),
+    /// Its value takes this many times the peak of its GPUs.
+    BeyondPeak(f64),
     /// Nothing measured or assumed covers its operations or messages.
     NoCost,
     /// How its ranks are split is not stated, so that memory is not known.

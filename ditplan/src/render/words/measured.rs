@@ -13,6 +13,9 @@ pub(crate) fn reason(reason: &Reason) -> String {
         Reason::OutOfMemory => "it ran out of memory: scored by the memory model".to_owned(),
         Reason::NoValue => "there is no value".to_owned(),
         Reason::Illegal(why) => why.to_string(),
+        Reason::BeyondPeak(times) => {
+            format!("its value takes {times:.2} times the peak of its GPUs")
+        }
         Reason::NoCost => {
             "no measured or assumed cost covers its operations or messages".to_owned()
         }
@@ -210,6 +213,7 @@ mod tests {
             Reason::OutOfMemory,
             Reason::NoValue,
             Reason::NoCost,
+            Reason::BeyondPeak(1.25),
             Reason::SplitNotStated,
             Reason::Multiplications(1e18),
             Reason::KernelFormat(cell()),

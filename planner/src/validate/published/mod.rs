@@ -226,6 +226,9 @@ fn predictable(row: &Row, machines: &mut Machines) -> Result<Run, Reason> {
     }
     let run = Run::of_row(row, machines)?;
     run.check().map_err(Reason::Illegal)?;
+    if let Some(times) = run.beyond_peak() {
+        return Err(Reason::BeyondPeak(times));
+    }
     let assumed = Calibration::assumed(run.platform.is_nvlink());
     match terms(&run, &assumed, Tables::built_in()) {
         Some(_) => Ok(run),
