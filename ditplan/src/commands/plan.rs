@@ -23,6 +23,7 @@ use planner::search::{self, Answer, Candidate, Rejected};
 mod arguments;
 mod budget;
 mod emit;
+mod explain;
 pub(crate) mod json;
 mod picture;
 mod question;
@@ -54,7 +55,11 @@ pub(crate) fn answer(typed: &PlanArguments) -> Result<String> {
     if typed.format.json {
         return Ok(pretty(&PlanAnswer::new(&answer, typed.top)));
     }
-    Ok(report(&answer, typed.top.unwrap_or(SHOWN)))
+    let mut page = report(&answer, typed.top.unwrap_or(SHOWN));
+    if typed.explain {
+        page.push_str(&explain::report(&answer));
+    }
+    Ok(page)
 }
 
 /// What ran where and when under the plan that was chosen, from the JSON that [`answer`] printed.

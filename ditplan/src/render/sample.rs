@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use planner::interval::{Class, RestsOn, Uncertainty};
 use planner::launch::{Job, Launch};
 use planner::search::{
-    Answer, Candidate, Finding, Provenance, Quality, QualitySource, Question, Rejected, StopReason,
-    Unfit, Which,
+    Answer, Candidate, Finding, Provenance, Quality, QualitySource, Question, Rejected,
+    SearchedSpace, StopReason, Unfit, Which,
 };
 
 /// The default question.
@@ -105,6 +105,16 @@ pub(crate) fn answer() -> Answer {
         plans,
         spent: None,
         layers: 57,
+        space: SearchedSpace {
+            gpus: 4,
+            orders: 1,
+            patches_per_stage: vec![1, 2, 4],
+            pipeline_warmups: vec![0, 1, 4],
+            warmup: 1,
+            decoders: 4,
+            compressors: vec![kernels::Compressor::OneBit],
+            per_layer: false,
+        },
         legal: 50,
         considered: 40,
         simulated: 3,

@@ -8,6 +8,7 @@ use super::evaluator::Evaluator;
 use super::finding::{findings, why_slower};
 use super::shared::Shared;
 use super::simulated::{Simulated, SimulatedPlan};
+use super::space::SearchedSpace;
 use super::{Answer, Candidate, Evaluation, PlanningError, StopReason};
 use crate::interval;
 use crate::launch::{Job, Launch};
@@ -56,6 +57,7 @@ pub(super) fn compose(
         single,
         spent,
         layers: evaluator.workload.layers.order.len(),
+        space: SearchedSpace::of(evaluator),
         provenance: evaluator.provenance(),
         findings,
     })

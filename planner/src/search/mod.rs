@@ -53,6 +53,7 @@ pub use self::rejected::{NoPlan, Rejected, Unfit, Which};
 pub use self::robust::{Column, Replan, Robust, RobustPlan, robust};
 pub use self::shared::Shared;
 use self::simulated::Simulated;
+pub use self::space::SearchedSpace;
 use self::space::Space;
 pub use self::tied::CONFIDENCE as CONFIDENCE_OF_ORDER;
 use crate::calibrate::Calibrated;
@@ -285,6 +286,8 @@ pub struct Answer {
     pub spent: Option<Spent>,
     /// Layers of the model.
     pub layers: usize,
+    /// What was searched.
+    pub space: SearchedSpace,
     /// Legal plans, whether or not the filter lets them pass and they fit.
     pub legal: usize,
     /// Those that may be chosen: simulated or dropped by their bounds.

@@ -7,9 +7,9 @@ use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan, RingLoop};
 use sim::workload::Workload;
 use topologies::DeviceId;
 
-use super::Rejected;
 use super::assigned::Assigned;
 use super::evaluator::Evaluator;
+use super::{Question, Rejected};
 
 /// Compressors that a uniform plan may use without a trace: those with published behaviour.
 const COMPRESSORS: [Compressor; 4] = [
@@ -26,6 +26,63 @@ const WARMUP: u32 = 1;
 /// Warm-ups of pipelines that can win, or that quality was published for.
 const PIPELINE_WARMUPS: [u32; 3] = [0, 1, 4];
 
+/// Patches of a pipeline for each of its stages.
+const PATCHES: [u32; 3] = [1, 2, 4];
+
+/// What the plans of a space are made of: every product that is legal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchedSpace {
+    /// Ranks, at most.
+    pub gpus: u32,
+    /// Orders in which ranks take all of them.
+    pub orders: usize,
+    /// Patches of a pipeline for each of its stages.
+    pub patches_per_stage: Vec<u32>,
+    /// Warm-up steps of pipelines.
+    pub pipeline_warmups: Vec<u32>,
+    /// Warm-up steps of other plans that are stale or compressed.
+    pub warmup: u32,
+    /// Ranks that decode together, at most; plans with fewer are slower.
+    pub decoders: u32,
+    /// Compressors that all layers have alike, besides none.
+    pub compressors: Vec<Compressor>,
+    /// Whether each layer has its own too, under a budget and a trace.
+    pub per_layer: bool,
+}
+
+impl SearchedSpace {
+    pub(super) fn of(evaluator: &Evaluator<'_>) -> Self {
+        let question = evaluator.question;
+        let steps = question.request.steps;
+        Self {
+            gpus: evaluator.gpus,
+            orders: Orders::new(evaluator)
+                .placements(evaluator.gpus as usize)
+                .len(),
+            patches_per_stage: PATCHES.to_vec(),
+            pipeline_warmups: pipeline_warmups(steps),
+            warmup: WARMUP.min(steps),
+            decoders: question.engine.decoders(question.model, evaluator.gpus),
+            compressors: compressors(question),
+            per_layer: question.quality.is_some(),
+        }
+    }
+}
+
+/// Uniform plans use what the question's trace was replayed with, else what has published behaviour.
+fn compressors(question: &Question) -> Vec<Compressor> {
+    question.quality.as_ref().map_or_else(
+        || COMPRESSORS.to_vec(),
+        |quality| quality.model.compressors(),
+    )
+}
+
+fn pipeline_warmups(steps: u32) -> Vec<u32> {
+    let mut warmups = PIPELINE_WARMUPS.map(|warmup| warmup.min(steps)).to_vec();
+    warmups.dedup();
+    warmups
+}
+
 /// Every legal plan on up to `gpus` GPUs, and why the others are not, one example for each reason.
 pub(super) struct Space {
     pub legal: Vec<Plan>,
@@ -39,16 +96,11 @@ fn divisors(n: u32) -> impl Iterator<Item = u32> {
 }
 
 impl Space {
-    /// The space of the evaluator's question: uniform plans use what its trace was replayed with, else what
-    /// has published behaviour.
+    /// The space of the evaluator's question.
     pub(super) fn new(evaluator: &Evaluator<'_>) -> Self {
-        let question = evaluator.question;
         let gpus = evaluator.gpus;
         let orders = Orders::new(evaluator);
-        let compressors = question.quality.as_ref().map_or_else(
-            || COMPRESSORS.to_vec(),
-            |quality| quality.model.compressors(),
-        );
+        let compressors = compressors(evaluator.question);
         let mut space = Self {
             legal: Vec::new(),
             illegal: Vec::new(),
@@ -133,11 +185,10 @@ fn finished(plan: Plan, evaluator: &Evaluator<'_>) -> Vec<Plan> {
         Some(_) if most > 1 => vec![1, most],
         _ => vec![most],
     };
-    let mut warmups = match plan.pipeline.stages {
+    let warmups = match plan.pipeline.stages {
         1 => vec![warmed(plan.clone(), &evaluator.workload).warmup],
-        _ => PIPELINE_WARMUPS.map(|warmup| warmup.min(steps)).to_vec(),
+        _ => pipeline_warmups(steps),
     };
-    warmups.dedup();
     let with = |warmup: u32| {
         let plan = &plan;
         decoders.iter().map(move |&vae| Plan {
@@ -178,7 +229,7 @@ fn layouts(gpus: u32) -> Vec<Plan> {
 
 /// Patches and exchanges of one split.
 fn shaped(base: &Plan, stages: u32, sequence: u32) -> Vec<Plan> {
-    let patches: &[u32] = if stages == 1 { &[1] } else { &[1, 2, 4] };
+    let patches: &[u32] = if stages == 1 { &[1] } else { &PATCHES };
     let mut plans = Vec::new();
     for ulysses in divisors(sequence) {
         for exchange in exchanges(sequence / ulysses) {

@@ -41,6 +41,9 @@ pub(crate) struct PlanArguments {
     /// (.svg or .png)
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
+    /// Also print what was searched, and what the interval of the choice is made of
+    #[arg(long, conflicts_with_all = ["json", "emit", "robust"])]
+    pub explain: bool,
     /// Print only this, for another program
     #[arg(long, value_enum, value_name = "WHAT", conflicts_with = "json")]
     pub emit: Option<Emit>,

@@ -1,7 +1,9 @@
 //! What `plan --json` and `plan --emit assignment` print.
 
 use kernels::Compressor;
-use planner::search::{self, Answer, Candidate, Finding, Lever, Pays, own_shard, shards};
+use planner::search::{
+    self, Answer, Candidate, Finding, Lever, Pays, SearchedSpace, own_shard, shards,
+};
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -37,6 +39,8 @@ pub(crate) struct PlanAnswer {
     pub plans: Vec<Plan>,
     /// One GPU.
     pub single: Plan,
+    /// What the plans are made of: the fastest of these is proved, not of all that can be thought of.
+    pub space: Space,
     /// Legal plans.
     pub legal: usize,
     /// Those that the filter lets pass and that fit.
@@ -53,6 +57,44 @@ pub(crate) struct PlanAnswer {
     pub findings: Vec<String>,
     /// Where the numbers come from, one sentence each; for people.
     pub provenance: Vec<String>,
+}
+
+/// What the plans of a search are made of: every legal product of guidance, batch, tensor, pipeline and Ulysses degrees with
+/// an exchange (ring, gather, DistriFusion, two-dimensional), and of the following.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Space {
+    /// Ranks, at most.
+    pub gpus: u32,
+    /// Orders in which ranks take all of them: islands one after another, round them, slow GPUs last.
+    pub orders: usize,
+    /// Patches of a pipeline for each of its stages.
+    pub patches_per_stage: Vec<u32>,
+    /// Warm-up steps of pipelines.
+    pub pipeline_warmups: Vec<u32>,
+    /// Warm-up steps of other plans that are stale or compressed.
+    pub warmup: u32,
+    /// Ranks that decode together, at most; plans with fewer are slower.
+    pub decoders: u32,
+    /// Compressors that all layers have alike, besides none.
+    pub compressors: Vec<String>,
+    /// Whether each layer has its own too, under a budget and a trace.
+    pub per_layer: bool,
+}
+
+impl From<&SearchedSpace> for Space {
+    fn from(of: &SearchedSpace) -> Self {
+        Self {
+            gpus: of.gpus,
+            orders: of.orders,
+            patches_per_stage: of.patches_per_stage.clone(),
+            pipeline_warmups: of.pipeline_warmups.clone(),
+            warmup: of.warmup,
+            decoders: of.decoders,
+            compressors: of.compressors.iter().map(ToString::to_string).collect(),
+            per_layer: of.per_layer,
+        }
+    }
 }
 
 /// A plan that is tied with the fastest.
@@ -259,6 +301,7 @@ impl PlanAnswer {
             levers: answer.findings.iter().filter_map(LeverFound::of).collect(),
             plans: answer.plans.iter().take(shown).map(listed).collect(),
             single: listed(&answer.single),
+            space: (&answer.space).into(),
             legal: answer.legal,
             considered: answer.considered,
             simulated: answer.simulated,
