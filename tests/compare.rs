@@ -73,6 +73,64 @@ fn machines_are_compared_by_their_best_plans() {
     );
 }
 
+/// A preset has runs of its own, a hypothetical machine none: what they say of the GPU is carried over, or nobody has it.
+#[test]
+fn like_is_compared_with_like() {
+    let compared = |other: &str, model: &str| {
+        json(&[
+            "compare",
+            "8xh100-sxm",
+            other,
+            "--model",
+            model,
+            "--exact",
+            "--json",
+        ])
+    };
+    let carried = compared("8xH100-SXM@nvlink6", "HunyuanVideo");
+    assert_eq!(carried["footing"], "carried");
+    assert_eq!(carried["footing_of"], 0);
+    // Faster links change no matrix product: without the footing the two were 22 % apart.
+    let classes = carried["classes"].as_array().expect("classes");
+    let linear = classes.iter().find(|class| class["class"] == "linear");
+    let of = |side: usize| {
+        linear.expect("matrix products")["time_s"][side]
+            .as_f64()
+            .expect("a time")
+    };
+    assert!((of(0) / of(1) - 1.0).abs() < 0.01, "{} {}", of(0), of(1));
+
+    let without = compared("8xB200-SXM@nvlink5", "HunyuanVideo");
+    assert_eq!(without["footing"], "without");
+    for side in 0..2 {
+        let rests_on = without["rests_on"][side].as_str().expect("words");
+        assert!(!rests_on.starts_with("own"), "{rests_on}");
+    }
+    // Each side alone: what `plan` says of it.
+    let each = compared("8xa100-sxm", "FLUX.1-dev");
+    assert_eq!(each["footing"], "each");
+    let planned = json(&[
+        "plan",
+        "--machine",
+        "8xa100-sxm",
+        "--exact",
+        "--fastest",
+        "--json",
+    ]);
+    assert_eq!(
+        each["sides"][1]["latency_s"],
+        planned["choice"]["latency_s"]
+    );
+}
+
+#[test]
+fn the_same_plan_twice_is_a_tie() {
+    let report = json(&["compare", "ring4", "ring4", "--json"]);
+    assert_eq!(report["probability"], 0.5);
+    let page = printed(&["compare", "ring4", "allgather-kv4"]);
+    assert!(page.contains("Which is faster"), "{page}");
+}
+
 #[test]
 fn shells_and_manuals_know_every_command() {
     for shell in ["bash", "zsh", "fish"] {

@@ -114,6 +114,14 @@ pub enum Term {
     Short,
 }
 
+impl Term {
+    /// Whether it is of what joins GPUs.
+    #[must_use]
+    pub const fn is_of_links(self) -> bool {
+        matches!(self, Self::Rate(..) | Self::Between)
+    }
+}
+
 /// How much a prediction follows what is uncertain: standard deviations of ln latency.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Uncertainty {
@@ -175,6 +183,16 @@ impl Uncertainty {
         }
     }
 
+    /// What the prediction rests on.
+    #[must_use]
+    pub fn rests_on(&self) -> RestsOn {
+        let evidence = self.classes.iter().find_map(|class| match class {
+            Class::Evidence(of) => Some(*of),
+            Class::Strategy(_) | Class::Gpus(_) => None,
+        });
+        evidence.unwrap_or_default()
+    }
+
     /// Standard deviation of ln latency.
     #[must_use]
     pub fn sigma(&self) -> f64 {
@@ -188,25 +206,39 @@ impl Uncertainty {
         (SPREAD * self.sigma() * class::factor(self.classes)).exp()
     }
 
-    /// Standard deviation of the difference of two plans' ln latency on one machine.
+    /// Standard deviation of the difference of two plans' ln latency, where they share the terms that `shares` picks.
     #[must_use]
-    pub fn of_difference(&self, other: &Self) -> f64 {
+    pub fn of_difference(&self, other: &Self, shares: impl Fn(Term) -> bool) -> f64 {
         let terms = self.shared.keys().chain(other.shared.keys());
-        let terms: BTreeSet<&Term> = terms.collect();
-        let of = |one: &Self, term| one.shared.get(term).copied().unwrap_or(0.0);
-        let shared = terms
-            .into_iter()
-            .map(|term| of(self, term) - of(other, term));
-        let shared: f64 = shared.map(|loading| loading * loading).sum();
-        (shared + self.own * self.own + other.own * other.own).sqrt()
+        let terms: BTreeSet<Term> = terms.copied().collect();
+        let of = |one: &Self, term| one.shared.get(&term).copied().unwrap_or(0.0);
+        let squares = terms.into_iter().map(|term| {
+            let [one, another] = [of(self, term), of(other, term)];
+            match shares(term) {
+                true => (one - another).powi(2),
+                false => one.powi(2) + another.powi(2),
+            }
+        });
+        let squares: f64 = squares.sum();
+        (squares + self.own * self.own + other.own * other.own).sqrt()
     }
 }
 
 /// The probability that the first of two plans of a question is the faster one.
 #[must_use]
 pub fn faster(first: (SimDuration, &Uncertainty), second: (SimDuration, &Uncertainty)) -> f64 {
+    faster_sharing(first, second, |_| true)
+}
+
+/// The same of two plans that share the terms that `shares` picks.
+#[must_use]
+pub fn faster_sharing(
+    first: (SimDuration, &Uncertainty),
+    second: (SimDuration, &Uncertainty),
+    shares: impl Fn(Term) -> bool,
+) -> f64 {
     let gain = (second.0.as_secs_f64() / first.0.as_secs_f64()).ln();
-    let sigma = first.1.of_difference(second.1).max(1e-12);
+    let sigma = first.1.of_difference(second.1, shares).max(1e-12);
     0.5 + 0.5 * erf(gain / sigma / std::f64::consts::SQRT_2)
 }
 

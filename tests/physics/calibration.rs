@@ -6,7 +6,7 @@ use kernels::Tables;
 use planner::calibrate::Calibrated;
 use planner::interval::ComputeEvidence;
 use planner::launch::Engine;
-use planner::runs::{Elsewhere, Known};
+use planner::runs::Known;
 use planner::search::{self, Question};
 use sim::execution::{Execution, Software};
 use sim::model::{self, Request, Resolution};
@@ -72,7 +72,7 @@ fn calibrated(machine: &Machine, side: u32, compilation: Compilation) -> Calibra
     let own = question.known.own.clone();
     question.known = Arc::new(Known {
         own,
-        elsewhere: Elsewhere::Nothing,
+        ..Known::nothing()
     });
     let found = search::calibrated(&question).expect("a question");
     Calibrated::clone(&found)

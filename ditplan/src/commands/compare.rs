@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use planner::search::{Filter, Question};
-use planner::sweep::{Comparison, Field, Side, Turn, compare};
+use planner::search::{CONFIDENCE_OF_ORDER, Filter, Question};
+use planner::sweep::{Comparison, Field, Footing, Side, Turn, compare};
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,7 +13,8 @@ use traces::timeline::SpanClass;
 use crate::question::{self, Format, QuestionArguments};
 use crate::render::json::{self, Amount, Word};
 use crate::render::plans;
-use crate::render::text::{self, bulleted, heading, seconds};
+use crate::render::text::{self, bulleted, heading};
+use crate::render::words;
 
 /// What is compared, and for which question.
 #[derive(Debug, Args)]
@@ -88,8 +89,8 @@ fn side(text: &str, typed: &CompareArguments) -> Result<Side> {
 fn report(title: &str, names: [&String; 2], found: &Comparison) -> String {
     let [one, other] = &found.sides;
     let mut table = text::table(&["", names[0], names[1], "difference"], &[1, 2, 3]);
-    let times = [one.candidate.latency, other.candidate.latency];
-    let difference = times[1].as_secs_f64() - times[0].as_secs_f64();
+    let [before, after] = [one, other].map(|side| side.candidate.latency.as_secs_f64());
+    let difference = after - before;
     let row = |of: [String; 2], difference: String| {
         let [one, other] = of;
         vec![one, other, difference]
@@ -99,7 +100,7 @@ fn report(title: &str, names: [&String; 2], found: &Comparison) -> String {
         other.candidate.plan.to_string(),
     ];
     table.add_row([vec!["plan".to_owned()], row(plans, String::new())].concat());
-    let latency = times.map(|time| format!("{} s", seconds(time)));
+    let latency = [one, other].map(|side| format!("{} s", plans::interval(&side.candidate)));
     table.add_row(
         [
             vec!["latency".to_owned()],
@@ -133,11 +134,13 @@ fn report(title: &str, names: [&String; 2], found: &Comparison) -> String {
     );
     let memory = [one, other].map(|side| text::gigabytes(side.candidate.peak_memory));
     table.add_row([vec!["memory".to_owned()], row(memory, String::new())].concat());
+    let evidence = [one, other].map(|side| side.candidate.uncertainty.rests_on().to_string());
+    table.add_row([vec!["rests on".to_owned()], row(evidence, String::new())].concat());
     let slower = names[found.slower];
     let mut notes: Vec<String> = found
         .turns
         .iter()
-        .map(|turn| format!("{slower} would be as fast with {}", words(turn)))
+        .map(|turn| format!("{slower} would be as fast with {}", change(turn)))
         .collect();
     if !found.never.is_empty() {
         let fields: Vec<String> = found.never.iter().map(ToString::to_string).collect();
@@ -147,15 +150,44 @@ fn report(title: &str, names: [&String; 2], found: &Comparison) -> String {
         ));
     }
     format!(
-        "{}{}\n{}{}",
+        "{}{}\n{}{}\n{}{}",
         heading(title),
         text::rendered(&mut table),
+        heading("Which is faster"),
+        bulleted(&verdict(names, found)),
         heading("What would have to change"),
         bulleted(&notes)
     )
 }
 
-fn words(turn: &Turn) -> String {
+/// Which is faster, how sure, and on what footing they are compared.
+fn verdict(names: [&String; 2], found: &Comparison) -> Vec<String> {
+    let faster = names[1 - found.slower];
+    let sure = words::share(found.sure);
+    let verdict = match found.sure >= CONFIDENCE_OF_ORDER {
+        true => format!("{faster}, with {sure} probability"),
+        false => format!(
+            "not known, a tie: {faster} is {sure} likely to be the faster, from what the two do not share"
+        ),
+    };
+    let footing = match found.footing {
+        Footing::Each => None,
+        Footing::Carried(from) => Some(format!(
+            "what the runs of {} say of GPU and host is carried over to {}, which has the same GPUs and no run of its own; \
+             its links are as their data say",
+            names[from],
+            names[1 - from]
+        )),
+        Footing::Without(of) => Some(format!(
+            "{} has no run of its own, and other GPUs: {} is compared without its own runs too",
+            names[1 - of],
+            names[of]
+        )),
+    };
+    [verdict].into_iter().chain(footing).collect()
+}
+
+fn change(turn: &Turn) -> String {
     match (turn.from, turn.to) {
         (planner::sweep::Value::Number(_), planner::sweep::Value::Number(to)) => {
             format!("{} x {to:.2}", turn.field)
@@ -177,8 +209,19 @@ pub(crate) struct CompareAnswer {
     pub question: json::Question,
     /// Both, in the order given. A plan has an empty why_slower here.
     pub sides: [json::Plan; 2],
+    /// What each side rests on, in words.
+    pub rests_on: [String; 2],
+    /// What they rest on together. each: on what is known of its machine; carried: GPU and host of `footing_of` by its
+    /// runs, for the other too, which has the same GPUs and no run; without: `footing_of` without its own runs, as the
+    /// other has none, and other GPUs.
+    #[cfg_attr(test, schemars(extend("enum" = ["each", "carried", "without"])))]
+    pub footing: &'static str,
+    /// The side that the footing is about: 0 or 1; null where each stands on its own.
+    pub footing_of: Option<usize>,
     /// Which side is slower: 0 or 1.
     pub slower: usize,
+    /// The probability that it is, from what the two do not share. Below 0.9 the evidence cannot tell the two.
+    pub probability: Amount,
     /// Time by kind of work, the largest difference first.
     pub classes: Vec<Class>,
     /// Changes, one at a time, after which the slower side is as fast as the other.
@@ -231,10 +274,26 @@ impl CompareAnswer {
             to: turn.to.number().into(),
             unit: turn.field.unit(),
         });
+        let rests_on = |side: usize| {
+            found.sides[side]
+                .candidate
+                .uncertainty
+                .rests_on()
+                .to_string()
+        };
+        let (footing, footing_of) = match found.footing {
+            Footing::Each => ("each", None),
+            Footing::Carried(from) => ("carried", Some(from)),
+            Footing::Without(of) => ("without", Some(of)),
+        };
         Self {
             question: question.into(),
             sides: [side(0), side(1)],
+            rests_on: [rests_on(0), rests_on(1)],
+            footing,
+            footing_of,
             slower: found.slower,
+            probability: found.sure.into(),
             classes: classes.collect(),
             turns: turns.collect(),
             never: found.never.iter().copied().map(Word).collect(),

@@ -160,7 +160,7 @@ pub(crate) fn residencies<'a>(shown: impl Iterator<Item = &'a Candidate>) -> Str
 }
 
 /// `7.46 (7.05-7.90)`.
-fn interval(found: &Candidate) -> String {
+pub(crate) fn interval(found: &Candidate) -> String {
     format!(
         "{} ({}-{})",
         seconds(found.latency),

@@ -158,7 +158,7 @@ pub(crate) fn named(sentences: &[(String, String)]) -> String {
 }
 
 /// A table as text, without blanks at the ends of lines. The last column is wrapped where a line
-/// would be too long; names of more than [`NAME`] columns are, behind a `+`. Where little is left for
+/// would be too long; names of more than [`NAME`] columns are, behind a `+` or a blank. Where little is left for
 /// the last column, lines are longer than [`WIDTH`] instead.
 pub(crate) fn rendered(table: &mut Table) -> String {
     let widths = constrained(table);
@@ -166,7 +166,9 @@ pub(crate) fn rendered(table: &mut Table) -> String {
     let others = longest_line(table).saturating_sub(usize::from(last));
     let least = others + usize::from(last.min(LEAST));
     table.set_width(WIDTH.max(u16::try_from(least).unwrap_or(u16::MAX)));
-    let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
+    let lines = table
+        .lines()
+        .map(|line| line.replace(BREAK, "").trim_end().to_owned() + "\n");
     lines.collect()
 }
 
@@ -186,17 +188,31 @@ fn constrained(table: &mut Table) -> Vec<u16> {
         } else {
             ColumnConstraint::Absolute(Width::Fixed(NAME))
         });
-        column.set_delimiter('+');
+        column.set_delimiter(BREAK);
+    }
+    for row in table.row_iter_mut() {
+        let cells = row.cell_iter().map(|cell| breakable(&cell.content()));
+        *row = cells.collect::<Vec<_>>().into();
     }
     widths
+}
+
+/// Where a name may be broken: a character without width that the table drops there.
+const BREAK: char = '\u{200b}';
+
+/// The text with a break behind each `+` and blank.
+fn breakable(text: &str) -> String {
+    let text = text.replace(BREAK, "");
+    let broken = text.replace('+', &format!("+{BREAK}"));
+    broken.replace(' ', &format!(" {BREAK}"))
 }
 
 /// Columns that the table takes when its last column is not wrapped.
 fn longest_line(table: &Table) -> usize {
     let mut free = table.clone();
     free.set_content_arrangement(ContentArrangement::Disabled);
-    let lines = free.lines().map(|line| line.trim_end().chars().count());
-    lines.max().unwrap_or_default()
+    let shown = |line: String| line.trim_end().chars().filter(|&c| c != BREAK).count();
+    free.lines().map(shown).max().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -224,6 +240,18 @@ mod tests {
             assert!(line.len() <= usize::from(WIDTH), "{line}");
             assert!(line.starts_with(if place == 0 { "  - word" } else { "    word" }));
         }
+    }
+
+    #[test]
+    fn a_long_plan_breaks_behind_a_plus_and_keeps_it() {
+        let plan = "cfg2+ulysses2+ring4+vae-p16/lowrank-int4(32) warmup=1 loop=fused";
+        let mut long = table(&["plan", "latency"], &[]);
+        long.add_row([plan, "9.41 s"]);
+        let text = rendered(&mut long);
+        let lines = text.lines().skip(1).map(|line| line.replace("9.41 s", ""));
+        let words: Vec<String> = lines.map(|line| line.trim().replace(' ', "")).collect();
+        assert_eq!(words.concat(), plan.replace(' ', ""), "{text}");
+        assert!(words.len() > 1 && words[0].ends_with('+'), "{text}");
     }
 
     #[test]

@@ -117,6 +117,8 @@ impl GpuTime {
 /// The rule on the runs of one machine.
 pub(super) struct Rule<'a> {
     runs: &'a [Run],
+    /// Whether they are of another machine: its links are others.
+    carried: bool,
     /// What is assumed before.
     start: &'a Calibration,
     /// Given by the machine file.
@@ -164,6 +166,7 @@ impl<'a> Rule<'a> {
     pub(super) fn new(basis: &Basis<'a>, start: &'a Calibration) -> Self {
         Self {
             runs: &basis.known.own,
+            carried: basis.known.carried,
             start,
             launch_factor: basis.launch_factor,
             costs: basis.costs,
@@ -253,7 +256,8 @@ impl<'a> Rule<'a> {
         if self.launch_factor.is_none() {
             factors.launch = self.launch();
         }
-        for (kind, role) in KINDS {
+        let kinds = KINDS.into_iter().filter(|_| !self.carried);
+        for (kind, role) in kinds {
             for reach in [Reach::Host, Reach::Network] {
                 if let Some(fitted) = self.rate((kind, reach), role, &factors) {
                     factors.rates.insert((kind, reach), fitted);

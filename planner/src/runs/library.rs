@@ -34,6 +34,8 @@ fn runs(wanted: impl Fn(&Row) -> bool) -> Vec<Run> {
 pub struct Known {
     /// Runs of the machine itself.
     pub own: Vec<Run>,
+    /// Whether these are of another machine with the same GPUs: of GPU and host they say as much, of links nothing.
+    pub carried: bool,
     /// Runs of other machines.
     pub elsewhere: Elsewhere,
 }
@@ -80,7 +82,7 @@ impl Known {
         }
         Ok(Self {
             own,
-            elsewhere: Elsewhere::All,
+            ..Self::default()
         })
     }
 
@@ -88,8 +90,8 @@ impl Known {
     #[must_use]
     pub fn nothing() -> Self {
         Self {
-            own: Vec::new(),
             elsewhere: Elsewhere::Nothing,
+            ..Self::default()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Two plans or two machines side by side: where the difference comes from, and what would undo it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use sim::plan::Plan;
@@ -9,6 +10,8 @@ use traces::timeline::SpanClass;
 
 use super::Found;
 use super::field::{Field, Value};
+use crate::interval::{self, Term};
+use crate::runs::Known;
 use crate::search::{self, PlanningError, Question, Shared};
 
 /// Factors beyond this are no answer.
@@ -34,9 +37,24 @@ pub struct Turn {
     pub to: Value,
 }
 
+/// What the two sides rest on, so that like is compared with like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Footing {
+    /// Each on what is known of its machine: of both something was measured, or of neither.
+    Each,
+    /// What this side's runs say of its GPU and host, for the other too, which has the same GPUs and no run.
+    Carried(usize),
+    /// This side without its own runs, as the other has none, and other GPUs.
+    Without(usize),
+}
+
 /// Two sides and what separates them.
 #[derive(Clone, Debug)]
 pub struct Comparison {
+    /// What they rest on.
+    pub footing: Footing,
+    /// The probability that the slower is slower.
+    pub sure: f64,
     /// What was found of each.
     pub sides: [Found; 2],
     /// Seconds on the critical path of each side, by kind of work, largest difference first.
@@ -53,7 +71,8 @@ pub struct Comparison {
 ///
 /// # Errors
 /// A [`PlanningError`] of either.
-pub fn compare(sides: [Side; 2]) -> Result<Comparison, PlanningError> {
+pub fn compare(mut sides: [Side; 2]) -> Result<Comparison, PlanningError> {
+    let footing = level(&mut sides);
     let shared = [Shared::default(), Shared::default()];
     let find = |index: usize| {
         let Side { question, plan } = &sides[index];
@@ -101,13 +120,62 @@ pub fn compare(sides: [Side; 2]) -> Result<Comparison, PlanningError> {
     let never = turned.iter().filter(|(_, turn)| turn.is_none());
     let never = never.map(|(field, _)| *field).collect();
     let turns = turned.into_iter().filter_map(|(_, turn)| turn).collect();
+    let [first, second] = [0, 1].map(|index| &sides[index].question.machine);
+    let alike = first.gpus[0].name == second.gpus[0].name;
+    let shares = |term: Term| same || alike && !term.is_of_links();
+    // One plan on GPUs alike is executed in one way.
+    let executed_alike = alike && found[0].candidate.plan == found[1].candidate.plan;
+    let uncertain = [0, 1].map(|index: usize| {
+        let mut uncertainty = found[index].candidate.uncertainty.clone();
+        if executed_alike {
+            uncertainty.own = 0.0;
+        }
+        uncertainty
+    });
+    let of = |index: usize| (found[index].candidate.latency, &uncertain[index]);
     Ok(Comparison {
+        footing,
+        sure: interval::faster_sharing(of(1 - slower), of(slower), shares),
         classes: classes(&found),
         sides: found,
         slower,
         turns,
         never,
     })
+}
+
+/// Gives both sides the same footing.
+fn level(sides: &mut [Side; 2]) -> Footing {
+    let measured = [0, 1].map(|side: usize| !sides[side].question.known.own.is_empty());
+    let from = match measured {
+        [true, false] => 0,
+        [false, true] => 1,
+        _ => return Footing::Each,
+    };
+    let gpu = |side: usize| &sides[side].question.machine.gpus[0].name;
+    let carried = gpu(0) == gpu(1);
+    let known = &sides[from].question.known;
+    let (side, known, footing) = match carried {
+        true => (
+            1 - from,
+            Known {
+                own: known.own.clone(),
+                carried,
+                elsewhere: known.elsewhere.clone(),
+            },
+            Footing::Carried(from),
+        ),
+        false => (
+            from,
+            Known {
+                elsewhere: known.elsewhere.clone(),
+                ..Known::default()
+            },
+            Footing::Without(from),
+        ),
+    };
+    sides[side].question.known = Arc::new(known);
+    footing
 }
 
 type Input = (Field, Value, Box<dyn Fn(f64) -> Value + Send + Sync>);

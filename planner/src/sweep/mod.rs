@@ -19,7 +19,7 @@ use sim::plan::Plan;
 
 use crate::search::{self, Candidate, PlanningError, Question, Shared};
 pub use axis::{Axis, AxisError};
-pub use compare::{Comparison, Side, Turn, compare};
+pub use compare::{Comparison, Footing, Side, Turn, compare};
 pub use field::{Field, Value};
 pub use frontier::frontier;
 pub use tornado::{Swing, tornado};

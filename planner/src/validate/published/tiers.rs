@@ -100,6 +100,7 @@ impl Hosts {
                         Source::Shipped => Elsewhere::All,
                         Source::Files => Elsewhere::Nothing,
                     },
+                    ..Known::default()
                 }
             };
             let factors = host_factors(&basis(run, &known), None);
@@ -127,8 +128,8 @@ impl Hosts {
                 let elsewhere = Elsewhere::Without(run.project.clone());
                 (
                     Arc::new(Known {
-                        own: Vec::new(),
                         elsewhere,
+                        ..Known::default()
                     }),
                     Arc::default(),
                 )
