@@ -12,6 +12,7 @@
 //! | a collective's rate (calibrated here; measured table; assumed; assumed, between hosts) | .25 .30 .60 .50 |
 //! | messages between hosts, if any | .30 |
 //! | launch time (calibrated here; assumed) | .15 .30 |
+//! | of it that of messages: Ulysses; an engine's ring; others | .30 .15 .50 |
 //! | compiled; total below 2 s | .07 .05 |
 //! | own: how a plan is executed; pipeline; tensor parallel | .07 .05 .10 |
 //!
@@ -23,7 +24,9 @@ mod class;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sim::launch::{self, Launched};
 use sim::lower::Parts;
+use sim::model::Model;
 use sim::plan::Plan;
 use sim::platform::Reach;
 use statrs::function::erf::erf;
@@ -104,6 +107,8 @@ pub enum Term {
     Phases,
     /// Launch time.
     Launch,
+    /// Launch time of a kind of messages.
+    Messages(Launched),
     /// A collective's rate.
     Rate(CollectiveKind, Reach),
     /// That messages go between hosts.
@@ -136,7 +141,13 @@ pub struct Uncertainty {
 impl Uncertainty {
     /// Of a plan's prediction.
     #[must_use]
-    pub fn of(parts: &Parts, plan: &Plan, compilation: Compilation, evidence: &Evidence) -> Self {
+    pub fn of(
+        parts: &Parts,
+        plan: &Plan,
+        (model, video): (&Model, bool),
+        compilation: Compilation,
+        evidence: &Evidence,
+    ) -> Self {
         let [total, fixed, gpu, launch] =
             [parts.total, parts.fixed, parts.gpu, parts.launch].map(SimDuration::as_secs_f64);
         let outside = fixed / total.max(1e-12);
@@ -152,6 +163,14 @@ impl Uncertainty {
             (Term::Phases, 0.30 * outside),
             (Term::Launch, launch_sigma * (looped - of_gpu)),
         ]);
+        // All-reduces: two of a block.
+        let messages = launch::messages_ms(plan, if plan.tensor > 1 { 2 } else { 0 }, true);
+        let launched =
+            launch::base_ms(model, video) + messages.iter().map(|one| one.1).sum::<f64>();
+        for (of, ms) in messages {
+            let share = ms / launched;
+            shared.insert(Term::Messages(of), of.sigma() * share * (looped - of_gpu));
+        }
         let mut waiting = 0.0;
         for (key, exposed) in &parts.exposed {
             let share = (exposed.as_secs_f64() / gpu.max(launch)).min(1.0);
@@ -203,7 +222,13 @@ impl Uncertainty {
     /// The factor `f >= 1` of the 90 % interval `[prediction / f, prediction x f]`.
     #[must_use]
     pub fn factor(&self) -> f64 {
-        (SPREAD * self.sigma() * class::factor(self.classes)).exp()
+        (SPREAD * self.sigma() * self.scale()).exp()
+    }
+
+    /// By how much the half-width of the interval is that of the terms: the factors of its classes.
+    #[must_use]
+    pub fn scale(&self) -> f64 {
+        class::factor(self.classes)
     }
 
     /// Standard deviation of the difference of two plans' ln latency, where they share the terms that `shares` picks.

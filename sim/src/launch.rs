@@ -13,6 +13,7 @@ use topologies::SimDuration;
 use topologies::host::Compilation;
 
 use crate::model::Model;
+use crate::plan::{Exchange, Plan, RingLoop};
 use crate::workload::{Block, BlockKind};
 
 /// Exponent of the combination.
@@ -60,32 +61,110 @@ pub const fn launches(block: &Block) -> bool {
     !matches!(block.kind, BlockKind::Head | BlockKind::Tail)
 }
 
-/// Extra launch time of messages, in milliseconds on a host of launch factor 1
-/// (docs/calibration.md section 3).
+/// What a block's messages are launched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Launched {
+    /// The four all-to-alls.
+    Ulysses,
+    /// An engine's ring: its set-up and its hops.
+    Ring,
+    /// CompactFusion's loop, which has no set-up.
+    FusedRing,
+    /// A gather of K and V.
+    Gather,
+    /// A gather that this step does not wait for.
+    AsyncGather,
+    /// All-reduces of tensor parallel layers.
+    AllReduce,
+}
+
+/// Extra launch time, in milliseconds on a host of launch factor 1.
+///
+/// Source: least squares over pairs of plans for one request in both published files, without and with the host's own
+/// runs, robust, in November 2026 (docs/calibration.md section 3 has the ranges).
 pub mod message_ms {
     /// The four all-to-alls of a block.
-    pub const ULYSSES: f64 = 0.65;
-    /// The set-up of an engine's ring. Published eager runs on NVLink servers: ring-2 launches longer than Ulysses-2
-    /// (FLUX on H100 5.3 s against 4.4 s), and further hops add about 0.25 to 0.3 ms each (PixArt on
-    /// A100).
+    pub const ULYSSES: f64 = 0.45;
+    /// The set-up of an engine's ring.
     pub const RING: f64 = 0.4;
     /// A hop of an engine's ring.
-    pub const HOP: f64 = 0.3;
-    /// A hop of CompactFusion's fused loop, which has no set-up (fitted on its own runs).
+    pub const HOP: f64 = 0.25;
+    /// A hop of CompactFusion's fused loop (fitted on its own runs).
     pub const FUSED_HOP: f64 = 0.1;
     /// An all-reduce.
-    pub const ALL_REDUCE: f64 = 0.06;
-    /// A gather of K and V.
+    pub const ALL_REDUCE: f64 = 0.07;
+    /// A gather of K and V: no published pair says.
     pub const GATHER: f64 = 0.2;
-    /// An asynchronous gather.
+    /// An asynchronous gather: no published pair says.
     pub const ASYNC_GATHER: f64 = 0.1;
     /// A micro-step of a pipeline.
-    pub const MICRO_STEP: f64 = 0.9;
+    pub const MICRO_STEP: f64 = 0.5;
+}
+
+impl Launched {
+    /// Standard deviation of the logarithm of its launch time.
+    #[must_use]
+    pub const fn sigma(self) -> f64 {
+        match self {
+            Self::Ulysses => 0.30,
+            Self::Ring => 0.15,
+            Self::FusedRing | Self::Gather | Self::AsyncGather | Self::AllReduce => 0.50,
+        }
+    }
+}
+
+/// Launch time of a block's messages, in milliseconds on a host of launch factor 1; `exchanges` are those of its attention.
+#[must_use]
+pub fn messages_ms(plan: &Plan, all_reduces: usize, exchanges: bool) -> Vec<(Launched, f64)> {
+    let mut messages = Vec::new();
+    if all_reduces > 0 {
+        let ms = message_ms::ALL_REDUCE * all_reduces as f64;
+        messages.push((Launched::AllReduce, ms));
+    }
+    if exchanges && plan.ulysses > 1 {
+        messages.push((Launched::Ulysses, message_ms::ULYSSES));
+    }
+    if exchanges && plan.exchange.degree() > 1 {
+        messages.push(match (plan.exchange, plan.ring_loop) {
+            (Exchange::Ring(n), RingLoop::Engine) => (
+                Launched::Ring,
+                message_ms::RING + message_ms::HOP * f64::from(n - 1),
+            ),
+            (Exchange::Ring(n), RingLoop::Fused) => {
+                let hops = f64::from(n - 1);
+                (Launched::FusedRing, message_ms::FUSED_HOP * hops)
+            }
+            (Exchange::Gather(_), _) => (Launched::Gather, message_ms::GATHER),
+            (Exchange::Displaced(_), _) => (Launched::AsyncGather, message_ms::ASYNC_GATHER),
+            (Exchange::Attention2d { .. }, _) => (Launched::Gather, 3.0 * message_ms::GATHER),
+        });
+    }
+    messages
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_are_launched_for_what_a_plan_exchanges() {
+        for (plan, all_reduces, exchanges, expected) in [
+            ("none", 0, true, 0.0),
+            ("ulysses4", 0, true, 0.45),
+            ("ulysses4", 0, false, 0.0),
+            ("ring4", 0, true, 0.4 + 3.0 * 0.25),
+            ("ring4 loop=fused", 0, true, 0.3),
+            ("ulysses2+ring2", 0, true, 0.45 + 0.4 + 0.25),
+            ("allgather-kv4", 0, true, 0.2),
+            ("distrifusion4", 0, true, 0.1),
+            ("attention2d2x2", 0, true, 0.6),
+            ("tp2", 2, false, 0.14),
+        ] {
+            let messages = messages_ms(&plan.parse().expect(plan), all_reduces, exchanges);
+            let sum: f64 = messages.iter().map(|(_, ms)| ms).sum();
+            assert!((sum - expected).abs() < 1e-12, "{plan}: {sum}");
+        }
+    }
 
     #[test]
     fn a_launch_far_below_the_gpu_time_leaves_no_gap() {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use planner::interval::{ComputeEvidence, Evidence, RateEvidence, Uncertainty, faster};
+use planner::interval::{ComputeEvidence, Evidence, RateEvidence, Term, Uncertainty, faster};
 use planner::search::{self, candidate};
+use sim::launch::{self, Launched};
 use sim::lower::Parts;
 use sim::platform::Reach;
 use topologies::host::Compilation::{self, Compiled, Eager};
@@ -37,8 +38,13 @@ fn check(found: &Uncertainty, sigmas: &[f64], context: &str) {
     let variance: f64 = sigmas.iter().map(|sigma| sigma * sigma).sum();
     let away = (found.sigma() / variance.sqrt() - 1.0).abs();
     assert!(away < 1e-9, "{context}: {found:?}, not {}", variance.sqrt());
-    let wanted = (1.645 * variance.sqrt()).exp();
+    let wanted = (1.645 * variance.sqrt() * found.scale()).exp();
     assert!((found.factor() / wanted - 1.0).abs() < 1e-9, "{context}");
+    assert!(
+        (0.4..2.5).contains(&found.scale()),
+        "{context}: {}",
+        found.scale()
+    );
 }
 
 /// The uncertainty of the shared case with one thing changed.
@@ -49,7 +55,8 @@ fn with(
 ) -> Uncertainty {
     let (mut parts, mut evidence) = (parts(), evidence());
     change(&mut parts, &mut evidence);
-    Uncertainty::of(&parts, &plan(line), compilation, &evidence)
+    let model = sim::model::find("FLUX.1-dev").expect("a known model");
+    Uncertainty::of(&parts, &plan(line), (model, false), compilation, &evidence)
 }
 
 #[test]
@@ -112,6 +119,38 @@ fn launching_counts_by_its_share_of_the_squares() {
             check(&found, &sigmas, &format!("{launch} s, {calibrated}"));
         }
     }
+}
+
+/// Half of the step is launching. Of a block's .45 ms and its own, the all-to-alls have their share, sure to .30 of it; of
+/// gathers nothing was measured, and of two plans that gather both err alike.
+#[test]
+fn launching_messages_is_as_sure_as_pairs_of_plans_say() {
+    let base = launch::base_ms(
+        sim::model::find("FLUX.1-dev").expect("a known model"),
+        false,
+    );
+    let launched = |line: &str| {
+        with(line, Eager, |parts, _| {
+            parts.launch = SimDuration::from_secs_f64(0.060);
+        })
+    };
+    for (line, of, ms, sigma) in [
+        ("ulysses4", Launched::Ulysses, 0.45, 0.30),
+        ("ring4", Launched::Ring, 0.4 + 3.0 * 0.25, 0.15),
+        ("allgather-kv4", Launched::Gather, 0.2, 0.50),
+        ("distrifusion4", Launched::AsyncGather, 0.1, 0.50),
+    ] {
+        let found = launched(line).shared[&Term::Messages(of)];
+        let wanted = sigma * 0.5 * ms / (base + ms);
+        assert!((found - wanted).abs() < 1e-9, "{line}: {found}, {wanted}");
+    }
+    let [gather, ulysses] = ["allgather-kv4", "ulysses4"].map(launched);
+    let alike = gather.of_difference(&gather, |_| true);
+    let apart = gather.of_difference(&ulysses, |_| true);
+    assert!(apart > alike, "{apart}, {alike}");
+    // Two machines share nothing of it.
+    let strange = gather.of_difference(&ulysses, |_| false);
+    assert!(strange > apart, "{strange}, {apart}");
 }
 
 #[test]

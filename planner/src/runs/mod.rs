@@ -121,6 +121,9 @@ impl Compiler {
     }
 }
 
+/// Boards run above the boost clock of their sheet: published Z-Image runs on RTX 5090 take 1.07 to 1.11 times its peak.
+const ABOVE_SHEET: f64 = 1.15;
+
 /// Why a source doubts its own row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doubt {
@@ -305,7 +308,7 @@ impl Run {
         plans.try_for_each(|plan| check(plan).map(drop))
     }
 
-    /// How many times the peak of its GPUs its value implies, where that is more than once: it cannot have run so.
+    /// How many times the sheet's peak of its GPUs its value implies, where that is more than any board reaches.
     #[must_use]
     pub fn beyond_peak(&self) -> Option<f64> {
         let seconds = self.measured().filter(|_| self.covers.is_latency())?;
@@ -319,7 +322,7 @@ impl Run {
         };
         let peak = self.gpu().peak_bf16.as_f64() * f64::from(self.gpus);
         let times = counted / seconds / peak;
-        (times > 1.0).then_some(times)
+        (times > ABOVE_SHEET).then_some(times)
     }
 
     /// The measured value, in seconds or bytes; none for out of memory.

@@ -31,7 +31,8 @@ impl Evaluator<'_> {
     pub(super) fn uncertainty(&self, bounded: &BoundedPlan) -> Uncertainty {
         let compilation = self.question.compilation;
         let evidence = &self.calibrated.evidence;
-        Uncertainty::of(&bounded.parts, &bounded.plan, compilation, evidence)
+        let asked = (self.question.model, self.question.request.frames > 1);
+        Uncertainty::of(&bounded.parts, &bounded.plan, asked, compilation, evidence)
     }
 
     fn preference(&self, plan: &Plan) -> Preference {

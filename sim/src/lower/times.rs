@@ -8,7 +8,7 @@ use super::{LowerError, Setup};
 use crate::execution::{Execution, Software};
 use crate::launch;
 use crate::model::Model;
-use crate::plan::{Exchange, RingLoop};
+use crate::plan::Exchange;
 use crate::workload::{
     AttentionCall, AttentionKind, Block, BlockKind, ELEMENT_BYTES, Role, Shard, Tokens,
 };
@@ -234,31 +234,13 @@ impl Setup<'_> {
         if !launch::launches(block) {
             return SimDuration::ZERO;
         }
-        use launch::message_ms as extra;
         let plan = self.plan;
         let pipelined = plan.pipeline.stages > 1;
         let video = self.workload.request.frames > 1;
         let share = launch::compiled_share(self.model, self.execution.compilation, pipelined);
-        let mut ms = launch::base_ms(self.model, video);
-        ms += extra::ALL_REDUCE * all_reduces as f64;
-        if exchanges {
-            ms += if plan.ulysses > 1 {
-                extra::ULYSSES
-            } else {
-                0.0
-            };
-            ms += match plan.exchange {
-                Exchange::Ring(1) => 0.0,
-                Exchange::Ring(n) => match plan.ring_loop {
-                    RingLoop::Engine => extra::RING + extra::HOP * f64::from(n - 1),
-                    RingLoop::Fused => extra::FUSED_HOP * f64::from(n - 1),
-                },
-                Exchange::Gather(1) | Exchange::Displaced(1) => 0.0,
-                Exchange::Gather(_) => extra::GATHER,
-                Exchange::Displaced(_) => extra::ASYNC_GATHER,
-                Exchange::Attention2d { .. } => 3.0 * extra::GATHER,
-            };
-        }
+        let messages = launch::messages_ms(plan, all_reduces, exchanges);
+        let messages: f64 = messages.into_iter().map(|(_, ms)| ms).sum();
+        let ms = launch::base_ms(self.model, video) + messages;
         SimDuration::from_us_f64(1000.0 * ms * share * self.launch_factor())
     }
 

@@ -30,7 +30,7 @@ whole! {
     patch: u32 = 1..=8;
     cell: u32 = 1..=64;
     cell_64: u64 = 1..=64;
-    few_frames: u32 = 0..=64;
+    few: u32 = 0..=64;
     experts: u64 = 1..=1024;
     rate: u64 = 1..=100;
     any_tokens: u64 = 0..=65_536;

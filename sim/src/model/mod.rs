@@ -78,8 +78,11 @@ pub struct Model {
     #[serde(deserialize_with = "limits::head_dim")]
     pub head_dim: u64,
     /// Images or frames of the same size whose tokens join the sequence (image editing).
-    #[serde(default, deserialize_with = "limits::few_frames")]
+    #[serde(default, deserialize_with = "limits::few")]
     pub reference_frames: u32,
+    /// Last steps of its sampler that its pipeline skips, as their time is 0.
+    #[serde(default, deserialize_with = "limits::few")]
+    pub idle_steps: u32,
     /// Transformers of which one works at a time.
     #[serde(default)]
     pub experts: Experts,

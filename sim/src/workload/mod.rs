@@ -42,7 +42,7 @@ pub struct Layers {
 pub struct Workload {
     /// The model.
     pub model: Model,
-    /// The request.
+    /// The request, without the steps that the model's pipeline skips.
     pub request: Request,
     /// Image tokens along each axis.
     pub grid: Grid,
@@ -74,9 +74,13 @@ impl Workload {
             text: u64::from(request.text_tokens),
             audio: model.architecture.audio_tokens(request.frames),
         };
+        let steps = request.steps.saturating_sub(model.idle_steps);
         Ok(Self {
             model: model.clone(),
-            request: *request,
+            request: Request {
+                steps: steps.max(request.steps.min(1)),
+                ..*request
+            },
             grid,
             tokens,
             rows: u64::from(request.batch) * request.guidance.rows_per_image(),
@@ -337,6 +341,21 @@ mod tests {
         assert_eq!(batched.linear_flops(), none.linear_flops() * 2);
         assert_eq!(batched.denoise_flops(), sequential.denoise_flops());
         assert_eq!(batched.encoder_flops(), none.encoder_flops() * 2);
+    }
+
+    /// ZImagePipeline leaves out the step whose time is 0: nine steps are eight passes, one is one.
+    #[test]
+    fn a_step_that_the_pipeline_skips_is_no_pass() {
+        let model = find("Z-Image-Turbo").unwrap();
+        for (steps, passes) in [(9, 8), (2, 1), (1, 1)] {
+            let request = Request {
+                steps,
+                ..model.default
+            };
+            let work = model.workload(&request).unwrap();
+            assert_eq!(work.request.steps, passes);
+        }
+        assert_eq!(default_of("FLUX.1-dev").request.steps, 28);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use planner::interval::{SPREAD, Term};
 use planner::search::{Answer, SearchedSpace};
+use sim::launch::Launched;
 use sim::platform::Reach;
 
 use crate::render::text::{bulleted, counted, section};
@@ -90,6 +91,7 @@ fn name(term: Term) -> String {
         Term::GpuTime => "GPU time over the kernel costs".to_owned(),
         Term::Phases => "text encoders, VAE and the pipeline's overhead".to_owned(),
         Term::Launch => "launch time".to_owned(),
+        Term::Messages(of) => format!("launching {}", launched(of)),
         Term::Rate(kind, reach) => {
             let place = match reach {
                 Reach::Host => "within a box",
@@ -100,5 +102,16 @@ fn name(term: Term) -> String {
         Term::Between => "that messages go between boxes".to_owned(),
         Term::Compiled => "that the model is compiled".to_owned(),
         Term::Short => "that the request is short".to_owned(),
+    }
+}
+
+const fn launched(of: Launched) -> &'static str {
+    match of {
+        Launched::Ulysses => "the all-to-alls",
+        Launched::Ring => "the ring",
+        Launched::FusedRing => "CompactFusion's ring",
+        Launched::Gather => "the gathers",
+        Launched::AsyncGather => "the gathers beside compute",
+        Launched::AllReduce => "the all-reduces",
     }
 }
