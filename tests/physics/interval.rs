@@ -190,9 +190,9 @@ fn both_ends_are_equally_far() {
         assert!(lo < middle && middle < hi, "{line}");
         let away = (lo * hi / (middle * middle) - 1.0).abs();
         assert!(away < 1e-9, "{line}: {lo} s, {middle} s, {hi} s");
-        // No interval is narrower than what is a plan's own.
+        // No interval is narrower than what is a plan's own, by its class.
         assert!(
-            hi / middle > (1.645_f64 * 0.0699).exp(),
+            hi / middle > (1.645_f64 * 0.0699 * found.uncertainty.scale()).exp(),
             "{line}: {middle} s, {hi} s"
         );
     }

@@ -138,18 +138,18 @@ fn a_displaced_step_takes_its_work_or_its_gathers() {
 fn launching_takes_the_blocks_and_what_each_message_adds() {
     let block = 1.23;
     let all = |extra: f64| K as f64 * (block + extra);
-    // The slowest stage of four is the first: 15 blocks, .3 for what it does beside, .9 a patch.
-    let staged = |share: f64| 4.0 * (15.3 * block * share + 0.9);
+    // The slowest stage of four is the first: 15 blocks, .3 for what it does beside, .5 a patch.
+    let staged = |share: f64| 4.0 * (15.3 * block * share + 0.5);
     for (line, eager, compiled) in [
         ("none", all(0.0), 0.19),
-        ("ulysses4", all(0.65), 0.19),
-        ("ring2", all(0.4 + 0.3), 0.19),
-        ("ring4", all(0.4 + 0.9), 0.19),
-        ("ulysses2+ring2", all(0.65 + 0.4 + 0.3), 0.19),
+        ("ulysses4", all(0.45), 0.19),
+        ("ring2", all(0.4 + 0.25), 0.19),
+        ("ring4", all(0.4 + 0.75), 0.19),
+        ("ulysses2+ring2", all(0.45 + 0.4 + 0.25), 0.19),
         ("allgather-kv4", all(0.2), 0.19),
         ("distrifusion4 warmup=1", all(0.1), 0.19),
         ("attention2d2x2", all(0.6), 0.19),
-        ("tp4", all(0.0) + 0.06 * (4 * DOUBLE + SINGLE) as f64, 0.19),
+        ("tp4", all(0.0) + 0.07 * (4 * DOUBLE + SINGLE) as f64, 0.19),
         (
             "pipefusion4 warmup=1",
             staged(1.0),
@@ -180,7 +180,7 @@ fn models_launch_by_their_kind() {
         ("FLUX.2-dev", "none", 56, 1.23),
         ("PixArt-alpha", "none", 28, 1.08),
         ("PixArt-alpha", "cfg2", 28, 1.08 / 2.0),
-        ("PixArt-alpha", "cfg2+ulysses2", 28, 1.08 + 0.65),
+        ("PixArt-alpha", "cfg2+ulysses2", 28, 1.08 + 0.45),
         ("HunyuanDiT-v1.2", "none", 40, 2.16),
         ("SD3-medium", "none", 24, 0.52),
         ("SD3.5-large", "cfg2", 38, 0.52 / 2.0),
