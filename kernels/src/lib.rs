@@ -19,10 +19,12 @@ mod charts;
 mod chip;
 mod codec;
 mod compressor;
+mod constants;
 mod cost;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod field;
+pub mod fit;
 mod gemm;
 mod interval;
 mod kinship;

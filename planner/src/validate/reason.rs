@@ -33,8 +33,8 @@ pub enum Reason {
     KernelFormat(String),
     /// The number format of a message, in these words, is not modelled.
     MessageFormat(String),
-    /// Attention in fp8 is not modelled.
-    Fp8Attention,
+    /// Attention in fp8 or nvfp4 is not modelled.
+    ShortAttention,
     /// The cell of the mask is neither true nor false.
     Mask(String),
     /// The GPU of a chart is not known.

@@ -287,7 +287,7 @@ mod tests {
         let no_row = |row: u32| {
             Err(Unmapped {
                 row: row.to_string(),
-                reason: Reason::Fp8Attention,
+                reason: Reason::ShortAttention,
             })
         };
         let attention = Tier::of("here".to_owned(), vec![Ok(scored), no_row(3), no_row(5)]);

@@ -22,12 +22,12 @@ pub(crate) fn reason(reason: &Reason) -> String {
             format!("{count:.1e} multiplications in one call were never measured")
         }
         Reason::KernelFormat(cell) => {
-            format!("dtype \"{cell}\" is not modelled: bfloat16 and fp8 are")
+            format!("dtype \"{cell}\" is not modelled: bfloat16, fp8 and nvfp4 are")
         }
         Reason::MessageFormat(cell) => {
             format!("dtype \"{cell}\" is not modelled: half and int8 are")
         }
-        Reason::Fp8Attention => "attention in fp8 is not modelled".to_owned(),
+        Reason::ShortAttention => "attention in fp8 or nvfp4 is not modelled".to_owned(),
         Reason::Mask(cell) => format!("causal \"{cell}\" is neither True nor False"),
         Reason::Gpu(error) => error.to_string(),
         Reason::Kernel(error) => error.to_string(),
@@ -214,7 +214,7 @@ mod tests {
             Reason::Multiplications(1e18),
             Reason::KernelFormat(cell()),
             Reason::MessageFormat(cell()),
-            Reason::Fp8Attention,
+            Reason::ShortAttention,
             Reason::CausalOverOthers,
             Reason::Mask(cell()),
             Reason::Collective(cell()),
