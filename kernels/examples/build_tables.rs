@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
@@ -48,7 +49,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn read(source: &str) -> Result<Rows, Box<dyn Error>> {
-    let mut reader = csv::Reader::from_reader(GzDecoder::new(File::open(source)?));
+    let file = File::open(source)?;
+    let plain: Box<dyn Read> = match source.strip_suffix(".gz") {
+        Some(_) => Box::new(GzDecoder::new(file)),
+        None => Box::new(file),
+    };
+    let mut reader = csv::Reader::from_reader(plain);
     let headers = reader.headers()?.clone();
     let mut rows = Rows::new();
     for record in reader.records() {

@@ -30,6 +30,7 @@ mod interval;
 mod kinship;
 mod measured;
 mod memory;
+mod memory_kernel;
 mod nearest;
 mod on_gpu;
 mod op;
@@ -47,6 +48,7 @@ pub use cost::{Cost, CostModel, Miss, Provenance};
 pub use measured::{
     AttentionPoint, CodecPoint, GemmPoint, Measurements, MemoryRate, Unmeasurable, Way,
 };
+pub use memory_kernel::{MemoryKind, MemoryRow};
 pub use op::Op;
 pub use predict::{AttentionRow, Baselines, GemmRow, KernelRow, Prediction};
 pub use rank::nearest_rank;

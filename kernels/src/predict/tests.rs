@@ -149,6 +149,37 @@ fn gb200_is_told_by_b200() {
 }
 
 #[test]
+fn kernels_of_mi300x_left_out_are_predicted() {
+    let gpu = gpu::find("MI300X").unwrap();
+    let tables = Tables::built_in();
+    let products = tables.gemm_rows().filter(|(row, _)| row.system == "mi300x");
+    let mut errors: Vec<f64> = products
+        .map(|(row, us)| {
+            let shape = [row.m, row.n, row.k];
+            let told = tables.predict_product(gpu, DType::Bf16, shape, Exclude::This);
+            (told.unwrap().latency.as_us_f64() / us - 1.0).abs()
+        })
+        .collect();
+    errors.sort_by(f64::total_cmp);
+    assert_eq!(errors.len(), 46);
+    assert!(
+        at(&errors, 0.5) < 0.08 && at(&errors, 0.9) < 0.18,
+        "{errors:?}"
+    );
+    let attention = tables
+        .kernel_rows()
+        .filter(|(row, _)| row.gpu.name == gpu.name);
+    let mut errors: Vec<f64> = attention
+        .map(|(row, us)| {
+            let told = tables.predict_kernel(&row).unwrap();
+            (told.latency.as_us_f64() / us - 1.0).abs()
+        })
+        .collect();
+    errors.sort_by(f64::total_cmp);
+    assert!(errors.len() == 5 && at(&errors, 0.5) < 0.08, "{errors:?}");
+}
+
+#[test]
 fn an_unknown_system_is_a_miss_that_lists_the_known() {
     let miss = Tables::built_in().predict_attention(&row("z9000", "x"), Exclude::This);
     assert!(miss.unwrap_err().to_string().contains("H100-SXM"));

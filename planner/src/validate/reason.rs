@@ -43,6 +43,14 @@ pub enum Reason {
     Kernel(UnknownKernel),
     /// Causal attention over other keys than its queries.
     CausalOverOthers,
+    /// What a profiler calls an operation is not known.
+    Operation(String),
+    /// An operation of this name has other operands.
+    Operands(String),
+    /// Nothing predicts operations of this kind.
+    NotModelled(&'static str),
+    /// The cells of shapes and types are no tuples.
+    Shapes,
     /// The collective, in this word, is not modelled.
     Collective(String),
     /// A live run's model is not known.

@@ -34,6 +34,16 @@ pub(crate) fn reason(reason: &Reason) -> String {
         Reason::CausalOverOthers => {
             "causal attention is known over as many keys as queries".to_owned()
         }
+        Reason::Operation(name) => format!(
+            "operation \"{name}\" is not known: give it a line in planner/data/operations.csv"
+        ),
+        Reason::Operands(name) => {
+            format!("the shapes of \"{name}\" are not those that this operation has")
+        }
+        Reason::NotModelled(what) => format!("{what} are not predicted"),
+        Reason::Shapes => {
+            "input_dims and input_types are no tuples, such as ((768, 64), (64, 8))".to_owned()
+        }
         Reason::Collective(cell) => format!(
             "op \"{cell}\" is not modelled: all_gather, reduce_scatter, all_reduce, alltoall and sendrecv are"
         ),
