@@ -64,7 +64,7 @@ fn packed(path: &Path, start: &str, part: &str, times: usize, end: &str) {
 }
 
 /// Every option that reads a file, with the words around it; the file stands at `FILE`.
-const READERS: [&[&str]; 14] = [
+const READERS: [&[&str]; 15] = [
     &["capacity", "--slo", "p95<=60s", "--arrivals", "FILE"],
     &["plan", "--machine", "FILE"],
     &["plan", "--model", "FILE"],
@@ -75,6 +75,7 @@ const READERS: [&[&str]; 14] = [
     &["validate", "--gemm", "FILE"],
     &["validate", "--attention", "FILE"],
     &["validate", "--nccl", "FILE"],
+    &["validate", "--operations", "FILE"],
     &["validate", "--timeline", "FILE"],
     &["trace", "kineto", "FILE"],
     &["machines", "import", "FILE"],

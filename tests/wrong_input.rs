@@ -230,7 +230,13 @@ fn a_table_with_a_missing_column_names_file_and_column() {
 
 #[test]
 fn an_empty_table_is_refused() {
-    for option in ["--gemm", "--attention", "--nccl", "--published"] {
+    for option in [
+        "--gemm",
+        "--attention",
+        "--nccl",
+        "--operations",
+        "--published",
+    ] {
         let (_folder, path) = file("nothing.csv", "");
         let sentence = complaint(&["validate", option, path.to_str().expect("a UTF-8 path")]);
         says(&sentence, &["nothing.csv has no rows", "header"]);

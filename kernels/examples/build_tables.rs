@@ -1,14 +1,15 @@
 //! Writes `kernels/tables/{gemm,attention}.bin` from measured CSV files.
 //!
 //! ```text
-//! cargo run -p kernels --release --example build_tables -- gemm.csv.gz attention.csv.gz kernels/tables
+//! cargo run -p kernels --release --example build_tables -- gemm.csv.gz attention.csv.gz .. kernels/tables
 //! ```
-//! A GEMM file has the columns system, software, dtype, kernel, m, n, k, latency_us; an attention
+//! The folder comes last; what a file holds, its columns say. A GEMM file has the columns system, software, dtype, kernel, m, n, k, latency_us; an attention
 //! file system, software, dtype, kernel, causal, batch, seq_len, heads, head_dim, latency_us.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
@@ -20,11 +21,20 @@ type Rows = BTreeMap<Key, Vec<([u32; 3], f64)>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [gemm, attention, target] = arguments.as_slice() else {
-        return Err("usage: build_tables GEMM.csv.gz ATTENTION.csv.gz TARGET_FOLDER".into());
+    let [sources @ .., target] = arguments.as_slice() else {
+        return Err("usage: build_tables FILE.csv.gz .. TARGET_FOLDER".into());
     };
-    for (source, name) in [(gemm, "gemm.bin"), (attention, "attention.bin")] {
-        let tables: Vec<StoredTable> = read(source)?.into_iter().map(grid).collect();
+    let mut rows = Rows::new();
+    for source in sources {
+        for (key, more) in read(source)? {
+            rows.entry(key).or_default().extend(more);
+        }
+    }
+    let tables: Vec<StoredTable> = rows.into_iter().map(grid).collect();
+    let (gemm, attention): (Vec<_>, Vec<_>) = tables
+        .into_iter()
+        .partition(|table| table.kind == Kind::Gemm);
+    for (tables, name) in [(gemm, "gemm.bin"), (attention, "attention.bin")] {
         let bytes = encode(&tables);
         let file = Path::new(target).join(name);
         std::fs::write(&file, &bytes)?;
@@ -39,7 +49,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn read(source: &str) -> Result<Rows, Box<dyn Error>> {
-    let mut reader = csv::Reader::from_reader(GzDecoder::new(File::open(source)?));
+    let file = File::open(source)?;
+    let plain: Box<dyn Read> = match source.strip_suffix(".gz") {
+        Some(_) => Box::new(GzDecoder::new(file)),
+        None => Box::new(file),
+    };
+    let mut reader = csv::Reader::from_reader(plain);
     let headers = reader.headers()?.clone();
     let mut rows = Rows::new();
     for record in reader.records() {
@@ -55,6 +70,7 @@ fn read(source: &str) -> Result<Rows, Box<dyn Error>> {
         let dtype = match field("dtype")? {
             "bfloat16" => DType::Bf16,
             "fp8" => DType::Fp8,
+            "nvfp4" => DType::Nvfp4,
             other => return Err(format!("{source}: unknown dtype {other}").into()),
         };
         let (kind, shape) = if field("m").is_ok() {

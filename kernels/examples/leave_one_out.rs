@@ -32,6 +32,7 @@ impl Row {
         if self.fields.contains_key("m") {
             let dtype = match self.text("dtype") {
                 "fp8" => DType::Fp8,
+                "nvfp4" => DType::Nvfp4,
                 _ => DType::Bf16,
             };
             let row = GemmRow {

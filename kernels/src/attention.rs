@@ -7,7 +7,7 @@
 //! Tc   = waves * one (causal: at least one CTA over all keys),  Tm = 4 b h (q + keys) d / (BW be)
 //! ```
 //! Times in microseconds. With as many keys as queries the constants are those fitted on the
-//! measured tables. **Rectangular** attention (a hop of a ring, gathered keys, cross-attention)
+//! measured tables (`tables/attention_constants.csv`). **Rectangular** attention (a hop of a ring, gathered keys, cross-attention)
 //! evaluates the base at the rectangle and takes the residual of the square with the same work,
 //! side sqrt(queries * keys): the base knows blocks and traffic, the residual how well the kernel
 //! runs at that amount of work.
@@ -85,59 +85,6 @@ pub(crate) struct Base {
     pub ks: f64,
 }
 
-const fn base(block: f64, t0: f64, eff: f64, tau: f64, be: f64, w: f64, ks: f64) -> Base {
-    Base {
-        block,
-        t0,
-        eff,
-        tau,
-        be,
-        w,
-        ks,
-    }
-}
-
-/// The fitted constants of a table (source: least squares on the table itself); a width of head
-/// without its own takes the nearest.
-pub(crate) fn constants(system: &str, mask: Mask, head_dim: u32) -> Option<Base> {
-    let narrow = head_dim <= 64;
-    let middle = head_dim <= 72;
-    let pick = |d64: Base, d72: Base, d80: Base| match (narrow, middle) {
-        (true, _) => d64,
-        (false, true) => d72,
-        (false, false) => d80,
-    };
-    Some(match (system, mask) {
-        ("h100_sxm" | "h200_sxm", Mask::Full) => pick(
-            base(192.0, 5.1, 0.55, 4.5, 0.9, 0.99, 0.1),
-            base(192.0, 6.5, 0.49, 3.8, 0.5, 0.76, 0.4),
-            base(192.0, 6.2, 0.57, 3.7, 0.6, 0.86, 0.0),
-        ),
-        ("b200_sxm", Mask::Full) => pick(
-            base(256.0, 3.0, 0.42, 4.4, 0.25, 0.98, 0.5),
-            base(256.0, 3.4, 0.36, 5.0, 0.25, 0.98, 0.0),
-            base(256.0, 2.9, 0.41, 5.0, 0.25, 0.98, 0.6),
-        ),
-        ("l40s", Mask::Full) => pick(
-            base(128.0, 3.1, 0.60, 2.5, 3.0, 0.7, 0.0),
-            base(128.0, 3.3, 0.48, 1.5, 3.0, 0.7, 0.0),
-            base(128.0, 3.2, 0.53, 1.0, 3.0, 0.7, 0.0),
-        ),
-        ("rtx_pro_6000_server", Mask::Full) => pick(
-            base(128.0, 3.7, 0.84, 1.7, 3.0, 0.9, 2.0),
-            base(128.0, 3.9, 0.60, 1.2, 3.0, 0.9, 4.5),
-            base(128.0, 4.1, 0.67, 1.0, 3.0, 0.9, 3.7),
-        ),
-        ("a100_sxm", Mask::Causal) => base(64.0, 5.0, 0.57, 5.0, 0.3, 1.0, 15.0),
-        ("h100_sxm", Mask::Causal) => base(64.0, 9.6, 0.65, 5.0, 0.3, 0.6, 8.6),
-        ("h200_sxm", Mask::Causal) => base(64.0, 9.4, 0.66, 5.0, 0.3, 0.55, 8.5),
-        ("b200_sxm", Mask::Causal) => base(64.0, 8.7, 0.65, 3.9, 0.3, 0.6, 10.0),
-        ("l40s", Mask::Causal) => base(64.0, 5.0, 0.55, 3.0, 0.3, 0.7, 8.0),
-        ("rtx_pro_6000_server", Mask::Causal) => base(64.0, 6.0, 0.80, 3.0, 0.3, 0.7, 8.0),
-        _ => return None,
-    })
-}
-
 impl Base {
     /// Microseconds of `shape` on `chip`, whose tensor peak is `peak` (FLOP per microsecond).
     pub(crate) fn us(&self, chip: &Chip, peak: f64, mask: Mask, shape: Shape) -> f64 {
@@ -166,15 +113,9 @@ impl Base {
 /// batch * heads * queries * keys.
 ///
 /// The ratio of the causal tables of the same GPU and kernel family at equal work (causal work is
-/// half of its rectangle), by decades from 10^7.5 to 10^11.5 of the causal rectangle, log-linear
+/// half of its rectangle; `tables/wide_heads.csv`), by decades from 10^7.5 to 10^11.5 of the causal rectangle, log-linear
 /// between them and held outside. Two causal kernels of one GPU differ by 7 to 8 % in it.
-pub(crate) fn wide_head_factor(system: &str, work: f64) -> f64 {
-    let decades = match system {
-        "b200_sxm" => [1.15, 1.18, 1.17, 1.13, 1.14],
-        "l40s" => [1.14, 1.6, 1.75, 1.81, 1.87],
-        "rtx_pro_6000_server" => [1.2, 1.6, 1.78, 1.76, 1.81],
-        _ => [1.14, 1.39, 1.43, 1.52, 1.63],
-    };
+pub(crate) fn wide_head_factor(decades: [f64; 5], work: f64) -> f64 {
     let place = ((2.0 * work).log10() - 7.5).clamp(0.0, 4.0);
     let low = (place.floor() as usize).min(3);
     decades[low] + (decades[low + 1] - decades[low]) * (place - low as f64)
@@ -240,7 +181,12 @@ pub(crate) static LAW: Law = Law {
 
 #[cfg(test)]
 mod tests {
+    use topologies::DType;
+
     use super::*;
+    use crate::constants;
+    use crate::store::Kind;
+    use crate::table::Physics;
 
     const H100: Chip = Chip::datasheet(132.0, 989.0, Some(1978.0), 3350.0, 50.0);
 
@@ -252,7 +198,11 @@ mod tests {
             keys,
             head_dim: 64,
         };
-        let base = constants("h100_sxm", Mask::Full, 64).unwrap();
+        let (mask, head_dim) = (Mask::Full, 64);
+        let known = constants::of("h100_sxm", DType::Bf16, Kind::Attention { mask, head_dim });
+        let Physics::Attention(base) = known.unwrap().physics else {
+            unreachable!("asked for attention");
+        };
         base.us(&H100, H100.bf16, Mask::Full, shape)
     }
 

@@ -191,7 +191,9 @@ impl AttentionKernel {
             K::Xformers => at != A::Cdna3,
             K::Triton => !matches!(at, A::Volta | A::Turing),
             K::Aiter => at == A::Cdna3,
-            K::SageInt8Fp8 | K::SageInt8Fp8Short => ampere && at != A::Ampere,
+            // AITER has SageAttention2 for CDNA3 (a run of FLUX.1 in AMD-AGI/TraceLens).
+            K::SageInt8Fp8 => ampere && at != A::Ampere || at == A::Cdna3,
+            K::SageInt8Fp8Short => ampere && at != A::Ampere,
             // The int4 units are gone from Hopper on; kept for cards where charts show them.
             K::SageInt4Fp8 | K::SageInt4Fp8Short => matches!(at, A::Ada),
             K::Sage3 => blackwell,

@@ -11,6 +11,8 @@ pub(crate) struct Chip {
     pub bf16: f64,
     /// Dense fp8 peak, FLOP per microsecond.
     pub fp8: Option<f64>,
+    /// Dense nvfp4 peak, FLOP per microsecond.
+    pub fp4: Option<f64>,
     /// Memory bandwidth, bytes per microsecond.
     pub bandwidth: f64,
     /// Level-2 cache, bytes.
@@ -31,6 +33,7 @@ impl Chip {
             sm,
             bf16: bf16 * 1e6,
             fp8,
+            fp4: None,
             bandwidth: bw * 1e3,
             l2: l2 * 1e6,
             exponent: None,
@@ -42,6 +45,7 @@ impl Chip {
             sm: f64::from(gpu.sm_count),
             bf16: gpu.peak_bf16.as_f64() / 1e6,
             fp8: gpu.peak_fp8.map(|rate| rate.as_f64() / 1e6),
+            fp4: gpu.peak_fp4.map(|rate| rate.as_f64() / 1e6),
             bandwidth: gpu.memory_bandwidth.as_f64() / 1e6,
             l2: gpu.l2.as_f64(),
             exponent: gpu.exponent_rate.map(|rate| rate / 1e6),
@@ -53,6 +57,7 @@ impl Chip {
         match dtype {
             DType::Bf16 => Some(self.bf16),
             DType::Fp8 => self.fp8,
+            DType::Nvfp4 => self.fp4,
         }
     }
 }

@@ -1,18 +1,19 @@
 //! Time of a matrix product: a physical base, and what it misses interpolated from measurements.
 //!
 //! ```text
-//! T  = T0 + tk k/1024 + (Tc^4 + Tm^4)^(1/4) [+ Tq: fp8]
+//! T  = T0 + tk k/1024 + (Tc^4 + Tm^4)^(1/4) [+ Tq: fp8, nvfp4]
 //! Tc = min over tiles tm, tn in {64, 128, 256} and, in bf16, k split in s = 1, 2, .. 32 parts:
 //!      waves * 2 tm tn (k/s + 64 e1) / (peak/SM * e) [+ ts where s > 1]
 //!      waves = ceil(s ceil(m/tm) ceil(n/tn) / SM),  e = e0 / (1 + c (64/tm + 64/tn - 1/2))
 //! Tm = bytes / (BW b (1 + (f-1) / (1 + (bytes / 0.6 L2)^4))),  bytes = (m+n) k w + 2 m n
-//! Tq = (Tr^4 + (3 m k / the same bandwidth)^4)^(1/4),  Tr = m/SM (row + pass ceil(k/2048))
+//! Tq = (Tr^4 + ((2 + w) m k / the same bandwidth)^4)^(1/4),  Tr = m/SM (row + pass ceil(k/2048))
 //! ```
 //! A product of few tiles and a long k would leave most multiprocessors idle: cuBLAS splits k among
-//! them and adds the parts up, which costs about one more launch (ts). The measured fp8 kernels do not
-//! split, but each of their times includes quantising the activations: a block of threads for each row,
-//! which takes 2048 values of it at a time. Times in microseconds. Fitted per table on 235,350 measured
-//! rows; the base alone is 5 to 9 % off in the median and is what moves to other GPUs and other sizes.
+//! them and adds the parts up, which costs about one more launch (ts). The measured fp8 and nvfp4 kernels
+//! do not split, but each of their times includes quantising the activations: a block of threads for each
+//! row, which takes 2048 values of it at a time. Times in microseconds, w bytes a value. The constants are
+//! in `tables/gemm_constants.csv`, with the errors of the base alone, which is what moves to other GPUs and
+//! other sizes.
 //!
 //! Not modelled: power limits and kernel switches (in the residual), fused epilogues.
 
@@ -42,12 +43,17 @@ impl Shape {
 
     /// Bytes read and written once.
     pub(crate) fn bytes(self, dtype: DType) -> f64 {
-        let width = match dtype {
-            DType::Bf16 => 2.0,
-            DType::Fp8 => 1.0,
-        };
         let (m, n, k) = (self.m as f64, self.n as f64, self.k as f64);
-        (m + n) * k * width + 2.0 * m * n
+        (m + n) * k * width(dtype) + 2.0 * m * n
+    }
+}
+
+/// Bytes of a value; 16 of nvfp4 share a scale of one byte.
+fn width(dtype: DType) -> f64 {
+    match dtype {
+        DType::Bf16 => 2.0,
+        DType::Fp8 => 1.0,
+        DType::Nvfp4 => 0.5 + 1.0 / 16.0,
     }
 }
 
@@ -77,62 +83,13 @@ pub(crate) struct Base {
 pub(crate) enum Besides {
     /// bf16: may split k; adding the parts up takes this long (ts), microseconds.
     Split(f64),
-    /// fp8: quantises the activations.
+    /// fp8, nvfp4: quantises the activations.
     Quantise {
         /// Microseconds of a row on one multiprocessor.
         row: f64,
         /// Microseconds of 2048 values of it.
         pass: f64,
     },
-}
-
-/// T0, tk, e0, c, b, f, e1 and ts.
-const fn bf16([t0, tk, e0, c, b, f, e1, ts]: [f64; 8]) -> Base {
-    let besides = Besides::Split(ts);
-    Base {
-        t0,
-        tk,
-        e0,
-        c,
-        b,
-        f,
-        e1,
-        besides,
-    }
-}
-
-/// T0, tk, e0, c, b, f, e1, row and pass.
-const fn fp8([t0, tk, e0, c, b, f, e1, row, pass]: [f64; 9]) -> Base {
-    let besides = Besides::Quantise { row, pass };
-    Base {
-        besides,
-        ..bf16([t0, tk, e0, c, b, f, e1, 0.0])
-    }
-}
-
-/// The fitted constants of a table (source: least squares on the table itself, logarithms with soft
-/// outliers).
-pub(crate) fn constants(system: &str, dtype: DType) -> Option<Base> {
-    Some(match (system, dtype) {
-        ("a100_sxm", DType::Bf16) => bf16([2.74, 0.0, 0.957, 0.34, 0.712, 1.0, 2.82, 2.78]),
-        ("h100_sxm" | "h200_sxm", DType::Bf16) => {
-            bf16([2.52, 0.0279, 0.872, 0.0108, 0.838, 1.02, 2.77, 3.17])
-        }
-        ("b200_sxm", DType::Bf16) => bf16([2.13, 0.121, 0.764, 0.0327, 0.831, 0.854, 1.74, 3.21]),
-        ("l40s", DType::Bf16) => bf16([1.67, 0.0, 0.705, 0.201, 0.715, 2.33, 0.857, 2.31]),
-        ("rtx_pro_6000_server", DType::Bf16) => {
-            bf16([1.51, 0.0, 0.96, 0.281, 0.798, 2.02, 1.83, 2.12])
-        }
-        ("h100_sxm" | "h200_sxm", DType::Fp8) => {
-            fp8([5.26, 0.647, 0.807, 0.235, 0.874, 1.37, 5.38, 0.342, 0.577])
-        }
-        ("b200_sxm", DType::Fp8) => fp8([5.28, 0.409, 0.84, 0.0, 0.815, 1.17, 17.1, 0.304, 0.587]),
-        ("l40s", DType::Fp8) => fp8([2.80, 0.876, 0.704, 0.0641, 0.693, 1.47, 19.2, 0.803, 0.0]),
-        ("rtx_pro_6000_server", DType::Fp8) => {
-            fp8([4.45, 0.0, 0.965, 0.163, 0.811, 1.21, 2.23, 0.0, 0.692])
-        }
-        _ => return None,
-    })
 }
 
 impl Base {
@@ -146,7 +103,7 @@ impl Base {
             Besides::Split(_) => 0.0,
             Besides::Quantise { row, pass } => {
                 let rows = m / chip.sm * (row + pass * (k / 2048.0).ceil());
-                longer(rows, 3.0 * m * k / bandwidth)
+                longer(rows, (2.0 + width(dtype)) * m * k / bandwidth)
             }
         };
         let product = longer(self.compute(chip, peak, shape), bytes / bandwidth);
@@ -244,12 +201,24 @@ pub(crate) static LAW: Law = Law {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::constants;
+    use crate::store::Kind;
+    use crate::table::Physics;
 
     const H100: Chip = Chip::datasheet(132.0, 989.0, Some(1978.0), 3350.0, 50.0);
 
+    fn h100(dtype: DType) -> Base {
+        match constants::of("h100_sxm", dtype, Kind::Gemm)
+            .unwrap()
+            .physics
+        {
+            Physics::Gemm(base) => base,
+            Physics::Attention(_) => unreachable!("asked for products"),
+        }
+    }
+
     fn us(m: u64, n: u64, k: u64) -> f64 {
-        let base = constants("h100_sxm", DType::Bf16).unwrap();
-        base.us(&H100, H100.bf16, DType::Bf16, Shape { m, n, k })
+        h100(DType::Bf16).us(&H100, H100.bf16, DType::Bf16, Shape { m, n, k })
     }
 
     #[test]
@@ -276,7 +245,7 @@ mod tests {
         // Where the tiles fill the multiprocessors, splitting gains nothing.
         let unsplit = Base {
             besides: Besides::Split(f64::INFINITY),
-            ..constants("h100_sxm", DType::Bf16).unwrap()
+            ..h100(DType::Bf16)
         };
         let full = Shape {
             m: 8192,
@@ -289,7 +258,7 @@ mod tests {
 
     #[test]
     fn quantising_takes_as_long_for_one_value_of_a_row_as_for_2048() {
-        let base = constants("h100_sxm", DType::Fp8).unwrap();
+        let base = h100(DType::Fp8);
         let fp8 = |k| {
             let shape = Shape {
                 m: 32_768,

@@ -18,8 +18,6 @@
 //!
 //! Not modelled: one-sided errors (kernel switches make times longer more often than shorter).
 
-use topologies::DType;
-
 use crate::store::{Kind, Mask};
 use crate::table::{Found, Residual, Shape, Table};
 
@@ -51,15 +49,7 @@ pub(crate) fn half_width(table: &Table, residual: &Residual, shape: Shape) -> f6
         }
         Found::Beyond => {
             let octaves = table.octaves_beyond(shape);
-            let usual = match table.kind {
-                Kind::Gemm if table.system == "l40s" && table.dtype == DType::Bf16 => 0.30,
-                Kind::Gemm => 0.18,
-                Kind::Attention { mask, .. } => match mask {
-                    Mask::Full => 0.10,
-                    Mask::Causal => 0.18,
-                },
-            };
-            (usual + PER_OCTAVE * (octaves - 2.0).max(0.0)).min(0.9)
+            (table.beyond + PER_OCTAVE * (octaves - 2.0).max(0.0)).min(0.9)
         }
     }
 }

@@ -68,14 +68,14 @@ impl Kinship {
 
     /// Half-width of a borrowed matrix product's interval.
     pub(crate) fn gemm_half_width(self, dtype: DType) -> f64 {
-        let fp8 = dtype == DType::Fp8;
+        let short = dtype != DType::Bf16;
         match self {
             Self::Own => 0.0,
             Self::SameChip => 0.12,
-            Self::Sister if fp8 => 0.25,
+            Self::Sister if short => 0.25,
             Self::Sister => 0.16,
             Self::Family => 0.40,
-            Self::Generation if fp8 => 0.60,
+            Self::Generation if short => 0.60,
             Self::Generation => 0.30,
             Self::Foreign => 0.60,
         }

@@ -19,15 +19,18 @@ mod charts;
 mod chip;
 mod codec;
 mod compressor;
+mod constants;
 mod cost;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod field;
+pub mod fit;
 mod gemm;
 mod interval;
 mod kinship;
 mod measured;
 mod memory;
+mod memory_kernel;
 mod nearest;
 mod on_gpu;
 mod op;
@@ -45,6 +48,7 @@ pub use cost::{Cost, CostModel, Miss, Provenance};
 pub use measured::{
     AttentionPoint, CodecPoint, GemmPoint, Measurements, MemoryRate, Unmeasurable, Way,
 };
+pub use memory_kernel::{MemoryKind, MemoryRow};
 pub use op::Op;
 pub use predict::{AttentionRow, Baselines, GemmRow, KernelRow, Prediction};
 pub use rank::nearest_rank;

@@ -11,6 +11,7 @@ use crate::charts::{self, Case};
 use crate::chip::Chip;
 use crate::cost::{Miss, Provenance};
 use crate::gemm;
+use crate::memory_kernel::{self, MemoryRow};
 use crate::store::Mask;
 use crate::table::{Exclude, Shape, Table};
 use crate::tables::{Answer, Tables};
@@ -227,6 +228,37 @@ impl Tables {
         let answer = self.attention_on(gpu, row.mask, row.kernel, row.shape(), exclude)?;
         let own = self.own_attention(row);
         Ok(other_software(answer, own, row.software).into())
+    }
+
+    /// Predicts a matrix product by the GPU's usual kernel.
+    ///
+    /// # Errors
+    /// A [`Miss`] for a number format that the GPU lacks.
+    pub fn predict_product(
+        &self,
+        gpu: &Gpu,
+        dtype: DType,
+        [m, n, k]: [u64; 3],
+        exclude: Exclude,
+    ) -> Result<Prediction, Miss> {
+        let shape = gemm::Shape { m, n, k };
+        let answer = self.gemm_on(gpu, dtype, None, shape, exclude)?;
+        Ok(answer.into())
+    }
+
+    /// Predicts a memory-bound kernel.
+    #[must_use]
+    pub fn predict_memory(row: &MemoryRow) -> Prediction {
+        memory_kernel::predict(row)
+    }
+
+    /// The shortest time that the datasheet allows a product.
+    #[must_use]
+    pub fn product_roofline(gpu: &Gpu, dtype: DType, [m, n, k]: [u64; 3]) -> Option<SimDuration> {
+        let (chip, shape) = (Chip::of(gpu), gemm::Shape { m, n, k });
+        let compute = shape.flops() / chip.peak(dtype)?;
+        let memory = shape.bytes(dtype) / chip.bandwidth;
+        Some(SimDuration::from_us_f64(compute.max(memory)))
     }
 
     /// Every row of the charts that ship, with its time in microseconds.

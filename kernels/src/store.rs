@@ -5,13 +5,15 @@
 //! table = kind:u8 dtype:u8 mask:u8 0:u8 head_dim:u32
 //!         system software kernel: (length:u8 bytes)
 //!         axis x 3: length:u16 value:u32*
-//!         cell:u16 for each (i, j, k), k fastest
+//!         length:u32 bits of the cells of each (i, j, k), k fastest (`store/cells.rs`)
 //! cell  = round((log2(microseconds) + 2) * 2048), 0 = not measured
 //! ```
 //! A GEMM table's axes are (m, n, k), an attention table's (batch, sequence length, heads).
 //!
 //! Guarantees: a cell is within 0.017 % of the measured time; the checksum (FNV-1a, 64 bits) covers
 //! every byte before it, so a damaged or truncated table is refused by name, never half-used.
+
+mod cells;
 
 use thiserror::Error;
 use topologies::DType;
@@ -90,8 +92,10 @@ pub enum DamagedTable {
 }
 
 /// The format's version.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 const MAGIC: &[u8; 4] = b"DPKT";
+/// More than any table: what a damaged file could ask memory for.
+const MOST_CELLS: usize = 1 << 24;
 const CODE_PER_OCTAVE: f64 = 2048.0;
 const CODE_OFFSET: f64 = 2.0;
 
@@ -142,7 +146,12 @@ fn encode_table(table: &StoredTable, out: &mut Vec<u8>) {
         Kind::Gemm => (0, 0, 0),
         Kind::Attention { mask, head_dim } => (1, u8::from(mask == Mask::Causal), head_dim),
     };
-    out.extend_from_slice(&[kind, u8::from(table.dtype == DType::Fp8), mask, 0]);
+    let dtype = match table.dtype {
+        DType::Bf16 => 0,
+        DType::Fp8 => 1,
+        DType::Nvfp4 => 2,
+    };
+    out.extend_from_slice(&[kind, dtype, mask, 0]);
     out.extend_from_slice(&head_dim.to_le_bytes());
     for text in [&table.system, &table.software, &table.kernel] {
         let length = u8::try_from(text.len()).expect("names are shorter than 256 bytes");
@@ -155,8 +164,27 @@ fn encode_table(table: &StoredTable, out: &mut Vec<u8>) {
             out.extend_from_slice(&value.to_le_bytes());
         }
     }
-    for cell in &table.cells {
-        out.extend_from_slice(&cell.to_le_bytes());
+    let packed = cells::pack(&table.cells, sides(&table.axes));
+    out.extend_from_slice(&(packed.len() as u32).to_le_bytes());
+    out.extend_from_slice(&packed);
+}
+
+fn sides(axes: &[Vec<u32>; 3]) -> [usize; 3] {
+    [axes[0].len(), axes[1].len(), axes[2].len()]
+}
+
+/// A table whose cells are still bits: most runs ask a few tables of many.
+#[derive(Clone, Debug)]
+pub(crate) struct PackedTable {
+    /// The table without its cells.
+    pub head: StoredTable,
+    bits: Vec<u8>,
+}
+
+impl PackedTable {
+    /// The cells; `None` for bits that no builder writes.
+    pub(crate) fn cells(&self) -> Option<Vec<u16>> {
+        cells::unpack(&self.bits, sides(&self.head.axes))
     }
 }
 
@@ -165,6 +193,22 @@ fn encode_table(table: &StoredTable, out: &mut Vec<u8>) {
 /// # Errors
 /// [`DamagedTable`] for bytes that [`encode`] did not write.
 pub fn decode(bytes: &[u8], file: &str) -> Result<Vec<StoredTable>, DamagedTable> {
+    let whole = |table: PackedTable| {
+        let cells = table.cells().ok_or_else(|| DamagedTable::Contents {
+            file: file.to_owned(),
+            offset: 0,
+            what: "the cells of a table are not those of any builder",
+        })?;
+        Ok(StoredTable {
+            cells,
+            ..table.head
+        })
+    };
+    decode_packed(bytes, file)?.into_iter().map(whole).collect()
+}
+
+/// As [`decode`], the cells still packed.
+pub(crate) fn decode_packed(bytes: &[u8], file: &str) -> Result<Vec<PackedTable>, DamagedTable> {
     let file = file.to_owned();
     if bytes.len() < 16 || &bytes[..4] != MAGIC || bytes[4..6] != VERSION.to_le_bytes() {
         return Err(DamagedTable::Format { file });
@@ -240,13 +284,14 @@ impl<'a> Reader<'a> {
         Ok(values)
     }
 
-    fn table(&mut self) -> Result<StoredTable, DamagedTable> {
+    fn table(&mut self) -> Result<PackedTable, DamagedTable> {
         let head = self.take(4)?;
         let (kind, dtype, mask) = (head[0], head[1], head[2]);
         let head_dim = self.u32()?;
         let dtype = match dtype {
             0 => DType::Bf16,
             1 => DType::Fp8,
+            2 => DType::Nvfp4,
             _ => return Err(self.damaged("an unknown number format")),
         };
         let kind = match (kind, mask) {
@@ -263,21 +308,21 @@ impl<'a> Reader<'a> {
         };
         let (system, software, kernel) = (self.text()?, self.text()?, self.text()?);
         let axes = [self.axis()?, self.axis()?, self.axis()?];
-        let count = axes.iter().map(Vec::len).product::<usize>();
-        let cells = self
-            .take(2 * count)?
-            .chunks_exact(2)
-            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
-            .collect();
-        Ok(StoredTable {
+        if axes.iter().map(Vec::len).product::<usize>() > MOST_CELLS {
+            return Err(self.damaged("a grid larger than any table"));
+        }
+        let length = self.u32()? as usize;
+        let bits = self.take(length)?.to_vec();
+        let head = StoredTable {
             kind,
             system,
             software,
             kernel,
             dtype,
             axes,
-            cells,
-        })
+            cells: Vec::new(),
+        };
+        Ok(PackedTable { head, bits })
     }
 }
 

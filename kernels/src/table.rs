@@ -6,14 +6,17 @@
 //! ```
 //! Guarantees: an answer never uses a cell that [`Exclude`] names.
 
+use std::sync::OnceLock;
+
 use topologies::{DType, Gpu, gpu};
 
 use crate::attention;
 use crate::attention_kernel::AttentionKernel;
 use crate::chip::Chip;
+use crate::constants::{self, Constants};
 use crate::field::{Estimate, Field, Point, Search};
 use crate::gemm;
-use crate::store::{Kind, Mask, StoredTable};
+use crate::store::{Kind, Mask, PackedTable, StoredTable};
 
 /// Which measurements a prediction may not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,41 +87,52 @@ pub(crate) struct Table {
     /// Its figures.
     pub chip: Chip,
     pub physics: Physics,
-    /// The shortest measured time, microseconds.
-    pub fastest_us: f64,
-    field: Field,
+    /// Half-width of the interval beyond the measured shapes.
+    pub beyond: f64,
+    /// The cells until somebody asks, then the field.
+    cells: Cells,
+    grid: OnceLock<Grid>,
     /// Shapes' coordinates: (m, n, k), or ((batch, heads), length, nothing).
     axes: [Vec<(u32, u32)>; 3],
     /// Lowest and highest coordinate of each axis, first component.
     range: [(f64, f64); 3],
 }
 
+/// Where the cells come from.
+enum Cells {
+    Whole(StoredTable),
+    Packed(PackedTable),
+}
+
+/// What was measured, ready to answer.
+struct Grid {
+    field: Field,
+    fastest_us: f64,
+}
+
 impl Table {
     /// # Panics
     /// If the table's system has no datasheet or no constants: the builder's systems all have both.
-    pub(crate) fn new(stored: StoredTable) -> Self {
+    pub(crate) fn new(packed: PackedTable) -> Self {
+        let stored = &packed.head;
         let gpu = gpu::find(&stored.system).expect("every measured system is a known GPU");
-        let physics = match stored.kind {
-            Kind::Gemm => gemm::constants(&stored.system, stored.dtype).map(Physics::Gemm),
-            Kind::Attention { mask, head_dim } => {
-                attention::constants(&stored.system, mask, head_dim).map(Physics::Attention)
-            }
-        }
-        .expect("every measured table has fitted constants");
-        Self::on(gpu.clone(), physics, stored)
+        let known = constants::of(&stored.system, stored.dtype, stored.kind);
+        let known = known.expect("every measured table has fitted constants");
+        Self::made(gpu.clone(), known, Cells::Packed(packed))
     }
 
     /// A table measured on `gpu`, with the base of a kernel that is like its own.
-    ///
-    /// # Panics
-    /// If it has no measurement.
-    pub(crate) fn on(gpu: Gpu, physics: Physics, stored: StoredTable) -> Self {
-        let least = stored.cells.iter().copied().filter(|cell| *cell != 0).min();
-        let fastest = least.and_then(crate::store::ln_us_of);
-        let (axes, points, cells, law) = match stored.kind {
-            Kind::Gemm => gemm_grid(&stored),
-            Kind::Attention { .. } => attention_grid(&stored),
+    pub(crate) fn on(gpu: Gpu, constants: Constants, stored: StoredTable) -> Self {
+        Self::made(gpu, constants, Cells::Whole(stored))
+    }
+
+    fn made(gpu: Gpu, constants: Constants, cells: Cells) -> Self {
+        let stored = match &cells {
+            Cells::Whole(stored) => stored,
+            Cells::Packed(packed) => &packed.head,
         };
+        let axes = axes(stored);
+        let points = points(stored.kind, &axes);
         let range = std::array::from_fn(|axis: usize| {
             let values = || points[axis].iter().map(|point| point[0]);
             (
@@ -128,19 +142,57 @@ impl Table {
         });
         Self {
             kind: stored.kind,
-            system: stored.system,
-            software: stored.software,
+            system: stored.system.clone(),
+            software: stored.software.clone(),
             attention: AttentionKernel::named(&stored.kernel, gpu.architecture).ok(),
-            kernel: stored.kernel,
+            kernel: stored.kernel.clone(),
             dtype: stored.dtype,
             chip: Chip::of(&gpu),
             gpu,
-            physics,
-            fastest_us: fastest.expect("a table has a measurement").exp(),
-            field: Field::new(points, cells, law),
+            physics: constants.physics,
+            beyond: constants.beyond,
+            cells,
+            grid: OnceLock::new(),
             axes,
             range,
         }
+    }
+
+    /// # Panics
+    /// If nothing was measured, or a file with the right checksum holds cells that no builder writes.
+    fn grid(&self) -> &Grid {
+        self.grid.get_or_init(|| {
+            let unpacked;
+            let (stored, cells) = match &self.cells {
+                Cells::Whole(stored) => (stored, &stored.cells),
+                Cells::Packed(packed) => {
+                    unpacked = packed.cells().expect("the checksum of the file was right");
+                    (&packed.head, &unpacked)
+                }
+            };
+            let least = cells.iter().copied().filter(|cell| *cell != 0).min();
+            let fastest = least.and_then(crate::store::ln_us_of);
+            let points = points(self.kind, &self.axes);
+            let field = match self.kind {
+                Kind::Gemm => Field::new(points, cells.clone(), &gemm::LAW),
+                Kind::Attention { .. } => {
+                    Field::new(points, regrouped(&stored.axes, cells), &attention::LAW)
+                }
+            };
+            Grid {
+                field,
+                fastest_us: fastest.expect("a table has a measurement").exp(),
+            }
+        })
+    }
+
+    fn field(&self) -> &Field {
+        &self.grid().field
+    }
+
+    /// The shortest measured time, microseconds.
+    pub(crate) fn fastest_us(&self) -> f64 {
+        self.grid().fastest_us
     }
 
     /// The base's microseconds for `shape` on `chip`; `None` where the chip has no such peak.
@@ -181,7 +233,10 @@ impl Table {
 
     /// What was measured at a cell, less the base.
     fn residual_at(&self, at: [usize; 3]) -> f64 {
-        let measured = self.field.ln_us(at).expect("neighbours are measured cells");
+        let measured = self
+            .field()
+            .ln_us(at)
+            .expect("neighbours are measured cells");
         let base = self
             .base_us(&self.chip, self.shape_at(at))
             .expect("a measured GPU has a peak for the measured number format");
@@ -191,9 +246,9 @@ impl Table {
     /// The residual of `shape`.
     pub(crate) fn residual(&self, shape: Shape, exclude: Exclude) -> Residual {
         let query = shape.point();
-        let own = self.field.cell(&query);
+        let own = self.field().cell(&query);
         if let (Some(at), Exclude::Nothing) = (own, exclude)
-            && self.field.ln_us(at).is_some()
+            && self.field().ln_us(at).is_some()
         {
             return Residual {
                 value: self.residual_at(at),
@@ -208,12 +263,14 @@ impl Table {
         };
         let search = match exclude {
             Exclude::Line(0 | 1) | Exclude::Lines => Search::Wide,
-            _ if self.field.on_axis(0, &query) && self.field.on_axis(1, &query) => Search::Narrow,
+            _ if self.field().on_axis(0, &query) && self.field().on_axis(1, &query) => {
+                Search::Narrow
+            }
             _ => Search::Wide,
         };
         if self.covers(shape)
             && let Some(estimate) =
-                self.field
+                self.field()
                     .estimate(&query, search, |at| self.residual_at(at), skip)
         {
             return Residual {
@@ -221,7 +278,7 @@ impl Table {
                 found: Found::Between(estimate),
             };
         }
-        let near = self.field.nearest(&query, Search::Narrow, 6, skip);
+        let near = self.field().nearest(&query, Search::Narrow, 6, skip);
         let sum: f64 = near.iter().map(|n| self.residual_at(n.at)).sum();
         Residual {
             value: sum / near.len().max(1) as f64,
@@ -272,18 +329,18 @@ impl Table {
     pub(crate) fn log_log_us(&self, shape: Shape) -> Option<f64> {
         let query = shape.point();
         let own = self
-            .field
+            .field()
             .cell(&query)
-            .filter(|at| self.field.ln_us(*at).is_some());
-        let around = |axis: usize| self.field.bracket(axis, query[axis][0], own.is_some());
+            .filter(|at| self.field().ln_us(*at).is_some());
+        let around = |axis: usize| self.field().bracket(axis, query[axis][0], own.is_some());
         let mean = match own {
-            None => self.field.weighted([around(0), around(1), around(2)]),
+            None => self.field().weighted([around(0), around(1), around(2)]),
             Some(at) => {
                 let line = |axis: usize| {
                     let mut brackets = at.map(|index| vec![(index, 1.0)]);
                     brackets[axis] = around(axis);
                     let alone = brackets[axis].len() < 2;
-                    (!alone).then(|| self.field.weighted(brackets)).flatten()
+                    (!alone).then(|| self.field().weighted(brackets)).flatten()
                 };
                 let lines: Vec<f64> = (0..3).filter_map(line).collect();
                 (!lines.is_empty()).then(|| lines.iter().sum::<f64>() / lines.len() as f64)
@@ -294,7 +351,7 @@ impl Table {
 
     /// Every measured shape and its microseconds.
     pub(crate) fn measured(&self) -> impl Iterator<Item = (Shape, f64)> {
-        self.field
+        self.field()
             .measured()
             .map(|(at, ln)| (self.shape_at(at), ln.exp()))
     }
@@ -308,51 +365,50 @@ impl Table {
     }
 }
 
-type Grid = (
-    [Vec<(u32, u32)>; 3],
-    [Vec<Point>; 3],
-    Vec<u16>,
-    &'static crate::field::Law,
-);
-
-fn gemm_grid(stored: &StoredTable) -> Grid {
-    let axes = stored
-        .axes
-        .clone()
-        .map(|axis| axis.into_iter().map(|value| (value, 0)).collect::<Vec<_>>());
-    let points = stored
-        .axes
-        .clone()
-        .map(|axis| axis.iter().map(|v| [f64::from(*v).log2(), 0.0]).collect());
-    (axes, points, stored.cells.clone(), &gemm::LAW)
-}
-
-/// Regroups (batch, length, heads) into ((batch, heads), length, nothing).
-fn attention_grid(stored: &StoredTable) -> Grid {
-    let [batches, lengths, heads] = &stored.axes;
-    let mut pairs = Vec::new();
-    let mut cells = Vec::new();
-    for (b, batch) in batches.iter().enumerate() {
-        for (h, head) in heads.iter().enumerate() {
-            pairs.push((*batch, *head));
-            let column =
-                (0..lengths.len()).map(|s| stored.cells[(b * lengths.len() + s) * heads.len() + h]);
-            cells.extend(column);
+/// Coordinates of each axis: (m, 0), (n, 0), (k, 0); or (batch, heads), (length, 0), nothing.
+fn axes(stored: &StoredTable) -> [Vec<(u32, u32)>; 3] {
+    let single = |axis: &Vec<u32>| axis.iter().map(|value| (*value, 0)).collect();
+    match stored.kind {
+        Kind::Gemm => std::array::from_fn(|at| single(&stored.axes[at])),
+        Kind::Attention { .. } => {
+            let [batches, lengths, heads] = &stored.axes;
+            let of = |batch: &u32| {
+                let batch = *batch;
+                heads.iter().map(move |head| (batch, *head))
+            };
+            let pairs = batches.iter().flat_map(of).collect();
+            [pairs, single(lengths), vec![(0, 0)]]
         }
     }
-    let pair_points = pairs
-        .iter()
-        .map(|(b, h)| [(f64::from(*b) * f64::from(*h)).log2(), f64::from(*b).log2()])
-        .collect();
-    let length_points = lengths
-        .iter()
-        .map(|s| [f64::from(*s).log2(), 0.0])
-        .collect();
-    let axes = [
-        pairs,
-        lengths.iter().map(|s| (*s, 0)).collect(),
-        vec![(0, 0)],
-    ];
-    let points = [pair_points, length_points, vec![[0.0, 0.0]]];
-    (axes, points, cells, &attention::LAW)
+}
+
+/// The axes in octaves.
+fn points(kind: Kind, axes: &[Vec<(u32, u32)>; 3]) -> [Vec<Point>; 3] {
+    let octaves = |value: u32| f64::from(value).log2();
+    let single =
+        |axis: &[(u32, u32)]| -> Vec<Point> { axis.iter().map(|v| [octaves(v.0), 0.0]).collect() };
+    match kind {
+        Kind::Gemm => std::array::from_fn(|at| single(&axes[at])),
+        Kind::Attention { .. } => {
+            let pair = |(batch, head): &(u32, u32)| {
+                let both = (f64::from(*batch) * f64::from(*head)).log2();
+                [both, octaves(*batch)]
+            };
+            let pairs = axes[0].iter().map(pair).collect();
+            [pairs, single(&axes[1]), vec![[0.0, 0.0]]]
+        }
+    }
+}
+
+/// Cells of (batch, length, heads) as those of ((batch, heads), length, nothing).
+fn regrouped([batches, lengths, heads]: &[Vec<u32>; 3], cells: &[u16]) -> Vec<u16> {
+    let mut grouped = Vec::with_capacity(cells.len());
+    for b in 0..batches.len() {
+        for h in 0..heads.len() {
+            let column =
+                (0..lengths.len()).map(|s| cells[(b * lengths.len() + s) * heads.len() + h]);
+            grouped.extend(column);
+        }
+    }
+    grouped
 }

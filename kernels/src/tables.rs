@@ -23,7 +23,7 @@ use crate::gemm;
 use crate::measured::{Own, Way};
 use crate::memory;
 use crate::op::Op;
-use crate::store::{DamagedTable, Kind, decode, fnv1a};
+use crate::store::{DamagedTable, Kind, decode_packed, fnv1a};
 use crate::table::{Exclude, Table};
 
 static GEMM: &[u8] = include_bytes!("../tables/gemm.bin");
@@ -76,7 +76,8 @@ impl Tables {
     /// [`DamagedTable`] naming the file that cannot be read.
     pub fn read(gemm: &[u8], attention: &[u8]) -> Result<Self, DamagedTable> {
         let load = |bytes: &[u8], file: &str| -> Result<Vec<Table>, DamagedTable> {
-            Ok(decode(bytes, file)?.into_iter().map(Table::new).collect())
+            let tables = decode_packed(bytes, file)?;
+            Ok(tables.into_iter().map(Table::new).collect())
         };
         Ok(Self {
             gemm: load(gemm, "tables/gemm.bin")?,
@@ -199,6 +200,7 @@ fn fingerprint(gpu: &Gpu) -> u64 {
         gpu.l2.get(),
         gpu.peak_bf16.get(),
         rate(gpu.peak_fp8),
+        rate(gpu.peak_fp4),
         rate(gpu.sustained_gemm),
         rate(gpu.sustained_attention),
         gpu.exponent_rate.map_or(0, f64::to_bits),

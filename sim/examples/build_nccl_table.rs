@@ -1,5 +1,5 @@
-//! Builds the embedded NCCL table from a CSV file of the schema of `sim::collective::Row`:
-//! `cargo run -p sim --example build_nccl_table -- nccl.csv sim/tables/nccl.bin`.
+//! Builds the embedded NCCL table from CSV files of the schema of `sim::collective::Row`:
+//! `cargo run -p sim --example build_nccl_table -- nccl.csv nccl_2.csv sim/tables/nccl.bin`.
 
 use std::error::Error;
 use std::fs;
@@ -8,10 +8,13 @@ use sim::collective::{NcclTable, Row};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [input, output] = arguments.as_slice() else {
-        return Err("usage: build_nccl_table INPUT.csv OUTPUT.bin".into());
+    let [inputs @ .., output] = arguments.as_slice() else {
+        return Err("usage: build_nccl_table INPUT.csv .. OUTPUT.bin".into());
     };
-    let rows = Row::parse_csv(&fs::read_to_string(input)?, input)?;
+    let mut rows = Vec::new();
+    for input in inputs {
+        rows.extend(Row::parse_csv(&fs::read_to_string(input)?, input)?);
+    }
     let encoded = NcclTable::from_rows(&rows).encode();
     fs::write(output, &encoded)?;
     println!("{} rows in {} bytes", rows.len(), encoded.len());

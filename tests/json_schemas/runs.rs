@@ -80,6 +80,10 @@ pub(super) const RUNS: &[(&str, &str)] = &[
     ),
     (
         "validate",
+        "validate --json --operations FILES/operations.csv",
+    ),
+    (
+        "validate",
         "validate --json --published FILES/published.csv --published FILES/more.csv",
     ),
     (
@@ -153,6 +157,12 @@ const FILES: &[(&str, &str)] = &[
         "more.csv",
         "source,table,model,resolution,frames,gpu,n_gpus,interconnect,strategy,steps,warmup,batch,compile,metric,value,unit,notes,quality\n\
          xdit-project/x@1,t,FLUX.1-dev,1024x1024,1,L20,4,PCIe4,magic,28,,1,no,latency,8.28,s,,\n",
+    ),
+    (
+        "operations.csv",
+        "run,gpu,op,input_dims,input_types,count,median_us,sum_us\n\
+         a,MI300X,aten::mm,\"((768, 3072), (3072, 3072))\",\"('c10::BFloat16', 'c10::BFloat16')\",10,38.2,382\n\
+         a,MI300X,aten::bmm,\"((8, 64, 64), (8, 64, 64))\",\"('c10::BFloat16', 'c10::BFloat16')\",1,9,9\n",
     ),
     (
         "nccl.csv",

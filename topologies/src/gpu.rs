@@ -28,6 +28,8 @@ pub enum DType {
     Bf16,
     /// 8-bit floating point, e4m3.
     Fp8,
+    /// 4-bit floating point, e2m1 with one e4m3 scale for 16 values.
+    Nvfp4,
 }
 
 /// A GPU architecture: what decides which measured tables a GPU without its own may borrow from.
@@ -81,6 +83,8 @@ pub struct Gpu {
     pub peak_bf16: FlopRate,
     /// Dense fp8 tensor peak, where the GPU has one.
     pub peak_fp8: Option<FlopRate>,
+    /// Dense nvfp4 tensor peak, where the GPU has one.
+    pub peak_fp4: Option<FlopRate>,
     /// Peak of the fp32 units, without tensor cores, where known.
     pub peak_fp32: Option<FlopRate>,
     /// Boost clock in Hz: [`peak_fp32`](Self::peak_fp32) / (2 x fp32 lanes per SM x SM count).
@@ -126,6 +130,7 @@ impl Gpu {
             name: format!("{} (compute x{compute}, memory x{memory})", self.name),
             peak_bf16: self.peak_bf16.scaled(compute),
             peak_fp8: rate(self.peak_fp8),
+            peak_fp4: rate(self.peak_fp4),
             peak_fp32: rate(self.peak_fp32),
             boost_clock_hz: self.boost_clock_hz.map(|clock| clock * compute),
             exponent_rate: self.exponent_rate.map(|rate| rate * compute),
@@ -180,6 +185,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("b200sxm", "B200"),
     ("b300sxm", "B300"),
     ("gb200nvl72", "GB200"),
+    ("gb300nvl72", "GB300"),
     ("4090", "RTX4090"),
     ("5090", "RTX5090"),
     ("rtxpro6000", "RTX PRO 6000 Server"),

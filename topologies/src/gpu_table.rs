@@ -61,12 +61,6 @@ pub enum TableError {
     },
 }
 
-/// Exponents per second of a B200 (and the same chip in a GB200).
-/// Source: verda.com/blog/gb300-nvl72-architecture.
-const B200_EXPONENTS: f64 = 5e12;
-/// Exponents per second of a B300 or GB300; same source.
-const B300_EXPONENTS: f64 = 10.7e12;
-
 /// The first number of a cell, the midpoint where it is a range; `None` for "" and "none".
 fn figure(text: &str) -> Result<Option<f64>, &'static str> {
     let text = text.trim().trim_start_matches('~');
@@ -259,14 +253,6 @@ fn fp32_lanes(name: &str, architecture: Architecture) -> f64 {
     }
 }
 
-fn exponents(name: &str) -> Option<f64> {
-    match name {
-        "B200" | "GB200" => Some(B200_EXPONENTS),
-        "B300" | "GB300" => Some(B300_EXPONENTS),
-        _ => None,
-    }
-}
-
 fn nvlink(row: &Row<'_>) -> Result<Option<(Bandwidth, NvlinkForm)>, TableError> {
     let column = "nvlink_uni_GBs";
     let text = row.text(column)?;
@@ -301,12 +287,13 @@ fn gpu(row: &Row<'_>) -> Result<Gpu, TableError> {
         l2: Bytes::new((row.positive("l2_MB")? * 1e6) as u64),
         peak_bf16: tera(row.positive("bf16_dense_tflops")?),
         peak_fp8: row.tflops("fp8_dense_tflops")?,
+        peak_fp4: row.tflops("fp4_dense_tflops")?,
         peak_fp32,
         boost_clock_hz: peak_fp32.map(|peak| peak.as_f64() / (2.0 * lanes * sm_count)),
         pcie: Bandwidth::new(giga(row.positive("pcie_uni_GBs")?)),
         nvlink: nvlink.map(|(bandwidth, _)| bandwidth),
         nvlink_form: nvlink.map(|(_, form)| form),
-        exponent_rate: exponents(name),
+        exponent_rate: row.number("exponents_T")?.map(|tera| tera * 1e12),
         sustained_gemm,
         sustained_attention,
         sustained_attention_by_head: Vec::new(),

@@ -181,6 +181,8 @@ pub(crate) struct GpuRow {
     pub peak_bf16_flop_per_s: u64,
     /// Dense fp8 peak, datasheet; null where it has none, floating-point operations per second.
     pub peak_fp8_flop_per_s: Option<u64>,
+    /// Dense nvfp4 peak, datasheet; null where it has none, floating-point operations per second.
+    pub peak_fp4_flop_per_s: Option<u64>,
     /// PCIe bandwidth, one way, bytes per second.
     pub pcie_bytes_per_s: u64,
     /// NVLink (or xGMI) bandwidth, one way, all links together; null where it has none, bytes per second.
@@ -214,6 +216,7 @@ impl From<&Gpu> for GpuRow {
             l2_bytes: gpu.l2.get(),
             peak_bf16_flop_per_s: gpu.peak_bf16.get(),
             peak_fp8_flop_per_s: gpu.peak_fp8.map(|rate| rate.get()),
+            peak_fp4_flop_per_s: gpu.peak_fp4.map(|rate| rate.get()),
             pcie_bytes_per_s: gpu.pcie.get(),
             nvlink_bytes_per_s: gpu.nvlink.map(|rate| rate.get()),
             sustained_gemm_flop_per_s: gpu.sustained_gemm.map(|rate| rate.get()),

@@ -31,6 +31,9 @@ pub(crate) struct ValidateArguments {
     /// Measured NCCL times.
     #[arg(long, value_name = "FILE")]
     pub nccl: Option<PathBuf>,
+    /// Kernels of whole runs, by shape: single kernels and their sums by run (docs/validation.md).
+    #[arg(long, value_name = "FILE")]
+    pub operations: Option<PathBuf>,
     /// Published end-to-end latencies; may be repeated: calibration rows are looked for in all files.
     #[arg(long, value_name = "FILE")]
     pub published: Vec<PathBuf>,
@@ -75,6 +78,7 @@ impl ValidateArguments {
             attention: self.attention.clone(),
             attention_kernels: self.attention_kernels.clone(),
             nccl: self.nccl.clone(),
+            operations: self.operations.clone(),
             published: self.published.clone(),
             timelines: self.timeline.clone(),
             profile: self.profile.clone(),

@@ -16,10 +16,13 @@ use topologies::{Architecture, Gpu};
 
 use crate::attention::Shape;
 use crate::attention_kernel::AttentionKernel;
+use crate::memory_kernel;
 use crate::store::Mask;
 
-/// Launch of a kernel, microseconds.
+/// Launch of a kernel, microseconds, where the smallest kernel takes no more than [`USUAL_FLOOR`].
 const T0: f64 = 5.0;
+/// The slowest smallest kernel of NVIDIA's GPUs, microseconds (`tables/memory.csv`); MI300X takes 4.6.
+const USUAL_FLOOR: f64 = 2.6;
 /// Queries of one CTA.
 const BLOCK: f64 = 128.0;
 /// Share of a CTA's reads and writes that nothing hides.
@@ -124,5 +127,6 @@ pub(super) fn us(kernel: AttentionKernel, gpu: &Gpu, mask: Mask, shape: Shape) -
     };
     let ctas = (shape.batch * shape.heads) as f64 * (shape.queries as f64 / BLOCK).ceil();
     let waves = (ctas / multiprocessors).max(1.0);
-    T0 + waves * (BLOCK * length * score + tau)
+    let start = T0 + (memory_kernel::floor_us(gpu) - USUAL_FLOOR).max(0.0);
+    start + waves * (BLOCK * length * score + tau)
 }

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use topologies::DType;
 
 use super::{Measurements, Unmeasurable};
-use crate::attention;
 use crate::chip::Chip;
-use crate::gemm;
+use crate::constants::{self, Constants};
 use crate::on_gpu::nearest;
 use crate::store::{Kind, Mask, StoredTable, code_of};
-use crate::table::{Physics, Table};
+use crate::table::Table;
 use crate::tables::Tables;
 
 /// Coordinates and times of one table.
@@ -27,8 +26,8 @@ pub(super) fn gemm_tables(
         group.push((point.shape, point.us));
     }
     let table = |((dtype, kernel), points): ((DType, &str), Points)| {
-        let physics = gemm::constants(&measured.system, dtype).map(Physics::Gemm);
-        let physics = physics.or_else(|| closest_product(built_in, measured, dtype));
+        let known = constants::of(&measured.system, dtype, Kind::Gemm);
+        let known = known.or_else(|| closest_product(built_in, measured, dtype));
         let lacks = || Unmeasurable::Format {
             gpu: measured.gpu.name.clone(),
             dtype,
@@ -37,7 +36,7 @@ pub(super) fn gemm_tables(
         let stored = stored(measured, Kind::Gemm, dtype, kernel, points);
         Ok(Table::on(
             measured.gpu.clone(),
-            physics.ok_or_else(lacks)?,
+            known.ok_or_else(lacks)?,
             stored,
         ))
     };
@@ -58,18 +57,17 @@ pub(super) fn attention_tables(
     }
     let table = |((head_dim, kernel), points): ((u32, &str), Points)| {
         let mask = Mask::Full;
-        let physics = attention::constants(&measured.system, mask, head_dim);
-        let physics = physics.map(Physics::Attention);
-        let physics = physics.or_else(|| closest_attention(built_in, measured, head_dim));
+        let kind = Kind::Attention { mask, head_dim };
+        let known = constants::of(&measured.system, DType::Bf16, kind);
+        let known = known.or_else(|| closest_attention(built_in, measured, head_dim));
         let lacks = || Unmeasurable::Format {
             gpu: measured.gpu.name.clone(),
             dtype: DType::Bf16,
         };
-        let kind = Kind::Attention { mask, head_dim };
         let stored = stored(measured, kind, DType::Bf16, kernel, points);
         Ok(Table::on(
             measured.gpu.clone(),
-            physics.ok_or_else(lacks)?,
+            known.ok_or_else(lacks)?,
             stored,
         ))
     };
@@ -120,20 +118,25 @@ fn stored(
 }
 
 /// The base of the closest relative's products, for a GPU without fitted constants.
-fn closest_product(built_in: &Tables, measured: &Measurements, dtype: DType) -> Option<Physics> {
+fn closest_product(built_in: &Tables, measured: &Measurements, dtype: DType) -> Option<Constants> {
     let source = nearest(&built_in.gemm, &measured.gpu, None, |table| {
         table.dtype == dtype
     })?;
-    Some(source.table.physics)
+    Some(Constants::borrowed(source.table.physics, Kind::Gemm))
 }
 
 /// The base of the closest relative's attention: of this width of head, else of 64.
-fn closest_attention(built_in: &Tables, measured: &Measurements, head_dim: u32) -> Option<Physics> {
+fn closest_attention(
+    built_in: &Tables,
+    measured: &Measurements,
+    head_dim: u32,
+) -> Option<Constants> {
     let of = |head_dim| {
         let mask = Mask::Full;
         let wanted = |table: &Table| table.kind == Kind::Attention { mask, head_dim };
         nearest(&built_in.attention, &measured.gpu, None, wanted)
     };
     let source = of(head_dim).or_else(|| of(64))?;
-    Some(source.table.physics)
+    let kind = source.table.kind;
+    Some(Constants::borrowed(source.table.physics, kind))
 }

@@ -120,9 +120,9 @@ fn substitutes_are_named() {
         let prediction = Tables::built_in().predict_attention(&row, Exclude::This);
         prediction.unwrap()
     };
-    let sister = ask(row("gb200", "vllm_vit_flash_attn_fa4"));
+    let sister = ask(row("b300_sxm", "vllm_vit_flash_attn_fa4"));
     assert_eq!(sister.provenance, Provenance::Borrowed);
-    assert!(sister.note.contains("b200_sxm"), "{}", sister.note);
+    assert!(sister.note.contains("gb300"), "{}", sister.note);
     let other = ask(row("h100_sxm", "warp drive"));
     assert!(
         other.note.contains("warp drive is not measured"),
@@ -130,6 +130,53 @@ fn substitutes_are_named() {
         other.note
     );
     assert_ne!(other.provenance, Provenance::Measured);
+}
+
+#[test]
+fn gb200_is_told_by_b200() {
+    let fewer = Tables::without("gb200");
+    let rows: Vec<_> = Tables::built_in().gemm_rows().collect();
+    let own = rows.iter().filter(|(row, _)| row.system == "gb200");
+    let error = |(row, us): &(GemmRow<'_>, f64)| {
+        let told = fewer.predict_gemm(row, Exclude::This).unwrap();
+        (told.latency.as_us_f64() / us - 1.0).abs()
+    };
+    let mut errors: Vec<f64> = own.step_by(47).map(error).collect();
+    errors.sort_by(f64::total_cmp);
+    assert!(errors.len() > 1400);
+    assert!(at(&errors, 0.5) < 0.045, "median {}", at(&errors, 0.5));
+    assert!(at(&errors, 0.9) < 0.16, "p90 {}", at(&errors, 0.9));
+}
+
+#[test]
+fn kernels_of_mi300x_left_out_are_predicted() {
+    let gpu = gpu::find("MI300X").unwrap();
+    let tables = Tables::built_in();
+    let products = tables.gemm_rows().filter(|(row, _)| row.system == "mi300x");
+    let mut errors: Vec<f64> = products
+        .map(|(row, us)| {
+            let shape = [row.m, row.n, row.k];
+            let told = tables.predict_product(gpu, DType::Bf16, shape, Exclude::This);
+            (told.unwrap().latency.as_us_f64() / us - 1.0).abs()
+        })
+        .collect();
+    errors.sort_by(f64::total_cmp);
+    assert_eq!(errors.len(), 46);
+    assert!(
+        at(&errors, 0.5) < 0.08 && at(&errors, 0.9) < 0.18,
+        "{errors:?}"
+    );
+    let attention = tables
+        .kernel_rows()
+        .filter(|(row, _)| row.gpu.name == gpu.name);
+    let mut errors: Vec<f64> = attention
+        .map(|(row, us)| {
+            let told = tables.predict_kernel(&row).unwrap();
+            (told.latency.as_us_f64() / us - 1.0).abs()
+        })
+        .collect();
+    errors.sort_by(f64::total_cmp);
+    assert!(errors.len() == 5 && at(&errors, 0.5) < 0.08, "{errors:?}");
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub(super) fn gpu(
         memory_bandwidth: per_second(memory.bytes_per_us),
         peak_bf16: FlopRate::new((peak * 1e6) as u64),
         peak_fp8: None,
+        peak_fp4: None,
         peak_fp32: None,
         boost_clock_hz: None,
         pcie: per_second(copy.bytes_per_us),

@@ -117,7 +117,7 @@ fn read_attention(table: &Table) -> Result<Vec<Ask<AttentionRow<'_>>>, InputErro
         let question = match parse_dtype(row.text(dtype)) {
             Ok(DType::Bf16) => reasonable(&[batch, heads, seq_len, seq_len, head_dim])
                 .and_then(|()| parse_mask(row.text(causal))),
-            Ok(DType::Fp8) => Err(Reason::Fp8Attention),
+            Ok(DType::Fp8 | DType::Nvfp4) => Err(Reason::ShortAttention),
             Err(reason) => Err(reason),
         };
         Ok(Ask {
@@ -154,6 +154,7 @@ fn parse_dtype(text: &str) -> Result<DType, Reason> {
     match text {
         "bfloat16" | "bf16" | "float16" | "fp16" | "half" => Ok(DType::Bf16),
         "fp8" | "float8" | "fp8_e4m3" => Ok(DType::Fp8),
+        "nvfp4" => Ok(DType::Nvfp4),
         _ => Err(Reason::KernelFormat(text.to_owned())),
     }
 }
@@ -170,6 +171,7 @@ fn dtype_name(dtype: DType) -> &'static str {
     match dtype {
         DType::Bf16 => "bf16",
         DType::Fp8 => "fp8",
+        DType::Nvfp4 => "nvfp4",
     }
 }
 
@@ -237,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_system_without_tables_is_predicted_and_says_how() {
-        for system in ["gb200", "b300_sxm"] {
+        for system in ["h800_sxm", "b300_sxm"] {
             let tier = tier(&GEMM.replace("h100_sxm", system)).unwrap();
             assert_eq!((tier.score.n, tier.score.mapped), (1, 1));
             let how = &tier.methods[0].how;

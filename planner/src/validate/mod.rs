@@ -12,6 +12,7 @@ pub mod attention_kernels_tier;
 pub mod collectives_tier;
 pub mod kernels_tier;
 pub mod live;
+pub mod operations;
 pub mod published;
 pub mod reason;
 pub mod statistics;
@@ -24,6 +25,7 @@ use thiserror::Error;
 use traces::bounded;
 
 use live::{Live, LiveError};
+use operations::Operations;
 use published::{OneGpu, Published};
 use tier::Tier;
 
@@ -41,6 +43,8 @@ pub struct Inputs {
     pub attention_kernels: Option<PathBuf>,
     /// Measured NCCL times.
     pub nccl: Option<PathBuf>,
+    /// Kernels of whole runs, by shape.
+    pub operations: Option<PathBuf>,
     /// Published end-to-end latencies; may be repeated: calibration rows are looked for in all files.
     pub published: Vec<PathBuf>,
     /// Runs of virtual ranks: directories with `plan.json` and `timeline.json`.
@@ -71,6 +75,7 @@ impl Inputs {
             &self.attention,
             &self.attention_kernels,
             &self.nccl,
+            &self.operations,
         ];
         single.iter().all(|path| path.is_none())
             && self.published.is_empty()
@@ -98,6 +103,8 @@ pub struct Tiers {
     pub attention_kernels_left_out: Option<Tier>,
     /// Tier 2.
     pub collectives: Option<Tier>,
+    /// Tier 1: kernels of whole runs; only where a file is given.
+    pub operations: Option<Operations>,
     /// Tier 3.
     pub published: Option<Published>,
     /// One GPU, nothing known.
@@ -173,6 +180,9 @@ pub fn validate(inputs: &Inputs, progress: &ProgressBar) -> Result<Report, Valid
     }
     if wanted(&nccl) {
         tiers.collectives = Some(collectives_tier::collectives(nccl.as_ref(), progress)?);
+    }
+    if let Some(table) = read(&inputs.operations)? {
+        tiers.operations = Some(operations::operations(&table, progress)?);
     }
     let published = published_tables(inputs, everything)?;
     if !published.is_empty() {

@@ -35,8 +35,8 @@ pub enum Reason {
     KernelFormat(String),
     /// The number format of a message, in these words, is not modelled.
     MessageFormat(String),
-    /// Attention in fp8 is not modelled.
-    Fp8Attention,
+    /// Attention in fp8 or nvfp4 is not modelled.
+    ShortAttention,
     /// The cell of the mask is neither true nor false.
     Mask(String),
     /// The GPU of a chart is not known.
@@ -45,6 +45,14 @@ pub enum Reason {
     Kernel(UnknownKernel),
     /// Causal attention over other keys than its queries.
     CausalOverOthers,
+    /// What a profiler calls an operation is not known.
+    Operation(String),
+    /// An operation of this name has other operands.
+    Operands(String),
+    /// Nothing predicts operations of this kind.
+    NotModelled(&'static str),
+    /// The cells of shapes and types are no tuples.
+    Shapes,
     /// The collective, in this word, is not modelled.
     Collective(String),
     /// A live run's model is not known.

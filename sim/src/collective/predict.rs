@@ -6,6 +6,7 @@
 //! | 2 | the cell is empty: median of its twin element's time, its own ratio to the twin at the sizes around, and its ratio to the sister operation | interpolated |
 //! | 3 | a size off the grid: linear in size; beyond it the last point's bandwidth | interpolated, extrapolated |
 //! | 4 | the nearest NCCL version of the same system that has the operation | borrowed |
+//! | 5 | more ranks than any of its tables, where a sister's (same NVLink generation) holds more: the sister | borrowed |
 //! | 5 | other rank counts: latency linear in n (all-to-all beyond the table: held), size part by the bus factor, log-log in n between measured counts, held beyond | interpolated, extrapolated |
 //! | 6 | an operation that this testbed lacks: all-gather's time, times the ratio of the two on the system that resembles it most; else by rule: reduce-scatter = all-gather; all-to-all = all-gather's size part + 1.5 latencies of two ranks; all-reduce = all-gather + reduce-scatter - 0.6 latency | borrowed |
 //! | 7 | another system ([`super::systems`]): size part by the ratio of link rates | borrowed, datasheet |
@@ -122,7 +123,8 @@ impl NcclTable {
             return self.ring_pass(system, version, ask);
         }
         let estimate = self
-            .on_system(&system.name, version, ask)
+            .on_larger_sister(system, version, ask)
+            .or_else(|| self.on_system(&system.name, version, ask))
             .or_else(|| self.by_datasheet(system, version, ask));
         estimate.map(Estimate::cost).ok_or_else(|| Miss::NoFigure {
             gpu: system.name.clone(),

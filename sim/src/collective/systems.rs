@@ -148,7 +148,7 @@ impl System {
                 Architecture::Hopper | Architecture::Ada | Architecture::Turing,
             ) => &["h200_sxm", "h100_sxm", "a100_sxm", "b200_sxm"],
             (Fabric::NvLink(_), Architecture::Blackwell | Architecture::BlackwellUltra) => {
-                &["b200_sxm", "h200_sxm", "h100_sxm"]
+                &["b200_sxm", "gb200", "gb300", "h200_sxm", "h100_sxm"]
             }
             (Fabric::NvLink(_), Architecture::Cdna3) => &[],
         }
@@ -192,6 +192,8 @@ fn table_name(gpu: &str) -> String {
         "H100-SXM" => "h100_sxm",
         "H200-SXM" => "h200_sxm",
         "B200" => "b200_sxm",
+        "GB200" => "gb200",
+        "GB300" => "gb300",
         "L40S" => "l40s",
         "RTX PRO 6000 Server" => "rtx_pro_6000_server",
         other => other,

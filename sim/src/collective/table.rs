@@ -211,7 +211,7 @@ impl Testbed {
 }
 
 impl NcclTable {
-    /// The built-in table: seven testbeds, measured by the AIConfigurator project
+    /// The built-in table: nine testbeds, measured by the AIConfigurator project
     /// (see `sim/tables/README.md`).
     #[must_use]
     pub fn built_in() -> &'static Self {

@@ -3,8 +3,8 @@
 use super::*;
 
 /// A valid table of one GPU, with the cells that need care.
-const HEADER: &str = "gpu,arch,form_factor,sm_count,mem_gb,mem_type,mem_bw_GBs,bf16_dense_tflops,fp8_dense_tflops,fp32_tflops,l2_MB,pcie,pcie_uni_GBs,nvlink_uni_GBs,tdp_W,measured_gemm_bf16_tflops,measured_attn_bf16_tflops,list_price_usd,cloud_usd_per_gpu_h,spec_source,price_source,notes";
-const ROW: &str = "L40,Ada,PCIe,142,48,GDDR6,864,181.05,362,90.5,96 (one page says 48),4.0 x16,32,none,300,170-248 (power limited),~91-135 (inferred),,0.69 (1.22),a table,another,";
+const HEADER: &str = "gpu,arch,form_factor,sm_count,mem_gb,mem_type,mem_bw_GBs,bf16_dense_tflops,fp8_dense_tflops,fp4_dense_tflops,fp32_tflops,exponents_T,l2_MB,pcie,pcie_uni_GBs,nvlink_uni_GBs,tdp_W,measured_gemm_bf16_tflops,measured_attn_bf16_tflops,list_price_usd,cloud_usd_per_gpu_h,spec_source,price_source,notes";
+const ROW: &str = "L40,Ada,PCIe,142,48,GDDR6,864,181.05,362,none,90.5,,96 (one page says 48),4.0 x16,32,none,300,170-248 (power limited),~91-135 (inferred),,0.69 (1.22),a table,another,";
 
 fn fault(row: &str) -> String {
     parse(&format!("{HEADER}\n{row}\n"), "mine.csv")
@@ -58,7 +58,7 @@ fn one_wrong_thing_is_named_with_its_place() {
 #[test]
 fn the_embedded_tables_are_complete_and_plausible() {
     let gpus = built_in().unwrap();
-    assert_eq!(gpus.len(), 26);
+    assert_eq!(gpus.len(), 27);
     for gpu in &gpus {
         assert!(!gpu.source.is_empty(), "{} names its source", gpu.name);
         assert_eq!(gpu.nvlink.is_some(), gpu.nvlink_form.is_some());

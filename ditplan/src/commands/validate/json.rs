@@ -1,6 +1,7 @@
 //! What `validate --json` prints.
 
 mod live;
+mod operations;
 mod published;
 mod tier;
 
@@ -10,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::live::Live;
+use self::operations::Operations;
 use self::published::{OneGpu, Published};
 use self::tier::Tier;
 
@@ -40,6 +42,9 @@ pub(crate) struct Tiers {
     /// NCCL collectives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collectives: Option<Tier>,
+    /// Kernels of whole runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operations: Option<Operations>,
     /// Published end-to-end runs; n counts multi-GPU latency rows, mapped those that can be predicted, errors are over
     /// `scored`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +68,7 @@ impl From<&Report> for ValidateAnswer {
                 attention_kernels: tiers.attention_kernels.as_ref().map(Tier::from),
                 attention_kernels_left_out: left_out.as_ref().map(Tier::from),
                 collectives: tiers.collectives.as_ref().map(Tier::from),
+                operations: tiers.operations.as_ref().map(Operations::from),
                 published: tiers.published.as_ref().map(Published::from),
                 one_gpu: tiers.one_gpu.as_ref().map(OneGpu::from),
                 live: tiers.live.as_ref().map(Live::from),

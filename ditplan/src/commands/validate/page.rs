@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use planner::validate::live::Live;
+use planner::validate::operations::Sum;
 use planner::validate::published::{OneGpu, Published};
 use planner::validate::statistics::Score;
 use planner::validate::tier::{Stratum, Tier, Unmapped};
 use planner::validate::{Report, Tiers};
+use topologies::SimDuration;
 
 use crate::render::text;
 use crate::render::words;
@@ -19,6 +21,7 @@ pub(super) fn page(report: &Report) -> String {
         attention_kernels,
         attention_kernels_left_out,
         collectives,
+        operations,
         published,
         one_gpu,
         live,
@@ -37,6 +40,9 @@ pub(super) fn page(report: &Report) -> String {
             attention_kernels_left_out,
         ),
         measured("collectives", collectives),
+        operations.as_ref().map(|tier| {
+            section("kernels of whole runs", &self::measured(&tier.single)) + &sums(&tier.sums)
+        }),
         published
             .as_ref()
             .map(|tier| section("published runs", &self::published(tier))),
@@ -52,6 +58,33 @@ pub(super) fn page(report: &Report) -> String {
 
 fn section(title: &str, body: &str) -> String {
     text::heading(&format!("{title}, error in %")) + body
+}
+
+/// What the kernels of each class took and are predicted to take, by run.
+fn sums(all: &[Sum]) -> String {
+    let header = [
+        "run",
+        "class",
+        "rows",
+        "measured",
+        "predicted",
+        "error",
+        "of the run",
+    ];
+    let mut table = text::table(&header, &[2, 3, 4, 5, 6]);
+    for sum in all {
+        let ms = |time: SimDuration| format!("{:.1} ms", time.as_us_f64() / 1e3);
+        table.add_row([
+            format!("{} on {}", sum.run, sum.gpu),
+            sum.class.name().to_owned(),
+            sum.rows.to_string(),
+            ms(sum.measured),
+            ms(sum.predicted),
+            format!("{:+.1} %", sum.error_pct()),
+            format!("{:.0} %", 100.0 * sum.share),
+        ]);
+    }
+    "\n".to_owned() + &text::heading("sums by run and class") + &text::rendered(&mut table)
 }
 
 type Lines<'a> = Vec<(String, &'a Score)>;
@@ -259,7 +292,7 @@ mod tests {
         let no_row = |row: u32| {
             Err(Unmapped {
                 row: row.to_string(),
-                reason: Reason::Fp8Attention,
+                reason: Reason::ShortAttention,
             })
         };
         let attention = Tier::of("here".to_owned(), vec![Ok(scored), no_row(3), no_row(5)]);

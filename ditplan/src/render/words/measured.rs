@@ -25,17 +25,27 @@ pub(crate) fn reason(reason: &Reason) -> String {
             format!("{count:.1e} multiplications in one call were never measured")
         }
         Reason::KernelFormat(cell) => {
-            format!("dtype \"{cell}\" is not modelled: bfloat16 and fp8 are")
+            format!("dtype \"{cell}\" is not modelled: bfloat16, fp8 and nvfp4 are")
         }
         Reason::MessageFormat(cell) => {
             format!("dtype \"{cell}\" is not modelled: half and int8 are")
         }
-        Reason::Fp8Attention => "attention in fp8 is not modelled".to_owned(),
+        Reason::ShortAttention => "attention in fp8 or nvfp4 is not modelled".to_owned(),
         Reason::Mask(cell) => format!("causal \"{cell}\" is neither True nor False"),
         Reason::Gpu(error) => error.to_string(),
         Reason::Kernel(error) => error.to_string(),
         Reason::CausalOverOthers => {
             "causal attention is known over as many keys as queries".to_owned()
+        }
+        Reason::Operation(name) => format!(
+            "operation \"{name}\" is not known: give it a line in planner/data/operations.csv"
+        ),
+        Reason::Operands(name) => {
+            format!("the shapes of \"{name}\" are not those that this operation has")
+        }
+        Reason::NotModelled(what) => format!("{what} are not predicted"),
+        Reason::Shapes => {
+            "input_dims and input_types are no tuples, such as ((768, 64), (64, 8))".to_owned()
         }
         Reason::Collective(cell) => format!(
             "op \"{cell}\" is not modelled: all_gather, reduce_scatter, all_reduce, alltoall and sendrecv are"
@@ -218,7 +228,7 @@ mod tests {
             Reason::Multiplications(1e18),
             Reason::KernelFormat(cell()),
             Reason::MessageFormat(cell()),
-            Reason::Fp8Attention,
+            Reason::ShortAttention,
             Reason::CausalOverOthers,
             Reason::Mask(cell()),
             Reason::Collective(cell()),
