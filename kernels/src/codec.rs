@@ -11,9 +11,13 @@
 //!
 //! Calibrated on the published latencies on L20 (864 GB/s, 96 MB L2), N x C = 1088 x 3072:
 //! encode/decode .06/.02, .06/.02, .93/.04, .05/.04 ms; checked against the totals of a
-//! CogVideoX-2b run on 6 L20 (tests). Other GPUs by the ratio of bandwidths. The last two lines
-//! are published by nobody: bytes over bandwidth at the share that `2bit` reaches, marked
-//! [`Provenance::Datasheet`] with the interval that an assumption deserves.
+//! CogVideoX-2b run on 6 L20 (tests). The last two lines are published by nobody: bytes over
+//! bandwidth at the share that `2bit` reaches, marked [`Provenance::Datasheet`] with the interval that
+//! an assumption deserves.
+//!
+//! **Other GPUs** were measured by nobody: scaled from L20 by bandwidth and by the floor of small kernels,
+//! with an interval of their own. Were the kernels not limited by memory at all, their times would not
+//! scale: the half-width grows by .3 of the logarithm of the bandwidths' ratio (H100 .57, B200 .77).
 //!
 //! Not modelled: kernels other than CompactFusion's; contention with the attention they overlap.
 
@@ -21,9 +25,20 @@ use topologies::Gpu;
 
 use crate::compressor::{Compressor, GROUP};
 use crate::cost::Provenance;
+use crate::memory_kernel;
 use crate::tables::Answer;
 
-const PUBLISHED: &str = "published latencies on L20, moved by memory bandwidth";
+const PUBLISHED: &str = "published latencies on L20";
+const SCALED: &str = "scaled from L20 by memory bandwidth and launch floor, measured by nobody";
+/// The GPU of the published latencies, and its memory bandwidth in bytes per second.
+const MEASURED: (&str, f64) = ("L20", 864e9);
+/// Half-width on L20, and on a GPU of its bandwidth.
+const ON_L20: f64 = 0.20;
+const ELSEWHERE: f64 = 0.40;
+/// What the half-width gains for each unit of the logarithm of the bandwidths' ratio.
+const PER_LN_BANDWIDTH: f64 = 0.30;
+/// The slowest smallest kernel of NVIDIA's GPUs, microseconds: where the floor below was seen.
+const USUAL_FLOOR_US: f64 = 2.6;
 /// Launches of an encode of the original implementation.
 const ENCODE_LAUNCHES: f64 = 8.0;
 /// Least time of a kernel on the GPU, microseconds.
@@ -83,6 +98,18 @@ pub(crate) fn decode(gpu: &Gpu, compressor: Compressor, rows: u64, channels: u64
     )
 }
 
+/// Whether the published latencies are of this GPU.
+fn is_measured(gpu: &Gpu) -> bool {
+    gpu.name == MEASURED.0
+}
+
+/// What the times of a compressor on a GPU rest on, in words; nothing where they were published for it.
+pub(crate) fn doubt(gpu: &Gpu, compressor: Compressor) -> Option<String> {
+    let one = encode(gpu, compressor, 4096, 3072);
+    let known = is_measured(gpu) && is_published(compressor);
+    (!known).then_some(one.note)
+}
+
 /// Whether the original implementation has this compressor, so that its times are published.
 fn is_published(compressor: Compressor) -> bool {
     match compressor {
@@ -103,17 +130,20 @@ fn answer(
     latency_us: f64,
     floor_us: f64,
 ) -> Answer {
-    let us = latency_us + bytes / (gpu.memory_bandwidth.as_f64() / 1e6 * share);
+    let bandwidth = gpu.memory_bandwidth.as_f64();
+    let us = latency_us + bytes / (bandwidth / 1e6 * share);
+    let scaled = ELSEWHERE.hypot(PER_LN_BANDWIDTH * (bandwidth / MEASURED.1).ln());
     let (provenance, half_width, note) = if !is_published(compressor) {
         let note = "assumed: bytes over memory bandwidth, nobody has published a time";
-        (Provenance::Datasheet, 0.60, note)
-    } else if gpu.name == "L20" {
-        (Provenance::Interpolated, 0.20, PUBLISHED)
+        (Provenance::Datasheet, scaled.max(0.60), note)
+    } else if is_measured(gpu) {
+        (Provenance::Interpolated, ON_L20, PUBLISHED)
     } else {
-        (Provenance::Borrowed, 0.40, PUBLISHED)
+        (Provenance::Borrowed, scaled.min(0.9), SCALED)
     };
+    let slower = (memory_kernel::floor_us(gpu) / USUAL_FLOOR_US).max(1.0);
     Answer {
-        us: us.max(floor_us),
+        us: us.max(floor_us * slower),
         provenance,
         half_width,
         note: note.into(),
@@ -160,6 +190,28 @@ mod tests {
         assert_eq!(int8.provenance, Provenance::Datasheet);
         assert!(int8.half_width >= 0.6);
         assert!(int8.note.contains("assumed"), "{}", int8.note);
+    }
+
+    #[test]
+    fn another_gpu_is_scaled_says_so_and_is_the_wider_the_further() {
+        let of = |name: &str| encode(gpu::find(name).unwrap(), Compressor::OneBit, 1088, 3072);
+        let widths = ["L20", "L40", "H100-SXM", "B200"].map(|name| of(name).half_width);
+        assert!(
+            widths.is_sorted() && widths[0] == 0.20 && widths[1] == 0.40,
+            "{widths:?}"
+        );
+        // sqrt(.4^2 + (.3 ln 3.877)^2) = .570.
+        assert!((widths[2] - 0.570).abs() < 1e-3, "{widths:?}");
+        assert!(of("H100-SXM").note.starts_with("scaled from L20"));
+        let doubt = |name| doubt(gpu::find(name).unwrap(), Compressor::OneBit);
+        assert!(doubt("L20").is_none() && doubt("H200").unwrap().contains("scaled from L20"));
+        // One row: 8 launches, each no shorter than MI300X's smallest kernel lets it be.
+        let tiny = encode(gpu::find("MI300X").unwrap(), Compressor::OneBit, 1, 64);
+        assert!(
+            (tiny.us - 8.0 * 1.5 * 4.6 / 2.6).abs() < 1e-9,
+            "{}",
+            tiny.us
+        );
     }
 
     #[test]

@@ -33,6 +33,8 @@ use crate::tables::{Answer, Tables};
 const SUSTAINED_HALF_WIDTH: f64 = 0.30;
 /// Half-width added where the asked kernel is not the measured one.
 const OTHER_KERNEL_HALF_WIDTH: f64 = 0.15;
+/// No product that was not measured on a GPU uses more of its sheet's peak.
+const MOST: f64 = 0.92;
 /// The widest heads of any chart.
 const WIDEST: u64 = 256;
 
@@ -315,6 +317,12 @@ pub(crate) fn borrowed(gpu: &Gpu, source: Source, shape: Shape, exclude: Exclude
     };
     let base = table.base_at(&chip, peak, shape);
     let us = base * (kinship.residual_share() * residual.value).exp();
+    let us = match shape {
+        Shape::Gemm(shape) if kinship > Kinship::SameChip => {
+            us.max(shape.flops() / (MOST * chip_peak(gpu, table.dtype)))
+        }
+        _ => us,
+    };
     let own = interval::half_width(table, &residual, shape);
     let (provenance, half_width, note) = match (kinship, residual.found) {
         (Kinship::Own, Found::Exact) => (Provenance::Measured, own, "measured".to_owned()),
@@ -346,6 +354,12 @@ pub(crate) fn borrowed(gpu: &Gpu, source: Source, shape: Shape, exclude: Exclude
         half_width,
         note,
     }
+}
+
+/// The tensor peak of the GPU's own sheet, FLOP per microsecond.
+fn chip_peak(gpu: &Gpu, dtype: DType) -> f64 {
+    let peak = Chip::of(gpu).peak(dtype);
+    peak.expect("the caller checked the number format")
 }
 
 /// What a table lends to another GPU: where the shape is measured, half of that and half of what its neighbours say,

@@ -378,4 +378,6 @@ fn other_software(mut answer: Answer, own: Option<&Table>, software: &str) -> An
 }
 
 #[cfg(test)]
+mod sanity;
+#[cfg(test)]
 mod tests;

@@ -130,6 +130,14 @@ impl Tables {
         })
     }
 
+    /// What the times of a compressor on `gpu` rest on, in words; nothing where they were published or measured for it.
+    #[must_use]
+    pub fn codec_doubt(&self, gpu: &Gpu, compressor: Compressor) -> Option<String> {
+        let measured = self.own_codec(gpu, compressor, Way::Encode, 4096, 3072);
+        let doubt = || codec::doubt(gpu, compressor);
+        if measured.is_some() { None } else { doubt() }
+    }
+
     fn own_codec(
         &self,
         gpu: &Gpu,

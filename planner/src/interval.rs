@@ -9,6 +9,7 @@
 //! |---|---|
 //! | GPU time | that of its runs ([`crate::calibrate`]; .13 from a profile's blocks) |
 //! | encoders, VAE, overhead | .30 |
+//! | encoding and decoding of messages | half-width of their cost (L20 .20, elsewhere .40 and more: scaled from L20) / 1.645 |
 //! | a collective's rate (calibrated here; measured table; assumed; assumed, between hosts) | .25 .30 .60 .50 |
 //! | messages between hosts, if any | .30 |
 //! | launch time (calibrated here; assumed) | .15 .30 |
@@ -109,6 +110,8 @@ pub enum Term {
     Launch,
     /// Launch time of a kind of messages.
     Messages(Launched),
+    /// Encoding and decoding of messages.
+    Codec,
     /// A collective's rate.
     Rate(CollectiveKind, Reach),
     /// That messages go between hosts.
@@ -185,6 +188,10 @@ impl Uncertainty {
         }
         let computing = of_gpu * (1.0 - waiting).clamp(0.0, 1.0);
         shared.insert(Term::GpuTime, evidence.compute_sigma * computing);
+        let codec = parts.codec_doubt.as_secs_f64() / SPREAD;
+        if codec > 0.0 {
+            shared.insert(Term::Codec, looped * (codec / gpu.max(launch)).min(1.0));
+        }
         if compilation == Compilation::Compiled {
             shared.insert(Term::Compiled, 0.07);
         }

@@ -20,6 +20,7 @@ fn parts() -> Parts {
         gpu: SimDuration::from_secs_f64(0.060),
         launch: SimDuration::ZERO,
         exposed: BTreeMap::new(),
+        codec_doubt: SimDuration::ZERO,
     }
 }
 
@@ -57,6 +58,15 @@ fn with(
     change(&mut parts, &mut evidence);
     let model = sim::model::find("FLUX.1-dev").expect("a known model");
     Uncertainty::of(&parts, &plan(line), (model, false), compilation, &evidence)
+}
+
+/// A tenth of the GPU time encodes and decodes, sure to half of itself: .05 / 1.645 of ln latency.
+#[test]
+fn compression_is_as_sure_as_its_kernels() {
+    let found = with("ring2/1bit", Eager, |parts, _| {
+        parts.codec_doubt = parts.gpu.scaled(0.1 * 0.5);
+    });
+    check(&found, &[0.05, 0.07, 0.05 / 1.645], "a tenth, by half");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Where the numbers of an answer come from.
 
-use kernels::{CostModel as _, KernelRow, Mask, Op};
+use kernels::{Compressor, CostModel as _, KernelRow, Mask, Op};
 use topologies::{DType, DeviceId, Faults};
 
 use super::evaluator::Evaluator;
@@ -39,6 +39,13 @@ pub enum Provenance {
     },
     /// The cost of attention, in words of the cost model: by which kernel, from what.
     Attention(String),
+    /// What encoding and decoding rest on, where nobody published or measured them on this GPU.
+    Codec {
+        /// The GPU.
+        gpu: String,
+        /// In words of the cost model.
+        how: String,
+    },
     /// A number that a profile replaced.
     Profile(Statement),
 }
@@ -68,12 +75,23 @@ impl Evaluator<'_> {
             from: self.kernel_costs(),
         });
         all.extend(self.attention_costs().map(Provenance::Attention));
+        all.extend(self.codec_doubt());
         if let Some(profile) = &question.profile {
             let launch_used = !self.calibrated.evidence.launch_calibrated;
             let said = profile.says(model, question.compilation, launch_used);
             all.extend(said.into_iter().map(Provenance::Profile));
         }
         all
+    }
+
+    /// What the times of compressors rest on, as far as they were not published for this GPU.
+    fn codec_doubt(&self) -> Option<Provenance> {
+        let gpu = self.platform.gpu(DeviceId::new(0));
+        let how = self.question.costs().codec_doubt(gpu, Compressor::OneBit)?;
+        Some(Provenance::Codec {
+            gpu: gpu.name.clone(),
+            how,
+        })
     }
 
     /// Where the cost of the model's first attention is from, as if it were not charted itself.

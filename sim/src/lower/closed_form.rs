@@ -34,6 +34,8 @@ pub struct Parts {
     /// Exposed time of messages in a steady forward pass (of gathers that hide behind compute: their
     /// whole time), by kind and reach.
     pub exposed: BTreeMap<(CollectiveKind, Reach), SimDuration>,
+    /// What encoding and decoding of a steady forward pass may be off by: their times by the half-width of their interval.
+    pub codec_doubt: SimDuration,
 }
 
 /// The terms of one block.
@@ -46,9 +48,16 @@ pub(super) struct BlockParts {
     /// Messages beside compute: of displaced gathers.
     pub hidden: SimDuration,
     pub exposed: BTreeMap<(CollectiveKind, Reach), SimDuration>,
+    /// Encoding and decoding.
+    pub codec: SimDuration,
 }
 
 impl BlockParts {
+    fn decode(&mut self, time: SimDuration) {
+        self.codec += time;
+        self.gpu += time;
+    }
+
     fn expose(&mut self, kind: CollectiveKind, message: &Message, time: SimDuration) {
         *self.exposed.entry((kind, message.reach)).or_default() += time;
         self.gpu += time;
@@ -75,6 +84,7 @@ impl BlockTimes {
             ..BlockParts::default()
         };
         parts.gpu = compute.before + self.encode + self.skew + compute.after + compute.elementwise;
+        parts.codec = self.encode + self.skew;
         if let Some((inward, outward)) = &self.ulysses {
             parts.expose(CollectiveKind::AllToAll, inward, inward.time);
             parts.expose(CollectiveKind::AllToAll, outward, outward.time);
@@ -91,12 +101,13 @@ impl BlockTimes {
         let chunk = self.compute.attention;
         parts.gpu += chunk * u64::from(self.chunks);
         match (exchange, self.exchange.first()) {
-            (_, None) => parts.gpu += self.decode,
+            (_, None) => parts.decode(self.decode),
             (Exchange::Ring(_), Some(hop)) => {
                 let beside = hop.time.max(chunk) - chunk + self.beside(chunk, hop.time) + self.sync;
                 let hops = u64::from(self.chunks - 1);
                 parts.expose(CollectiveKind::RingPass, hop, beside * hops);
-                parts.gpu += (self.decode + self.merge_time) * hops;
+                parts.decode(self.decode * hops);
+                parts.gpu += self.merge_time * hops;
             }
             (Exchange::Displaced(_), Some(gather)) if mode == Mode::Steady => {
                 let key = (CollectiveKind::AllGather, gather.reach);
@@ -111,7 +122,7 @@ impl BlockTimes {
                 if let Some(merge) = &self.merge {
                     parts.expose(CollectiveKind::AllToAll, merge, merge.time);
                 }
-                parts.gpu += self.decode;
+                parts.decode(self.decode);
             }
         }
     }
@@ -124,6 +135,8 @@ pub(super) struct PassParts {
     pub launch: SimDuration,
     pub time: SimDuration,
     pub exposed: BTreeMap<(CollectiveKind, Reach), SimDuration>,
+    /// What encoding and decoding may be off by.
+    pub codec_doubt: SimDuration,
 }
 
 impl Pass {
@@ -153,6 +166,7 @@ impl PassParts {
             sum.gpu += parts.gpu;
             sum.launch += parts.launch;
             sum.time += parts.time;
+            sum.codec_doubt += parts.codec.scaled(block.codec_doubt);
             hidden += parts.hidden;
             for (key, time) in parts.exposed {
                 *sum.exposed.entry(key).or_default() += time;
@@ -200,6 +214,7 @@ fn with_denoising(fixed: SimDuration, denoise: SimDuration, last: PassParts) -> 
         gpu: last.gpu,
         launch: last.launch,
         exposed: last.exposed,
+        codec_doubt: last.codec_doubt,
     }
 }
 

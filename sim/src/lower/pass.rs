@@ -104,6 +104,8 @@ pub struct BlockTimes {
     pub(super) encode: SimDuration,
     /// Decompressing what one message brought.
     pub(super) decode: SimDuration,
+    /// Half-width of the interval of both, as a fraction.
+    pub(super) codec_doubt: f64,
     /// The all-to-alls before attention, then after; alike on all groups of equal reach.
     pub(super) ulysses: Option<(Message, Message)>,
     /// The messages of the exchange: a hop, or the gathers before attention.
@@ -212,6 +214,7 @@ impl Setup<'_> {
             chunks: 1,
             encode: SimDuration::ZERO,
             decode: SimDuration::ZERO,
+            codec_doubt: 0.0,
             ulysses: None,
             exchange: Vec::new(),
             merge: None,
@@ -264,9 +267,11 @@ impl Setup<'_> {
         (slice.rows * tokens, width)
     }
 
-    fn codec(&self, op: Op) -> Result<SimDuration, LowerError> {
+    /// Time of an encode or decode, and the half-width of its interval.
+    fn codec(&self, op: Op) -> Result<(SimDuration, f64), LowerError> {
         let gpu = self.platform.gpu(self.plan.placement[0]);
-        Ok(self.at_pace(op, self.costs.cost(&op, gpu)?.time))
+        let cost = self.costs.cost(&op, gpu)?;
+        Ok((self.at_pace(op, cost.time), cost.half_width))
     }
 
     /// Encode of K and V of a shard, and decode of both of one message.
@@ -277,16 +282,19 @@ impl Setup<'_> {
         (rows, channels): (u64, u64),
         messages: u64,
     ) -> Result<(), LowerError> {
-        times.encode = self.codec(Op::Encode {
+        let (encode, doubt) = self.codec(Op::Encode {
             compressor,
             rows,
             channels,
-        })? * 2;
-        times.decode = self.codec(Op::Decode {
+        })?;
+        let (decode, other) = self.codec(Op::Decode {
             compressor,
             rows,
             channels,
-        })? * (2 * messages);
+        })?;
+        times.encode = encode * 2;
+        times.decode = decode * (2 * messages);
+        times.codec_doubt = doubt.max(other);
         match self.plan.exchange {
             // Ranks of one GPU encode one after another: none waits for the slowest.
             _ if self.platform.one_gpu.is_some() => {}
@@ -438,9 +446,10 @@ impl Setup<'_> {
             RingLoop::Engine => 7,
             RingLoop::Fused => 3,
         };
-        self.codec(Op::MemoryBound {
+        let merge = self.codec(Op::MemoryBound {
             bytes: passes * rows * channels * 2 * ELEMENT_BYTES,
             kernels: passes / 3,
-        })
+        })?;
+        Ok(merge.0)
     }
 }

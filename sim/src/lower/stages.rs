@@ -170,6 +170,10 @@ impl Stages {
             launch: slowest.launch * patches,
             time: (slowest.time() * patches).max(through),
             exposed,
+            codec_doubt: self
+                .exposed
+                .codec_doubt
+                .scaled(patches as f64 / self.steady.len() as f64),
         }
     }
 

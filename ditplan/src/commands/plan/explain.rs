@@ -91,6 +91,7 @@ fn name(term: Term) -> String {
         Term::GpuTime => "GPU time over the kernel costs".to_owned(),
         Term::Phases => "text encoders, VAE and the pipeline's overhead".to_owned(),
         Term::Launch => "launch time".to_owned(),
+        Term::Codec => "encoding and decoding of messages".to_owned(),
         Term::Messages(of) => format!("launching {}", launched(of)),
         Term::Rate(kind, reach) => {
             let place = match reach {

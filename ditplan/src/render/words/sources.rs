@@ -72,6 +72,7 @@ fn source(provenance: &Provenance) -> String {
             format!("matrix products of {gpu}: {}", kernel_costs(*from))
         }
         Provenance::Attention(how) => format!("attention by {how}"),
+        Provenance::Codec { gpu, how } => format!("encoding and decoding on {gpu}: {how}"),
         Provenance::Profile(statement) => self::statement(statement),
     }
 }
@@ -315,6 +316,10 @@ mod tests {
             let gpu = word("L20");
             Provenance::Kernels { gpu, from }
         }));
+        all.push(Provenance::Codec {
+            gpu: word("H100-SXM"),
+            how: word("scaled from L20"),
+        });
         all.extend(statements().into_iter().map(Provenance::Profile));
         all
     }
