@@ -72,6 +72,43 @@ fn compressors_per_layer_beat_one_everywhere_with_a_proof() {
     }
 }
 
+/// The chosen assignment is a point of the frontier, with the error that is predicted of it and the time of its closed
+/// form; so is raw, and no point is below one compressor everywhere of the same error.
+#[test]
+fn the_frontier_holds_the_choice_and_the_ends() {
+    let answer = budgeted("psnr>=50", &[]);
+    let (choice, spent) = (&answer["choice"], &answer["budget"]);
+    let frontier = spent["per_layer"]["frontier"].as_array().unwrap();
+    let figure = |of: &Value, key: &str| of[key].as_f64().unwrap();
+    let has = |latency: f64, deviation: f64| {
+        frontier.iter().any(|point| {
+            let near =
+                |key, wanted: f64| (figure(point, key) - wanted).abs() < 1e-6 * wanted + 1e-9;
+            near("latency_s", latency) && near("rel_l2", deviation)
+        })
+    };
+    let quality = &choice["quality"];
+    assert!(has(
+        figure(choice, "lower_bound_s"),
+        figure(quality, "rel_l2")
+    ));
+    let source = quality["source"].as_str().unwrap();
+    assert!(source.contains("predicted from"), "{source}");
+    for one in spent["uniform"].as_array().unwrap() {
+        let (latency, deviation) = (figure(one, "latency_s"), figure(one, "rel_l2"));
+        if one["compressor"] == "raw" {
+            assert!(has(latency, 0.0));
+        }
+        let better = frontier.iter().any(|point| {
+            figure(point, "latency_s") <= latency * (1.0 + 1e-6)
+                && figure(point, "rel_l2") <= deviation * (1.0 + 1e-6)
+        });
+        assert!(better, "{one}");
+        let limit = figure(spent, "rel_l2_limit");
+        assert_eq!(one["keeps"], deviation <= limit * (1.0 + 1e-9), "{one}");
+    }
+}
+
 #[test]
 fn phases_are_no_slower_than_layers() {
     let layers = budgeted("psnr>=50", &[]);

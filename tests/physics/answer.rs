@@ -302,6 +302,19 @@ fn the_usual_faults_are_one_of_each_kind() {
     assert_eq!((of[0], of[2], of[3]), (16, 16, 1));
     let links: Vec<String> = kinds[1].cases.iter().map(ToString::to_string).collect();
     let distinct: std::collections::BTreeSet<&String> = links.iter().collect();
+    // Shared links are called as the machine's file declares them.
+    let declared = topologies::fault::link_names(&boxes);
+    for link in links.iter().filter_map(|link| link.strip_prefix("link:")) {
+        let (name, _) = link.rsplit_once('=').expect("a share");
+        assert!(
+            declared.iter().any(|one| one == name),
+            "{name}: {declared:?}"
+        );
+    }
+    assert!(
+        links.iter().any(|link| link.starts_with("link:")),
+        "{links:?}"
+    );
     assert!(
         links.len() > 16 && distinct.len() == links.len(),
         "{links:?}"
@@ -352,4 +365,36 @@ fn published_quality_belongs_to_its_request() {
         asked.request.guidance = Guidance::None;
     });
     assert_eq!(sd3, Source::NoneForModel);
+}
+
+/// Whose costs an answer rests on: the GPU's table of matrix products, and the kernel that computes attention.
+#[test]
+fn an_answer_says_whose_costs_it_rests_on() {
+    use planner::search::{Provenance, provenance};
+    for machine in ["4xl20-pcie", "8xh100-sxm"] {
+        let asked = question(preset(machine), |_| {});
+        let said = provenance(&asked).expect("a question");
+        let kernel = asked.attention_kernel().to_string();
+        let attention = said.iter().any(|one| {
+            matches!(one, Provenance::Attention(text) if text.starts_with(&format!("{kernel}: ")))
+        });
+        let gpu = &asked.machine.gpus[0].name;
+        let products = said
+            .iter()
+            .any(|one| matches!(one, Provenance::Kernels { gpu: of, from: Some(_) } if of == gpu));
+        let named = said.iter().any(
+            |one| matches!(one, Provenance::Machine { name, .. } if *name == asked.machine.name),
+        );
+        assert!(attention && products && named, "{said:?}");
+        let wrong = said.iter().any(|one| {
+            matches!(
+                one,
+                Provenance::Faults(_) | Provenance::Model { .. } | Provenance::Profile(_)
+            )
+        });
+        assert!(
+            !wrong,
+            "nothing is wrong, the model is built in, nothing was profiled: {said:?}"
+        );
+    }
 }

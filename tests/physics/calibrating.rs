@@ -155,3 +155,35 @@ fn the_most_launch_bound_run_calibrates_launching() {
     );
     assert_eq!(says(&[one(), free(4096, "ulysses2", 100.0)]), None);
 }
+
+/// A machine without runs is calibrated by those of others: its GPU time is no longer what the kernels say, and the runs
+/// are named.
+#[test]
+fn a_machine_without_runs_rests_on_those_of_others() {
+    use planner::interval::ComputeEvidence;
+    use planner::search::{Question, calibrated};
+    for (name, model, evidence) in [
+        ("4xL20@pcie4", "FLUX.1-dev", ComputeEvidence::OtherHost),
+        (
+            "4xH100-SXM@nvlink4",
+            "FLUX.1-dev",
+            ComputeEvidence::OtherHost,
+        ),
+        ("2xT4@pcie4", "FLUX.1-dev", ComputeEvidence::Alike),
+    ] {
+        let machine = topologies::hypothetical::machine(name).expect("a machine");
+        let model = sim::model::find(model).expect("a known model");
+        let question = Question::new(model, machine).expect("readable runs");
+        let found = calibrated(&question).expect("a question");
+        assert_eq!(found.evidence.compute, evidence, "{name}");
+        assert!(found.calibration.compute != 1.0, "{name}");
+        let sigma = found.evidence.compute_sigma;
+        assert!((0.05..0.4).contains(&sigma), "{name}: {sigma}");
+        assert!(!found.evidence.launch_calibrated, "{name}");
+        let named = found.notes.iter().any(|note| {
+            matches!(note, Note::GpuTime { factor, runs, .. }
+                if *factor == found.calibration.compute && !runs.is_empty())
+        });
+        assert!(named, "{name}: {:?}", found.notes);
+    }
+}

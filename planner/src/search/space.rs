@@ -278,3 +278,6 @@ impl Orders {
         all
     }
 }
+
+#[cfg(test)]
+mod tests;

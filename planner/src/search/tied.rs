@@ -151,3 +151,6 @@ impl Answer {
         plans.find(|one| one.launch.command.is_ok())
     }
 }
+
+#[cfg(test)]
+mod tests;
