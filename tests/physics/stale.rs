@@ -183,3 +183,29 @@ fn the_first_warm_up_step_sets_up_its_stages() {
         assert!((first - 4.0 * each).abs() < 1e-6, "{machine}: {first} s");
     }
 }
+
+/// What a stage's ranks send among each other is exposed, by its kind; stages alone expose nothing.
+#[test]
+fn messages_within_stages_are_exposed() {
+    let rig = Rig::flux("4xl20-pcie");
+    let exposed = |line: &str| rig.closed_form(&plan(line)).exposed;
+    assert!(exposed("pipefusion4 warmup=1").is_empty());
+    for (line, kind) in [
+        (
+            "pipefusion2+ulysses2 warmup=1",
+            topologies::CollectiveKind::AllToAll,
+        ),
+        (
+            "pipefusion2+ring2 warmup=1",
+            topologies::CollectiveKind::RingPass,
+        ),
+    ] {
+        let found = exposed(line);
+        let kinds: Vec<_> = found.keys().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [kind], "{line}");
+        assert!(
+            found.values().all(|time| *time > SimDuration::ZERO),
+            "{line}"
+        );
+    }
+}
