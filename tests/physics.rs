@@ -4,14 +4,18 @@
 //! references for the others), never by the code that is tested. README.md beside this file lists, for each of the
 //! mistakes that these tests were made for, which of them fails.
 
+mod answer;
+mod calibrating;
 mod calibration;
 mod emission;
+mod families;
 mod flux;
 mod interval;
 mod legality;
 mod lowering;
 mod memory;
 mod queue;
+mod residency;
 mod resolution;
 mod search;
 mod stale;

@@ -72,6 +72,39 @@ fn compressors_per_layer_beat_one_everywhere_with_a_proof() {
     }
 }
 
+/// Points of the frontier that are one compressor everywhere have the time of its closed form and its error; raw is
+/// one, and no compressor everywhere is below the frontier.
+#[test]
+fn the_frontier_holds_what_one_compressor_does() {
+    let answer = budgeted("psnr>=50", &[]);
+    let spent = &answer["budget"];
+    let frontier = spent["per_layer"]["frontier"].as_array().unwrap();
+    let figure = |of: &Value, key: &str| of[key].as_f64().unwrap();
+    let mut met = Vec::new();
+    for one in spent["uniform"].as_array().unwrap() {
+        let (latency, deviation) = (figure(one, "latency_s"), figure(one, "rel_l2"));
+        let of_error = |point: &&Value| (figure(point, "rel_l2") - deviation).abs() <= 1e-12;
+        if let Some(point) = frontier.iter().find(of_error) {
+            assert!(
+                (figure(point, "latency_s") / latency - 1.0).abs() < 1e-6,
+                "{one}"
+            );
+            met.push(one["compressor"].as_str().unwrap());
+        }
+        let below = frontier.windows(2).any(|pair| {
+            let inside =
+                (figure(&pair[0], "rel_l2")..figure(&pair[1], "rel_l2")).contains(&deviation);
+            inside && latency < figure(&pair[1], "latency_s") * (1.0 - 1e-9)
+        });
+        assert!(!below, "{one}");
+        let limit = figure(spent, "rel_l2_limit");
+        assert_eq!(one["keeps"], deviation <= limit * (1.0 + 1e-9), "{one}");
+    }
+    assert!(met.contains(&"raw") && met.len() > 1, "{met:?}");
+    let source = answer["choice"]["quality"]["source"].as_str().unwrap();
+    assert!(source.contains("predicted from"), "{source}");
+}
+
 #[test]
 fn phases_are_no_slower_than_layers() {
     let layers = budgeted("psnr>=50", &[]);

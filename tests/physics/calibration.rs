@@ -31,7 +31,7 @@ fn square(side: u32) -> Workload {
 }
 
 /// A run of FLUX.1 that took so many seconds.
-fn run(calibrates: Calibrates, side: u32, strategy: &str, seconds: f64) -> MeasuredRun {
+pub(super) fn run(calibrates: Calibrates, side: u32, strategy: &str, seconds: f64) -> MeasuredRun {
     MeasuredRun {
         place: "a test".to_owned(),
         calibrates: Some(calibrates),
@@ -55,7 +55,7 @@ fn run(calibrates: Calibrates, side: u32, strategy: &str, seconds: f64) -> Measu
 }
 
 /// A preset whose host has these runs and nothing else that was measured.
-fn host(name: &str, runs: Vec<MeasuredRun>) -> Machine {
+pub(super) fn host(name: &str, runs: Vec<MeasuredRun>) -> Machine {
     let mut machine = preset(name);
     machine.host.launch_factor = None;
     machine.host.published.clear();
@@ -63,7 +63,7 @@ fn host(name: &str, runs: Vec<MeasuredRun>) -> Machine {
     machine
 }
 
-fn calibrated(machine: &Machine, side: u32, compilation: Compilation) -> Calibrated {
+pub(super) fn calibrated(machine: &Machine, side: u32, compilation: Compilation) -> Calibrated {
     let model = model::find(MODEL).expect("a known model");
     let mut question = Question::new(model, machine.clone()).expect("readable runs");
     question.request.resolution = Resolution::square(side);

@@ -252,3 +252,79 @@ fn warm_up_decoder_and_placement_have_their_limits() {
         );
     }
 }
+
+/// A U-Net runs guidance, data and DistriFusion alone: a power of two patches of the 32 rows of SDXL's coarsest level.
+#[test]
+fn a_u_net_is_cut_in_patches_alone() {
+    let model = model::find("SDXL").expect("a known model");
+    let request = Request {
+        steps: STEPS,
+        batch: IMAGES,
+        ..model.default
+    };
+    let workload = Workload::new(model, &request).expect("a possible request");
+    let mut legal = 0;
+    for plan in plans() {
+        let displaced = matches!(plan.exchange, Exchange::Displaced(_));
+        let patches = plan.exchange.degree();
+        let divides = patches == 1 || displaced && patches.is_power_of_two() && patches <= 32;
+        let alone = plan.ulysses * plan.tensor == 1 && plan.pipeline == Pipeline::NONE;
+        let guided = plan.cfg <= 2 && IMAGES.is_multiple_of(plan.data);
+        let room = plan.ranks() <= 16 && plan.warmup <= STEPS;
+        let allowed = divides && alone && guided && room && plan.compression.is_raw();
+        let reasons = all_reasons(model, &workload, &plan, 16);
+        assert_eq!(reasons.is_empty(), allowed, "{plan}: {reasons:?}");
+        legal += usize::from(allowed);
+    }
+    assert!(legal > 10, "{legal}");
+}
+
+/// n tokens over d ranks are d ceil(n / d), heads alike: of rings and Ulysses, of models that cut tokens, without stages.
+#[test]
+fn padding_is_what_is_missing_to_divide() {
+    use sim::legality::{Padding, Pads, check_padded};
+    for known in &MODELS {
+        let (workload, model) = (workload(known), model::find(known.name).expect("known"));
+        let rows = known.splits == known.rows;
+        for plan in plans().iter().filter(|plan| plan.compression.is_raw()) {
+            let ring = matches!(plan.exchange, Exchange::Ring(_));
+            let cut = ring && !rows && plan.pipeline.stages == 1;
+            let missing = |count: u32, degree: u32| {
+                let fits = cut && degree <= count;
+                if fits {
+                    count.div_ceil(degree) * degree - count
+                } else {
+                    0
+                }
+            };
+            let ranks = plan.exchange.degree() * plan.ulysses;
+            let whole = known.heads.is_multiple_of(plan.tensor) && known.most_ulysses > 2;
+            let heads = if whole {
+                missing(known.heads / plan.tensor, plan.ulysses)
+            } else {
+                0
+            };
+            let expected = Padding {
+                tokens: u64::from(missing(known.splits, ranks)),
+                heads: u64::from(heads),
+            };
+            let found = Padding::of(model, &workload, plan);
+            assert_eq!(found, expected, "{} {plan}", known.name);
+            for (tokens, heads) in [(false, false), (true, false), (false, true), (true, true)] {
+                let pads = Pads { tokens, heads };
+                let padded = check_padded(model, &workload, plan, 64, pads);
+                // Of a plan that is padded where it does not divide, the rest must be legal.
+                let mut relaxed = Known { ..*known };
+                if expected.tokens > 0 && tokens {
+                    relaxed.splits = ranks;
+                }
+                if expected.heads > 0 && heads {
+                    relaxed.heads = plan.tensor * plan.ulysses;
+                }
+                let legal = relaxed.allows(plan, 64);
+                assert_eq!(padded.is_ok(), legal, "{} {plan} {pads:?}", known.name);
+                assert_eq!(padded.unwrap_or(expected), expected);
+            }
+        }
+    }
+}

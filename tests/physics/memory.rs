@@ -28,11 +28,11 @@ use super::plan;
 use crate::json;
 
 /// FLUX.1: width, blocks, bytes of an activation of 4608 tokens.
-const D: u64 = 3072;
+pub(super) const D: u64 = 3072;
 const K: u64 = 57;
-const A: u64 = 4608 * D * 2;
+pub(super) const A: u64 = 4608 * D * 2;
 
-fn workload(name: &str, change: impl Fn(&mut Request)) -> Workload {
+pub(super) fn workload(name: &str, change: impl Fn(&mut Request)) -> Workload {
     let model = model::find(name).expect("a known model");
     let mut request = model.default;
     change(&mut request);
@@ -40,7 +40,7 @@ fn workload(name: &str, change: impl Fn(&mut Request)) -> Workload {
 }
 
 /// The VAE stands elsewhere, so that the loop is the phase with the most.
-const LOOP: Residency = Residency {
+pub(super) const LOOP: Residency = Residency {
     components: Components::Together,
     encoders: EncoderCopies::Whole,
     encoder_precision: Precision::Bf16,
@@ -49,13 +49,13 @@ const LOOP: Residency = Residency {
     decoding: Decoding::Elsewhere,
 };
 
-fn of(workload: &Workload, line: &str) -> Memory {
+pub(super) fn of(workload: &Workload, line: &str) -> Memory {
     let memory = kept(workload, line, LOOP);
     assert_eq!(memory.phase, Phase::Denoise, "{line}");
     memory
 }
 
-fn kept(workload: &Workload, line: &str, residency: Residency) -> Memory {
+pub(super) fn kept(workload: &Workload, line: &str, residency: Residency) -> Memory {
     let gpu = gpu::find("H100-SXM").expect("a known GPU");
     peak(workload, &plan(line), gpu, &residency)
 }

@@ -165,3 +165,47 @@ fn displaced_steps_begin_after_the_warm_up() {
         }
     }
 }
+
+/// The first use of a pipeline's shapes costs 60 ms a stage on PCIe, nothing on NVLink (docs/calibration.md section 5).
+#[test]
+fn the_first_warm_up_step_sets_up_its_stages() {
+    for (machine, each) in [("4xl20-pcie", 0.060), ("8xh100-sxm", 0.0)] {
+        let denoise = |steps: u32| {
+            let rig = Rig::new(&preset(machine), "FLUX.1-dev", |request| {
+                request.steps = steps
+            });
+            let line = format!("pipefusion4 warmup={steps}");
+            rig.run(&plan(&line)).totals.denoise.as_secs_f64()
+        };
+        let (one, two, three) = (denoise(1), denoise(2), denoise(3));
+        assert!((three - two - (two - one)).abs() < 1e-9, "{machine}");
+        let first = one - (two - one);
+        assert!((first - 4.0 * each).abs() < 1e-6, "{machine}: {first} s");
+    }
+}
+
+/// What a stage's ranks send among each other is exposed, by its kind; stages alone expose nothing.
+#[test]
+fn messages_within_stages_are_exposed() {
+    let rig = Rig::flux("4xl20-pcie");
+    let exposed = |line: &str| rig.closed_form(&plan(line)).exposed;
+    assert!(exposed("pipefusion4 warmup=1").is_empty());
+    for (line, kind) in [
+        (
+            "pipefusion2+ulysses2 warmup=1",
+            topologies::CollectiveKind::AllToAll,
+        ),
+        (
+            "pipefusion2+ring2 warmup=1",
+            topologies::CollectiveKind::RingPass,
+        ),
+    ] {
+        let found = exposed(line);
+        let kinds: Vec<_> = found.keys().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [kind], "{line}");
+        assert!(
+            found.values().all(|time| *time > SimDuration::ZERO),
+            "{line}"
+        );
+    }
+}

@@ -216,3 +216,49 @@ fn a_block_takes_the_root_of_the_squares() {
         agree(found, ends + blocks, &format!("launch factor {factor}"));
     }
 }
+
+/// Passes over a block's activation: 126 eager, 66 in SGLang, 53 compiled, times what the model's file says.
+#[test]
+fn elementwise_passes_are_those_of_the_table() {
+    use sim::execution::Software::{Other, PipeFusionLegacy, Sglang};
+    use sim::lower::elementwise_passes;
+    for model in sim::model::known() {
+        for (compilation, software, usual) in [
+            (Compilation::Eager, Other, 126.0),
+            (Compilation::Eager, PipeFusionLegacy, 126.0),
+            (Compilation::Eager, Sglang, 66.0),
+            (Compilation::Compiled, Other, 53.0),
+            (Compilation::Compiled, Sglang, 53.0),
+        ] {
+            let found = elementwise_passes(model, compilation, software);
+            let expected: f64 = usual * model.elementwise.passes;
+            assert!((found - expected).abs() <= 0.5, "{}: {found}", model.name);
+            assert_eq!(found.fract(), 0.0);
+        }
+    }
+}
+
+/// Who waits for the slowest encoder: a ring's ranks hop by hop, exposed with their messages; those of a gather and of
+/// all-to-alls before the message, 8 % of the encode.
+#[test]
+fn waiting_for_the_slowest_encoder_is_exposed_in_rings_alone() {
+    let rig = Rig::flux("4xl20-pcie");
+    for (line, beside) in [
+        ("ring4/1bit warmup=1", 0.0),
+        ("ulysses2+ring2/1bit warmup=1", 0.0),
+        ("allgather-kv4/1bit warmup=1", 0.08),
+        ("ulysses4/2bit warmup=1", 0.08),
+        ("ring4", 0.0),
+        ("allgather-kv4", 0.0),
+    ] {
+        let plan = plan(line);
+        let done = super::done(&rig.run(&plan).graph, 1, 0);
+        let parts = rig.closed_form(&plan);
+        let exposed: SimDuration = parts.exposed.values().copied().sum();
+        let codec = done.encoded as f64 * (1.0 + beside) + done.decoded as f64;
+        let expected = work(&done) + s(codec) + exposed.as_secs_f64();
+        let found = parts.gpu.as_secs_f64();
+        let away = (found / expected - 1.0).abs();
+        assert!(away < 1e-9, "{line}: {found} s, not {expected} s");
+    }
+}

@@ -137,4 +137,47 @@ mod tests {
             None
         );
     }
+
+    /// A measured value at an end, or within 1 % beyond it, has that end; one farther out has none.
+    #[test]
+    fn an_end_is_taken_where_it_is_near() {
+        let triple = |x: f64| Some(3.0 * x);
+        let third = |x: f64| Some(6.0 / x);
+        for (measured, found) in [
+            (6.0, Some(2.0)),
+            (5.95, Some(2.0)),
+            (5.93, None),
+            (30.0, Some(10.0)),
+            (30.25, Some(10.0)),
+            (30.4, None),
+        ] {
+            let is = |solved: Option<f64>, found: Option<f64>| match (solved, found) {
+                (Some(solved), Some(found)) => (solved / found - 1.0).abs() < 1e-9,
+                (solved, found) => solved == found,
+            };
+            let rising = solve(2.0, 10.0, measured, triple);
+            assert!(is(rising, found), "{measured}: {rising:?}");
+            // 6 / x is 18 / measured where x is measured / 3.
+            let falling = solve(2.0, 10.0, 18.0 / measured, third);
+            assert!(is(falling, found), "{measured}: {falling:?}");
+        }
+        assert_eq!(solve(0.1, 10.0, 1.0, |_| None), None);
+    }
+
+    #[test]
+    fn shares_are_of_the_longer_of_work_and_launches() {
+        let key = (CollectiveKind::AllToAll, Reach::Host);
+        let terms = |gpu, launch| Terms {
+            value: 1.0,
+            fixed: 0.0,
+            gpu,
+            launch,
+            exposed: BTreeMap::from([(key, 1.5)]),
+            plan: 0,
+        };
+        assert_eq!(terms(3.0, 2.0).share(key), 0.5);
+        assert_eq!(terms(2.0, 6.0).share(key), 0.25);
+        let other = (CollectiveKind::AllToAll, Reach::Network);
+        assert_eq!(terms(3.0, 2.0).share(other), 0.0);
+    }
 }

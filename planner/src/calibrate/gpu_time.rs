@@ -204,3 +204,162 @@ impl Pooled {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use topologies::gpu;
+
+    fn traits() -> Traits {
+        let gpu = gpu::find("L20").expect("a known GPU");
+        Traits {
+            architecture: gpu.architecture,
+            chip: chip(gpu),
+            engine: Engine::Xdit,
+            compilation: Compilation::Eager,
+            model: sim::model::find("FLUX.1-dev").expect("a known model"),
+            host: Host::Asked,
+            ln_tokens: 8.0,
+        }
+    }
+
+    fn squares(sigmas: &[f64]) -> f64 {
+        sigmas.iter().map(|sigma| sigma * sigma).sum()
+    }
+
+    /// Two runs that differ in one thing share the rest of the table.
+    #[test]
+    fn runs_share_what_the_table_says() {
+        use sigma::{
+            ARCHITECTURE, CHIP, ENGINE, ENGINE_ON_ARCHITECTURE, HOST, MODEL, MODEL_ON_CHIP,
+            MODEL_ON_HOST,
+        };
+        let fading = |of: f64| MODEL_ON_HOST * of.sqrt();
+        let others = [ARCHITECTURE, CHIP, MODEL, MODEL_ON_CHIP, HOST];
+        let executed = [ENGINE, ENGINE_ON_ARCHITECTURE];
+        let with = |change: &dyn Fn(&mut Traits)| {
+            let mut other = traits();
+            change(&mut other);
+            traits().covariance(&other)
+        };
+        let other_gpu = gpu::find("H100-SXM").expect("a known GPU");
+        let all = squares(&others) + squares(&executed);
+        for (found, expected, what) in [
+            (with(&|_| {}), all + squares(&[fading(1.0)]), "nothing"),
+            (
+                with(&|one| one.ln_tokens = 9.5),
+                all + squares(&[fading((-1.0_f64).exp())]),
+                "more tokens",
+            ),
+            (
+                with(&|one| one.ln_tokens = 6.5),
+                all + squares(&[fading((-1.0_f64).exp())]),
+                "fewer tokens",
+            ),
+            (
+                with(&|one| one.compilation = Compilation::Compiled),
+                squares(&others) + squares(&[fading(OTHERWISE_COMPILED)]),
+                "compiled",
+            ),
+            (
+                with(&|one| one.engine = Engine::Sglang),
+                squares(&others) + squares(&[fading(1.0)]),
+                "another engine",
+            ),
+            (
+                with(&|one| one.model = sim::model::find("SD3-medium").expect("known")),
+                all - squares(&[MODEL, MODEL_ON_CHIP]),
+                "another model",
+            ),
+            (
+                with(&|one| {
+                    one.host = Host::Other(PublishedHost {
+                        owner: "someone".to_owned(),
+                        gpu: "L20".to_owned(),
+                        interconnect: "PCIe".to_owned(),
+                    });
+                }),
+                all - squares(&[HOST]),
+                "another host",
+            ),
+            (
+                with(&|one| one.chip = (1, 1)),
+                all - squares(&[CHIP, MODEL_ON_CHIP]) + squares(&[fading(1.0)]),
+                "another chip",
+            ),
+            (
+                with(&|one| {
+                    (one.architecture, one.chip) = (other_gpu.architecture, chip(other_gpu));
+                }),
+                squares(&[ENGINE, MODEL, HOST, fading(1.0)]),
+                "another architecture",
+            ),
+        ] {
+            assert!(
+                (found - expected).abs() < 1e-12,
+                "{what}: {found}, not {expected}"
+            );
+        }
+    }
+
+    /// Of one run y with the noise s that shares k of itself: the answer is k y / (k + s^2), the variance k s^2 / (k + s^2).
+    #[test]
+    fn one_run_is_met_by_its_weight() {
+        let k = traits().covariance(&traits());
+        let one = |ln_factor: f64| Observation {
+            traits: traits(),
+            ln_factor,
+            title: "a run".to_owned(),
+        };
+        let noise = squares(&[sigma::OWN_NOISE]);
+        for ln_factor in [-0.3, 0.0, 0.2] {
+            let found = Pooled::new(vec![one(ln_factor)]).at(&traits());
+            let expected = k * ln_factor / (k + noise);
+            assert!((found.factor.ln() - expected).abs() < 1e-9, "{found:?}");
+            let variance = k * noise / (k + noise);
+            assert!((found.sigma.powi(2) - variance).abs() < 1e-9, "{found:?}");
+            assert_eq!(found.runs, ["a run"]);
+        }
+        let nothing = Pooled::new(Vec::new()).at(&traits());
+        assert_eq!((nothing.factor, nothing.runs.len()), (1.0, 0));
+        assert!((nothing.sigma.powi(2) - k).abs() < 1e-12);
+    }
+
+    /// The more alike is named first, what moves the answer by less than a tenth not at all; an outlier counts less.
+    #[test]
+    fn the_most_alike_run_says_most() {
+        let of = |title: &str, ln_tokens: f64, ln_factor: f64| Observation {
+            traits: Traits {
+                ln_tokens,
+                ..traits()
+            },
+            ln_factor,
+            title: title.to_owned(),
+        };
+        let near = || of("near", 8.1, 0.1);
+        let far = || of("far", 12.0, 0.1);
+        for all in [vec![near(), far()], vec![far(), near()]] {
+            let found = Pooled::new(all).at(&traits());
+            assert_eq!(found.runs[0], "near", "{found:?}");
+        }
+        let outlier = |ln_factor| Pooled::new(vec![near(), far(), of("odd", 8.0, ln_factor)]);
+        let says = |ln_factor| outlier(ln_factor).at(&traits()).factor.ln();
+        // Ten times as far from the others is less than ten times the pull.
+        let (a_little, much) = (says(0.2) - says(0.1), says(1.1) - says(0.1));
+        assert!(a_little > 0.0 && much < 5.0 * a_little, "{a_little} {much}");
+    }
+
+    #[test]
+    fn tokens_are_counted_over_all_rows() {
+        let model = sim::model::find("PixArt-alpha").expect("a known model");
+        for (batch, rows) in [(1, 2), (4, 8)] {
+            let request = sim::model::Request {
+                batch,
+                ..model.default
+            };
+            let workload = model.workload(&request).expect("a possible request");
+            let tokens = (workload.image_tokens() + workload.text_tokens()) * rows;
+            assert!((ln_tokens(&workload) - (tokens as f64).ln()).abs() < 1e-12);
+        }
+    }
+}

@@ -2,6 +2,9 @@ use sim::model::Split;
 
 use super::*;
 
+mod flags;
+mod refusals;
+
 fn launched(engine: Engine, plan: &str, model: &str) -> Result<String, Refusal> {
     let plan: Plan = plan.parse().unwrap();
     let model = sim::model::find(model).unwrap();
@@ -255,4 +258,26 @@ fn cache_dit_is_told_every_size() {
         let found = launched(Engine::CacheDit, plan, model);
         assert_eq!(found, Err(refusal), "{plan}");
     }
+}
+
+/// What is launched, changed in one thing: the model's usual request, eager, eight GPUs a box, else.
+fn changed(
+    engine: Engine,
+    plan: &str,
+    model: &str,
+    change: impl Fn(&mut Request),
+    compilation: Compilation,
+) -> Result<String, Refusal> {
+    let plan: Plan = plan.parse().unwrap();
+    let model = sim::model::find(model).unwrap();
+    let mut request = model.default;
+    change(&mut request);
+    let job = Job {
+        plan: &plan,
+        model,
+        request: &request,
+        compilation,
+        gpus_per_box: 8,
+    };
+    Launch::of(engine, &job).command.map(|text| flat(&text))
 }

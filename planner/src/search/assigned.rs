@@ -308,3 +308,6 @@ impl Granularity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

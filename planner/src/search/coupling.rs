@@ -137,7 +137,7 @@ impl Evaluator<'_> {
 impl Classes {
     /// The cost of each option from `changed`, that of one: asked for options that differ from `now` in one third of the
     /// steps (or are alike in all), summed for the others.
-    fn summed(
+    pub(super) fn summed(
         &self,
         now: usize,
         changed: impl Fn(usize) -> Result<f64, PlanningError>,

@@ -329,3 +329,6 @@ impl Orders {
         all
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,3 +152,6 @@ impl Answer {
         plans.find(|one| one.launch.command.is_ok())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,3 +85,35 @@ fn winners_and_shown_kinds_are_those_of_simulating_all() {
         );
     }
 }
+
+/// A kind is what is split and how it is sent, whatever the degrees.
+#[test]
+fn a_kind_is_what_is_split() {
+    let of = |line: &str| kind(&line.parse().expect("a plan"));
+    let kinds = [
+        "none",
+        "dp2",
+        "cfg2",
+        "pipefusion2",
+        "ulysses2",
+        "tp2",
+        "ring2",
+        "allgather-kv2",
+        "attention2d2x2",
+        "distrifusion2",
+        "ulysses2+ring2",
+        "ring2/1bit",
+        "ring2/2bit",
+    ];
+    let distinct: BTreeSet<Kind> = kinds.iter().map(|line| of(line)).collect();
+    assert_eq!(distinct.len(), kinds.len());
+    for (one, other) in [
+        ("ulysses2", "ulysses8"),
+        ("ring2", "ring4"),
+        ("ring2/1bit", "ring8/1bit warmup=1"),
+        ("pipefusion2", "pipefusion4(m16)"),
+        ("attention2d2x2", "attention2d2x4"),
+    ] {
+        assert_eq!(of(one), of(other), "{one}, {other}");
+    }
+}
