@@ -1,8 +1,9 @@
 //! Every family of models under every strategy: ranks share the work of one GPU, and closed form and tasks agree.
 
 use sim::legality;
-use sim::model::{self, Architecture, Guidance};
+use sim::model::{self, Guidance};
 use sim::plan::Plan;
+use sim::workload::Tokens;
 use topologies::SimDuration;
 
 use super::{Done, Rig, done, plan, preset};
@@ -51,17 +52,12 @@ fn ranks_share_the_attention_of_every_model() {
         for (line, plan) in legal(rig) {
             let ranks = u64::from(plan.ranks());
             let parts = u64::from(plan.sequence()) * u64::from(plan.tensor);
-            let text = rig.workload.text_splits(u64::from(plan.sequence()));
+            // Text that is keys alone is whole on every rank, which halves the queries all the same.
+            let mut calls = rig.workload.blocks().flat_map(|block| &block.attention);
+            let joint = calls.any(|call| call.keys == Tokens::Joint);
+            let text = !joint || rig.workload.text_splits(u64::from(plan.sequence()));
             let heads = rig.workload.model.heads.is_multiple_of(2);
             if !text || !heads || line.contains("tp") && parts > 2 {
-                continue;
-            }
-            // A ring of linear attention makes each chunk's state anew.
-            let linear = matches!(
-                rig.workload.model.architecture,
-                Architecture::LinearAttention(_)
-            );
-            if linear && plan.has_ring() {
                 continue;
             }
             let own = work(&plan);

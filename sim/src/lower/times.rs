@@ -197,6 +197,11 @@ impl Setup<'_> {
                 whole.of(call.keys).div_ceil(u64::from(columns)),
             ),
         };
+        // Linear attention sums states of its own tokens: its share, however many chunks pass.
+        let queries = match (call.kind, self.plan.exchange) {
+            (AttentionKind::Linear, Exchange::Ring(_)) => queries.div_ceil(outer),
+            _ => queries,
+        };
         let op = self.attention_op(call, slice.rows, heads, queries, keys);
         Ok((self.gpu_time(op)?, SimDuration::ZERO))
     }

@@ -113,10 +113,12 @@ impl Workload {
         }
     }
 
-    /// Whether `degree` ranks can share the text tokens evenly; else each rank has all of them.
+    /// Whether `degree` ranks share the text tokens: where these are in the sequence, and divide evenly. Else, and where
+    /// image tokens attend to them as keys alone, each rank has all of them.
     #[must_use]
-    pub const fn text_splits(&self, degree: u64) -> bool {
-        self.tokens.text.is_multiple_of(degree)
+    pub fn text_splits(&self, degree: u64) -> bool {
+        let mut calls = self.blocks().flat_map(|block| &block.attention);
+        self.tokens.text.is_multiple_of(degree) && calls.any(|call| call.keys == Tokens::Joint)
     }
 
     /// The blocks in execution order, head and tail excluded.
