@@ -215,10 +215,11 @@ fn one_prediction(
     })
 }
 
-/// The classes of a prediction, and in sample its host.
+/// The classes of a prediction, its kind of GPU, and in sample its host.
 fn strata_of(run: &Run, candidate: &Candidate, tier: Tier) -> Vec<String> {
     let classes = candidate.uncertainty.classes.iter();
     let mut strata: Vec<String> = classes.map(ToString::to_string).collect();
+    strata.push(format!("on {}", run.gpu().name));
     if tier == Tier::InSample {
         strata.push(format!("host {}", run.host));
     }
