@@ -100,6 +100,19 @@ fn like_is_compared_with_like() {
     };
     assert!((of(0) / of(1) - 1.0).abs() < 0.01, "{} {}", of(0), of(1));
 
+    // One GPU is one GPU, whatever joins it to others, and whatever prompts its host is asked with.
+    for pair in [
+        ["4xl20-pcie", "4xL20@pcie4"],
+        ["4xH20@nvlink4", "4xh20-nvlink"],
+    ] {
+        let [one, other] = pair;
+        let alone = json(&["compare", one, other, "--gpus", "1", "--json"]);
+        assert_eq!(alone["footing"], "carried", "{pair:?}");
+        let [one, other] = [0, 1].map(|side| alone["sides"][side]["latency_s"].as_f64());
+        let away = one.expect("a time") / other.expect("a time") - 1.0;
+        assert!(away.abs() < 1e-3, "{pair:?}: {away}");
+    }
+
     let without = compared("8xB200-SXM@nvlink5", "HunyuanVideo");
     assert_eq!(without["footing"], "without");
     for side in 0..2 {

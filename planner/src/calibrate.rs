@@ -87,6 +87,13 @@ pub enum Note {
         /// The titles of the runs that say so; none where it is assumed or from a profile.
         runs: Vec<String>,
     },
+    /// A one-GPU run of the model that is not used: no factor between these makes it as long as it was measured.
+    Unexplained {
+        /// The run's title.
+        run: String,
+        /// The least and the largest factor.
+        factors: (f64, f64),
+    },
     /// Launch time over that of the reference host.
     Launch {
         /// The factor.
@@ -129,7 +136,8 @@ fn start(
     profile: Option<&profile::Host>,
 ) -> (Calibration, Evidence, LaunchSource) {
     let nvlink = platform.is_nvlink();
-    let mut calibration = Calibration::assumed(nvlink);
+    let server = platform.is_of_servers();
+    let mut calibration = Calibration::assumed(server);
     let mut evidence = Evidence {
         compute: ComputeEvidence::None,
         compute_sigma: 0.0,
@@ -220,6 +228,13 @@ pub fn calibrate(
         evidence: evidence.compute,
         runs,
     });
+    let unexplained = host.unexplained.iter().map(|run| &known.own[*run]);
+    for run in unexplained.filter(|run| run.model == target.model) {
+        notes.push(Note::Unexplained {
+            run: run.title(),
+            factors: rule::GPU_TIMES,
+        });
+    }
     for (&(kind, reach), fitted) in &host.rates {
         calibration.rates.insert((kind, reach), fitted.factor);
         evidence.calibrated.push((kind, reach));

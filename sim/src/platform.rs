@@ -25,6 +25,7 @@ mod message;
 use std::sync::Arc;
 
 use kernels::Miss;
+use topologies::gpu::NvlinkForm;
 use topologies::topology::Link;
 use topologies::{Bandwidth, CollectiveKind, Condition, DeviceId, Gpu, Machine};
 
@@ -145,6 +146,13 @@ impl Platform {
     #[must_use]
     pub fn machine(&self) -> Option<&Machine> {
         self.machine.as_deref()
+    }
+
+    /// Whether its GPUs are those of servers that join them on a board, whatever joins them here: their CPUs are such servers' too.
+    #[must_use]
+    pub fn is_of_servers(&self) -> bool {
+        let form = self.gpus.first().and_then(|gpu| gpu.nvlink_form);
+        self.is_nvlink() || form == Some(NvlinkForm::Board)
     }
 
     /// Whether ranks are joined by NVLink.

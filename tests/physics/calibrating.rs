@@ -114,6 +114,17 @@ fn a_run_of_other_things_says_no_rate() {
     }
 }
 
+/// Twenty times as long as its kernels take: another thing was measured, and the answer says that it is not used.
+#[test]
+fn a_run_that_nothing_explains_is_told() {
+    for (seconds, is_used) in [(16.0, true), (320.0, false)] {
+        let machine = host("8xl40-pcie", vec![free(1024, "none", seconds)]);
+        let found = calibrated(&machine, 1024, Compilation::Eager);
+        let unexplained = |note: &Note| matches!(note, Note::Unexplained { .. });
+        assert_eq!(found.notes.iter().any(unexplained), !is_used, "{seconds} s");
+    }
+}
+
 /// The most launch-bound eager run says the launch factor; a compiled one, one with another role and one of long
 /// steps say nothing.
 #[test]

@@ -19,7 +19,7 @@ use crate::render::words;
 /// What is compared, and for which question.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
-    /// A plan (ring4/1bit), or a machine, whose best plan is taken
+    /// A plan (ring4/1bit), or a machine, whose fastest plan is taken
     #[arg(value_name = "A")]
     pub one: String,
     /// Another
@@ -132,7 +132,7 @@ fn report(title: &str, names: [&String; 2], found: &Comparison) -> String {
         ]
         .concat(),
     );
-    let memory = [one, other].map(|side| text::gigabytes(side.candidate.peak_memory));
+    let memory = [one, other].map(|side| plans::memory(&side.candidate));
     table.add_row([vec!["memory".to_owned()], row(memory, String::new())].concat());
     let evidence = [one, other].map(|side| side.candidate.uncertainty.rests_on().to_string());
     table.add_row([vec!["rests on".to_owned()], row(evidence, String::new())].concat());
@@ -142,7 +142,9 @@ fn report(title: &str, names: [&String; 2], found: &Comparison) -> String {
         .iter()
         .map(|turn| format!("{slower} would be as fast with {}", change(turn)))
         .collect();
-    if !found.never.is_empty() {
+    if difference == 0.0 {
+        notes = vec!["nothing: both take the same".to_owned()];
+    } else if !found.never.is_empty() {
         let fields: Vec<String> = found.never.iter().map(ToString::to_string).collect();
         notes.push(format!(
             "no change of {} up to 16-fold would make {slower} as fast",
@@ -150,9 +152,10 @@ fn report(title: &str, names: [&String; 2], found: &Comparison) -> String {
         ));
     }
     format!(
-        "{}{}\n{}{}\n{}{}",
+        "{}{}{}\n{}{}\n{}{}",
         heading(title),
         text::rendered(&mut table),
+        plans::residencies([&one.candidate, &other.candidate].into_iter()),
         heading("Which is faster"),
         bulleted(&verdict(names, found)),
         heading("What would have to change"),

@@ -106,21 +106,26 @@ pub(crate) fn row(
     single: &Candidate,
 ) {
     let speedup = single.latency.as_secs_f64() / found.latency.as_secs_f64();
-    let memory = gigabytes(found.peak_memory);
     let figures = [
         name.to_owned(),
         compression(&found.plan),
         interval(found),
         format!("{speedup:.2}x"),
         duration(found.exposed),
-        match (found.fits, residency(found)) {
-            (true, "") => memory,
-            (true, mark) => format!("{memory} {mark}"),
-            (false, _) => format!("{memory} OOM"),
-        },
+        memory(found),
         output(found),
     ];
     table.add_row(place.into_iter().chain(figures));
+}
+
+/// `38.4 GB`, with the mark of how that fits, or `OOM`.
+pub(crate) fn memory(found: &Candidate) -> String {
+    let memory = gigabytes(found.peak_memory);
+    match (found.fits, residency(found)) {
+        (true, "") => memory,
+        (true, mark) => format!("{memory} {mark}"),
+        (false, _) => format!("{memory} OOM"),
+    }
 }
 
 /// How a plan's weights are kept so that it fits, as a mark in tables; empty where all are on every GPU.

@@ -32,6 +32,8 @@ const LAUNCH_SPREAD: f64 = 0.3;
 const RATE_SPREAD: f64 = 0.4;
 /// Of the logarithm of a run's time, besides what one number says.
 const RUN_SPREAD: f64 = 0.08;
+/// Factors on GPU time that are sought.
+pub(super) const GPU_TIMES: (f64, f64) = (0.2, 6.0);
 /// Least share of a run that a kind must have to calibrate its rate.
 const LEAST_SHARE: f64 = 0.2;
 
@@ -53,6 +55,8 @@ pub struct HostFactors {
     pub rates: BTreeMap<(CollectiveKind, Reach), Fitted>,
     /// What runs say of GPU time at this launch factor.
     pub(super) gpu_time: Arc<Pooled>,
+    /// One-GPU runs that no factor on GPU time explains.
+    pub(super) unexplained: Vec<usize>,
 }
 
 impl HostFactors {
@@ -176,13 +180,16 @@ impl<'a> Rule<'a> {
         }
     }
 
+    fn one_gpu_runs(&self) -> impl Iterator<Item = (usize, &'a Run)> {
+        let runs = self.runs.iter().enumerate();
+        runs.filter(|(_, run)| {
+            run.is_one_gpu() && matches!(run.role, None | Some(Calibrates::OneGpu))
+        })
+    }
+
     /// One-GPU runs of the machine, and what each says at this launch factor.
     fn own_gpu_times(&self, launch: f64) -> Vec<Observation> {
-        let one_gpu = self
-            .runs
-            .iter()
-            .filter(|run| run.is_one_gpu() && matches!(run.role, None | Some(Calibrates::OneGpu)));
-        let said = one_gpu.filter_map(|run| {
+        let said = self.one_gpu_runs().filter_map(|(_, run)| {
             Some(Observation {
                 traits: Traits::of_run(run, Host::Asked),
                 ln_factor: self.fit_gpu_time(run, launch)?.ln(),
@@ -224,7 +231,7 @@ impl<'a> Rule<'a> {
         if run.measured()? <= 1.02 * fixed {
             return None;
         }
-        fit(run, (0.2, 6.0), self.costs, with)
+        fit(run, GPU_TIMES, self.costs, with)
     }
 
     /// What is said of a run by what was calibrated so far, and on what its GPU time rests.
@@ -268,6 +275,9 @@ impl<'a> Rule<'a> {
         let launch = factors.launch.map(|fitted| fitted.factor);
         let launch = self.launch_factor.or(launch).unwrap_or(self.start.launch);
         factors.gpu_time = self.pooled(launch);
+        let own = self.one_gpu_runs();
+        let unexplained = own.filter(|(_, run)| self.fit_gpu_time(run, launch).is_none());
+        factors.unexplained = unexplained.map(|(index, _)| index).collect();
         factors
     }
 

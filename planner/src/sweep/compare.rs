@@ -73,6 +73,12 @@ pub struct Comparison {
 /// A [`PlanningError`] of either.
 pub fn compare(mut sides: [Side; 2]) -> Result<Comparison, PlanningError> {
     let footing = level(&mut sides);
+    // One request: a host may have prompts of a length of its own.
+    let asked = match footing {
+        Footing::Carried(from) => from,
+        Footing::Each | Footing::Without(_) => 0,
+    };
+    sides[1 - asked].question.request = sides[asked].question.request;
     let shared = [Shared::default(), Shared::default()];
     let find = |index: usize| {
         let Side { question, plan } = &sides[index];
@@ -104,7 +110,11 @@ pub fn compare(mut sides: [Side; 2]) -> Result<Comparison, PlanningError> {
         };
         Some(time(loser, true)? / time(winner, same)?)
     };
-    let inputs = inputs(loser.0);
+    // Where both take the same there is nothing to turn.
+    let inputs = match seconds(&found[0]) == seconds(&found[1]) {
+        true => Vec::new(),
+        false => inputs(loser.0),
+    };
     let turned: Vec<(Field, Option<Turn>)> = inputs
         .into_par_iter()
         .map(|(field, from, at)| {

@@ -123,14 +123,19 @@ fn read(table: &Table) -> Result<Vec<Ask>, InputError> {
     let sides = ["batch", "heads", "seq_q", "seq_kv", "head_dim"].map(|name| table.column(name));
     let [batch, heads, queries, keys, head_dim] = sides;
     let sides = [batch?, heads?, queries?, keys?, head_dim?];
-    let (rate, time) = (table.column("tflops")?, table.column("time_ms")?);
+    // A table may have one of the two alone.
+    let (rate, time) = match (table.optional("tflops"), table.optional("time_ms")) {
+        (Some(one), None) | (None, Some(one)) => (one, one),
+        _ => (table.column("tflops")?, table.column("time_ms")?),
+    };
+    let timed = table.optional("time_ms").is_some();
     let read = |record: Record<'_>| {
         let mut shape = [0; 5];
         for (value, column) in shape.iter_mut().zip(sides) {
             *value = record.count(column)?;
         }
         // Where one of the two is empty, the other is given.
-        let stated = !record.text(time).is_empty() || record.text(rate).is_empty();
+        let stated = timed && (!record.text(time).is_empty() || record.text(rate).is_empty());
         let value = record.positive(if stated { time } else { rate })?;
         let names = [record.text(gpu), record.text(kernel), record.text(causal)];
         let question = row(names, shape).map(|row| {

@@ -1,7 +1,7 @@
 //! `plan --explain`: what was searched, and what the choice's interval is made of.
 
 use planner::interval::{SPREAD, Term};
-use planner::search::{Answer, SearchedSpace};
+use planner::search::{Answer, Filter};
 use sim::launch::Launched;
 use sim::platform::Reach;
 
@@ -10,17 +10,14 @@ use crate::render::text::{bulleted, counted, section};
 /// Sections behind the answer.
 pub(super) fn report(answer: &Answer) -> String {
     let mut page = String::new();
-    section(
-        &mut page,
-        "What was searched",
-        &bulleted(&space(&answer.space)),
-    );
+    section(&mut page, "What was searched", &bulleted(&space(answer)));
     let title = format!("What the interval of {} is made of", answer.choice.plan);
     section(&mut page, &title, &bulleted(&interval(answer)));
     page
 }
 
-fn space(of: &SearchedSpace) -> Vec<String> {
+fn space(answer: &Answer) -> Vec<String> {
+    let of = &answer.space;
     let numbers = |all: &[u32]| {
         let all: Vec<String> = all.iter().map(ToString::to_string).collect();
         all.join(", ")
@@ -51,6 +48,11 @@ fn space(of: &SearchedSpace) -> Vec<String> {
     if of.per_layer {
         said.push("the compressors of each layer that the budget allows, by layout".to_owned());
     }
+    if answer.question.filter != Filter::default() {
+        let only =
+            "of these only what the question lets pass (--strategy, --exact, --max-fid, --budget)";
+        said.push(only.to_owned());
+    }
     said.push(
         "not in it: other patches, warm-up steps and orders of GPUs; step caches, quantised weights, weights that move"
             .to_owned(),
@@ -78,10 +80,12 @@ fn interval(answer: &Answer) -> Vec<String> {
         .map(|(sigma, name)| format!("{name}: x/÷ {:.3}", 1.0 + percent(sigma)))
         .collect();
     said.push(format!(
-        "together x/÷ {:.3}; of published predictions of its classes ({}) nine of ten are within x/÷ {:.3}",
+        "together x/÷ {:.3}; the interval that is printed, x/÷ {:.3}, is {:.2} of that, in logarithms: nine of ten published runs of \
+         its classes ({}) were so far off",
         1.0 + percent(uncertainty.sigma()),
-        uncertainty.classes.map(|class| class.to_string()).join("; "),
-        uncertainty.factor()
+        uncertainty.factor(),
+        uncertainty.scale(),
+        uncertainty.classes.map(|class| class.to_string()).join("; ")
     ));
     said
 }

@@ -157,11 +157,13 @@ fn published_section(page: &mut String, published: &Published) {
     for one in &all.part.strata {
         line(page, &one.name, &one.score);
     }
-    let _ = writeln!(
-        page,
-        "\nDecisions, over {} groups of plans for one request: the plan predicted fastest is {:.2} % slower than the best on average; Kendall's tau {:.2}.",
-        all.part.choices.groups, all.part.choices.top1_regret_pct, all.part.choices.kendall_tau
-    );
+    if all.part.choices.groups > 0 {
+        let _ = writeln!(
+            page,
+            "\nDecisions, over {} groups of plans for one request: the plan predicted fastest is {:.2} % slower than the best on average; Kendall's tau {:.2}.",
+            all.part.choices.groups, all.part.choices.top1_regret_pct, all.part.choices.kendall_tau
+        );
+    }
     page.push_str("\n![predicted against measured](published-predicted.svg)\n![by host](published-hosts.svg)\n![by strategy](published-strategies.svg)\n");
     memory(page, all);
     calibration(page, all);

@@ -99,6 +99,13 @@ fn note(note: &Note) -> String {
             gpu_time(*evidence, runs)
         ),
         Note::Launch { factor, from } => format!("launch factor {factor:.2}: {}", launch(from)),
+        Note::Unexplained {
+            run,
+            factors: (least, most),
+        } => format!(
+            "NOT USED: the run {run} would need GPU time below {least} or above {most} times the kernel costs: check its time, \
+             its request and that weights were resident"
+        ),
         Note::Rate {
             kind,
             reach,
@@ -248,6 +255,10 @@ mod tests {
         ] {
             all.push(Note::Launch { factor: 1.2, from });
         }
+        all.push(Note::Unexplained {
+            run: "a run".to_owned(),
+            factors: (0.2, 6.0),
+        });
         all.extend([Reach::Host, Reach::Network].map(|reach| Note::Rate {
             kind: CollectiveKind::AllGather,
             reach,

@@ -229,7 +229,7 @@ fn predictable(row: &Row, machines: &mut Machines) -> Result<Run, Reason> {
     if let Some(times) = run.beyond_peak() {
         return Err(Reason::BeyondPeak(times));
     }
-    let assumed = Calibration::assumed(run.platform.is_nvlink());
+    let assumed = Calibration::assumed(run.platform.is_of_servers());
     match terms(&run, &assumed, Tables::built_in()) {
         Some(_) => Ok(run),
         None => Err(Reason::NoCost),
