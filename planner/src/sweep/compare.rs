@@ -130,9 +130,22 @@ pub fn compare(mut sides: [Side; 2]) -> Result<Comparison, PlanningError> {
     let never = turned.iter().filter(|(_, turn)| turn.is_none());
     let never = never.map(|(field, _)| *field).collect();
     let turns = turned.into_iter().filter_map(|(_, turn)| turn).collect();
-    let [first, second] = [0, 1].map(|index| &sides[index].question.machine);
+    Ok(Comparison {
+        footing,
+        sure: sure(&sides, &found, slower),
+        classes: classes(&found),
+        sides: found,
+        slower,
+        turns,
+        never,
+    })
+}
+
+/// The probability that the slower side is slower: two machines share what is uncertain of GPUs alike, one machine all.
+fn sure(sides: &[Side; 2], found: &[Found; 2], slower: usize) -> f64 {
+    let [first, second] = [0, 1].map(|index: usize| &sides[index].question.machine);
+    let same = first.name == second.name;
     let alike = first.gpus[0].name == second.gpus[0].name;
-    let shares = |term: Term| same || alike && !term.is_of_links();
     // One plan on GPUs alike is executed in one way.
     let executed_alike = alike && found[0].candidate.plan == found[1].candidate.plan;
     let uncertain = [0, 1].map(|index: usize| {
@@ -143,15 +156,8 @@ pub fn compare(mut sides: [Side; 2]) -> Result<Comparison, PlanningError> {
         uncertainty
     });
     let of = |index: usize| (found[index].candidate.latency, &uncertain[index]);
-    Ok(Comparison {
-        footing,
-        sure: interval::faster_sharing(of(1 - slower), of(slower), shares),
-        classes: classes(&found),
-        sides: found,
-        slower,
-        turns,
-        never,
-    })
+    let shares = |term: Term| same || alike && !term.is_of_links();
+    interval::faster_sharing(of(1 - slower), of(slower), shares)
 }
 
 /// Gives both sides the same footing.
