@@ -21,17 +21,20 @@
 //!
 //! Not modelled: kernels other than CompactFusion's; contention with the attention they overlap.
 
-use topologies::Gpu;
+use std::sync::LazyLock;
+
+use topologies::{Gpu, gpu};
 
 use crate::compressor::{Compressor, GROUP};
 use crate::cost::Provenance;
+use crate::kinship::Kinship;
 use crate::memory_kernel;
 use crate::tables::Answer;
 
 const PUBLISHED: &str = "published latencies on L20";
 const SCALED: &str = "scaled from L20 by memory bandwidth and launch floor, measured by nobody";
-/// The GPU of the published latencies, and its memory bandwidth in bytes per second.
-const MEASURED: (&str, f64) = ("L20", 864e9);
+/// The GPU of the published latencies.
+const MEASURED: &str = "L20";
 /// Half-width on L20, and on a GPU of its bandwidth.
 const ON_L20: f64 = 0.20;
 const ELSEWHERE: f64 = 0.40;
@@ -98,9 +101,13 @@ pub(crate) fn decode(gpu: &Gpu, compressor: Compressor, rows: u64, channels: u64
     )
 }
 
-/// Whether the published latencies are of this GPU.
+/// The GPU of the published latencies, as its sheet has it.
+static SHEET: LazyLock<&Gpu> =
+    LazyLock::new(|| gpu::find(MEASURED).expect("the list of GPUs has it"));
+
+/// Whether the published latencies are of this chip, whatever it is called.
 fn is_measured(gpu: &Gpu) -> bool {
-    gpu.name == MEASURED.0
+    Kinship::of(&SHEET, gpu) <= Kinship::SameChip
 }
 
 /// What the times of a compressor on a GPU rest on, in words; nothing where they were published for it.
@@ -132,7 +139,8 @@ fn answer(
 ) -> Answer {
     let bandwidth = gpu.memory_bandwidth.as_f64();
     let us = latency_us + bytes / (bandwidth / 1e6 * share);
-    let scaled = ELSEWHERE.hypot(PER_LN_BANDWIDTH * (bandwidth / MEASURED.1).ln());
+    let scaled =
+        ELSEWHERE.hypot(PER_LN_BANDWIDTH * (bandwidth / SHEET.memory_bandwidth.as_f64()).ln());
     let (provenance, half_width, note) = if !is_published(compressor) {
         let note = "assumed: bytes over memory bandwidth, nobody has published a time";
         (Provenance::Datasheet, scaled.max(0.60), note)
@@ -153,7 +161,6 @@ fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use topologies::gpu;
 
     fn l20() -> &'static Gpu {
         gpu::find("L20").unwrap()
@@ -203,6 +210,10 @@ mod tests {
         // sqrt(.4^2 + (.3 ln 3.877)^2) = .570.
         assert!((widths[2] - 0.570).abs() < 1e-3, "{widths:?}");
         assert!(of("H100-SXM").note.starts_with("scaled from L20"));
+        // The chip decides, not what it is called.
+        let mut renamed = gpu::find("L20").unwrap().clone();
+        renamed.name = "mine".to_owned();
+        assert!(super::doubt(&renamed, Compressor::OneBit).is_none());
         let doubt = |name| doubt(gpu::find(name).unwrap(), Compressor::OneBit);
         assert!(doubt("L20").is_none() && doubt("H200").unwrap().contains("scaled from L20"));
         // One row: 8 launches, each no shorter than MI300X's smallest kernel lets it be.

@@ -17,7 +17,7 @@ mod kinds;
 use std::collections::BTreeMap;
 
 use indicatif::ProgressBar;
-use kernels::{Exclude, KernelRow, Mask, MemoryRow, Miss, Prediction, Tables};
+use kernels::{AttentionKernel, Exclude, KernelRow, Mask, MemoryRow, Miss, Prediction, Tables};
 use rayon::prelude::*;
 use topologies::{Gpu, SimDuration, gpu};
 
@@ -147,41 +147,32 @@ fn predict(tables: &Tables, gpu: &Gpu, question: Question) -> Result<Prediction,
         Question::Product { dtype, shape } => {
             tables.predict_product(gpu, dtype, shape, Exclude::This)
         }
-        Question::Attention { kernel, shape } => {
-            let [batch, heads, queries, keys, head_dim] = shape;
-            tables.predict_kernel(&KernelRow {
-                gpu,
-                kernel,
-                mask: Mask::Full,
-                batch,
-                heads,
-                queries,
-                keys,
-                head_dim,
-            })
-        }
+        Question::Attention { kernel, shape } => tables.predict_kernel(&row(gpu, kernel, shape)),
         Question::Memory { kind, bytes } => {
             Ok(Tables::predict_memory(&MemoryRow { gpu, kind, bytes }))
         }
     }
 }
 
+/// Attention of `[batch, heads, queries, keys, width of a head]` without a mask.
+fn row(gpu: &Gpu, kernel: AttentionKernel, shape: [u64; 5]) -> KernelRow<'_> {
+    let [batch, heads, queries, keys, head_dim] = shape;
+    KernelRow {
+        gpu,
+        kernel,
+        mask: Mask::Full,
+        batch,
+        heads,
+        queries,
+        keys,
+        head_dim,
+    }
+}
+
 fn roofline(gpu: &Gpu, question: Question) -> Option<f64> {
     let time = match question {
         Question::Product { dtype, shape } => Tables::product_roofline(gpu, dtype, shape)?,
-        Question::Attention { kernel, shape } => {
-            let [batch, heads, queries, keys, head_dim] = shape;
-            Tables::kernel_roofline(&KernelRow {
-                gpu,
-                kernel,
-                mask: Mask::Full,
-                batch,
-                heads,
-                queries,
-                keys,
-                head_dim,
-            })
-        }
+        Question::Attention { kernel, shape } => Tables::kernel_roofline(&row(gpu, kernel, shape)),
         Question::Memory { bytes, .. } => {
             let bytes_per_us = gpu.memory_bandwidth.as_f64() / 1e6;
             SimDuration::from_us_f64(bytes as f64 / bytes_per_us)
