@@ -21,6 +21,7 @@ mod search;
 mod stale;
 mod strings;
 mod times;
+mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};

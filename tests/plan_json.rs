@@ -49,9 +49,11 @@ fn check(plan: &Value) {
     );
     assert_eq!(plan["compressor"].is_string(), fidelity == "lossy");
     let residency = &plan["residency"];
-    let resident =
-        (&residency["components"], &residency["weights"]) == (&"together".into(), &"whole".into());
-    assert_eq!(residency["in_latency"], resident, "{plan:#}");
+    let plain = [&residency["components"], &residency["encoders"], &residency["transformer"]];
+    let resident = plain == ["together", "whole", "resident"];
+    assert_eq!(residency["line"] == "resident", resident, "{plan:#}");
+    assert_eq!(plan["precision"], "bf16");
+}");
 }
 
 #[test]

@@ -40,14 +40,22 @@ fn an_engine_without_a_parallel_vae_uses_all_gpus_of_a_video() {
 }
 
 #[test]
-fn weights_that_fit_only_in_parts_are_told() {
-    let sharded = "fits only with its weights sharded over the ranks";
-    let ring = |machine: &str| {
-        let page = printed(&["simulate", "--plan", "ring4", "--machine", machine]);
+fn weights_that_fit_only_in_parts_are_told_and_paid() {
+    let page = |plan: &str, machine: &str| {
+        let page = printed(&["simulate", "--plan", plan, "--machine", machine]);
         page.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert!(ring("4xRTX4090@pcie4").contains(sharded));
-    assert!(!ring("4xRTX4090-48GB@pcie4").contains(sharded));
+    let small = page("ring4", "4xRTX4090@pcie4");
+    assert!(small.contains("This does not run"), "{small}");
+    let fits = small.split("--plan \"").nth(1).expect("what fits");
+    let fits = fits.split('"').next().expect("a plan");
+    assert!(fits.starts_with("ring4 residency="), "{fits}");
+    let moved = page(fits, "4xRTX4090@pcie4");
+    assert!(
+        moved.contains("in the latency") && !moved.contains("OOM"),
+        "{moved}"
+    );
+    assert!(!page("ring4", "4xRTX4090-48GB@pcie4").contains("This does not run"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use sim::execution::{Calibration, Execution, Software};
 use sim::graph::TaskGraph;
 use sim::legality;
 use sim::model::{self, Request};
-use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan};
+use sim::plan::{Compression, Exchange, Pipeline, Plan};
 use sim::platform::Platform;
 use sim::simulate::{Detail, Simulation, estimate, simulate};
 use sim::workload::Workload;
@@ -120,7 +120,7 @@ fn mixes(ranks: u32) -> Vec<Plan> {
                         exchange,
                         ..Plan::single(DeviceId::new(0))
                     };
-                    plan.warmup = u32::from(plan.fidelity() != Fidelity::Exact);
+                    plan.warmup = u32::from(plan.warms_up());
                     let placement = (0..ranks as usize).map(DeviceId::new).collect();
                     all.push(plan.placed(placement));
                 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use kernels::AttentionKernel;
 use sim::model::{self, Guidance, Model, Request};
-use sim::plan::Plan;
+use sim::plan::{Plan, Precision};
 use topologies::host::Compilation;
 use topologies::import::{self, Hints};
 use topologies::{Faults, Gpu, LinkKind, Machine};
@@ -73,7 +73,6 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
     Ok(Question {
         model,
         request,
-        machine,
         measured,
         known,
         faults,
@@ -91,12 +90,41 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         } else {
             Compilation::Eager
         },
+        precision: precision(typed.precision.as_deref(), &machine.gpus[0])?,
         filter,
         quality,
         profile,
         fastest: false,
         shown: SHOWN,
+        machine,
     })
+}
+
+/// The precision of this name, if it runs on the GPU; none for any.
+fn precision(name: Option<&str>, gpu: &Gpu) -> Result<Option<Precision>> {
+    let known = || Precision::ALL.into_iter();
+    let precision = match name {
+        None => Precision::Bf16,
+        Some("any") => return Ok(None),
+        Some(name) => known().find(|one| one.word() == name).with_context(|| {
+            let words: Vec<&str> = known().map(Precision::word).collect();
+            format!(
+                "--precision: \"{name}\" is not known: take one of {}, or any",
+                words.join(", ")
+            )
+        })?,
+    };
+    let runs: Vec<&str> = known()
+        .filter(|one| one.runs_on(gpu))
+        .map(Precision::word)
+        .collect();
+    ensure!(
+        precision.runs_on(gpu),
+        "--precision: {precision} does not run on {}: take one of {}",
+        gpu.name,
+        runs.join(", ")
+    );
+    Ok(Some(precision))
 }
 
 /// The attention kernel of this name, if it runs on the GPU.

@@ -14,6 +14,7 @@ use schemars::transform::{RecursiveTransform, Transform as _};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use sim::model::Guidance;
+use sim::plan::Precision;
 use sim::serving::Routing;
 use topologies::host::Compilation;
 use traces::timeline::SpanClass;
@@ -105,6 +106,7 @@ closed! {
     SpanClass: Self::ALL;
     Compilation: Self::ALL;
     AttentionKernel: Self::ALL;
+    Precision: Self::ALL;
     Engine: [Self::Xdit, Self::Sglang, Self::Diffusers, Self::CacheDit, Self::PipeFusion];
     Routing: [Self::Fifo, Self::Shortest, Self::LeastLoaded];
     Guidance: [Self::None, Self::Batched, Self::Sequential, Self::Triple];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kernels::AttentionKernel;
 use topologies::host::Compilation;
 
-use crate::platform::RateFactors;
+use crate::platform::{HostMemory, RateFactors};
 use crate::workload::BlockKind;
 
 /// What was measured on the host, as factors on this crate's own figures.
@@ -56,6 +56,22 @@ pub enum Software {
 }
 
 impl Software {
+    /// From which memory components are moved to the GPU for their phase, and how often each crosses the link in one request:
+    /// SGLang keeps pinned copies and drops the GPU's, diffusers' hooks move modules there and back.
+    #[must_use]
+    pub const fn moves(self) -> (HostMemory, u64) {
+        match self {
+            Self::Sglang => (HostMemory::Pinned, 1),
+            Self::PipeFusionLegacy | Self::Other | Self::VirtualRanks => (HostMemory::Pageable, 2),
+        }
+    }
+
+    /// Whether it quantises activations in a kernel of its own, compiled or not.
+    #[must_use]
+    pub const fn fuses_quantising(self) -> bool {
+        matches!(self, Self::Sglang)
+    }
+
     /// What the slowest stage does beside its blocks, in blocks (docs/calibration.md section 5).
     #[must_use]
     pub const fn stage_extra(self) -> f64 {

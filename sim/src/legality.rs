@@ -26,7 +26,7 @@ pub use reason::{Illegal, Method};
 use std::collections::BTreeSet;
 
 use crate::model::{Architecture, Guidance, Model, UlyssesRule};
-use crate::plan::{Compression, Exchange, Pipeline, Plan};
+use crate::plan::{Compression, Exchange, Pipeline, Plan, Weights};
 use crate::workload::Workload;
 
 /// Whether `model` can serve `workload` with `plan` on a machine of `gpus` GPUs.
@@ -62,9 +62,25 @@ pub fn all_reasons(model: &Model, workload: &Workload, plan: &Plan, gpus: usize)
         }
     }
     reasons.extend(displaced(plan));
+    reasons.extend(residency(workload, plan));
     reasons.extend(compressor(model, plan));
     reasons.extend(assignment(workload, plan));
     reasons
+}
+
+/// Weights that move are fetched once in a forward pass, by ranks that need them.
+fn residency(workload: &Workload, plan: &Plan) -> Option<Illegal> {
+    let residency = plan.execution.residency;
+    let blocks = workload.layers.order.len();
+    match residency.transformer {
+        Weights::Resident => None,
+        _ if plan.pipeline.stages > 1 => Some(Illegal::MovingWeights { residency }),
+        Weights::Sharded => (plan.replicas() == 1).then_some(Illegal::NobodyShares),
+        Weights::Layerwise { resident, .. } => {
+            let all = resident as usize >= blocks;
+            all.then_some(Illegal::AllResident { resident, blocks })
+        }
+    }
 }
 
 /// Degrees up to `most` that divide what a sequence split must divide; ascending, at least 1.

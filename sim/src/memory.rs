@@ -23,16 +23,16 @@
 //! Not modelled: fragmentation itself, loading peaks, reference images, LoRA weights, and
 //! leaks of single implementations (diffusers' ring keeps 22 GB more than its Ulysses).
 
-mod residency;
 mod shares;
+mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use residency::{Components, Decoding, EncoderCopies, Precision, Residency, WeightSharding};
+pub use stored::{Decoding, Precision, Stored};
 
 use topologies::{Bytes, Gpu};
 
-use crate::plan::Plan;
+use crate::plan::{Components, Plan, Residency, Weights};
 use crate::workload::Workload;
 use shares::Share;
 
@@ -107,13 +107,12 @@ impl Memory {
     }
 }
 
-/// The peak of the rank that needs the most. Where two transformers take turns, both are resident
-/// if that fits, else one.
+/// The peak of the rank that needs the most. Two transformers that take turns are both resident, but for components in turn.
 ///
 /// # Panics
 /// If the plan is not legal for the workload: check it first.
 #[must_use]
-pub fn peak(workload: &Workload, plan: &Plan, gpu: &Gpu, residency: &Residency) -> Memory {
+pub fn peak(workload: &Workload, plan: &Plan, gpu: &Gpu, stored: &Stored) -> Memory {
     (0..plan.pipeline.stages)
         .map(|stage| {
             let rank = plan.rank(crate::plan::Coordinates {
@@ -124,7 +123,7 @@ pub fn peak(workload: &Workload, plan: &Plan, gpu: &Gpu, residency: &Residency) 
                 ulysses: 0,
                 tensor: 0,
             });
-            peak_of(workload, plan, gpu, residency, rank)
+            peak_of(workload, plan, gpu, stored, rank)
         })
         .reduce(|most, next| if next.total > most.total { next } else { most })
         .expect("a legal plan has at least one stage")
@@ -135,41 +134,44 @@ pub fn peak(workload: &Workload, plan: &Plan, gpu: &Gpu, residency: &Residency) 
 /// # Panics
 /// As [`peak`], and if there is no such rank.
 #[must_use]
-pub fn peak_of(
-    workload: &Workload,
-    plan: &Plan,
-    gpu: &Gpu,
-    residency: &Residency,
-    rank: u32,
-) -> Memory {
+pub fn peak_of(workload: &Workload, plan: &Plan, gpu: &Gpu, stored: &Stored, rank: u32) -> Memory {
     assert!(
         rank < plan.ranks(),
         "a rank's memory is asked of a rank of the plan"
     );
-    let with = |experts| Share::new(workload, plan, residency, rank, experts).worst(gpu);
-    let all = with(workload.model.experts.count());
-    if all.fits.is_fit() { all } else { with(1) }
+    let experts = match plan.execution.residency.components {
+        Components::Together => workload.model.experts.count(),
+        Components::InTurn => 1,
+    };
+    Share::new(workload, plan, stored, rank, experts).worst(gpu)
 }
 
-/// The first residency, from the fastest, in which the plan fits; with its memory. `None` if
-/// none fits.
+/// How many of the transformer's blocks can stay on the GPU beside the others' copies, with the memory that takes; `None`
+/// where not even none of them fits.
 ///
-/// Order: all together; components in turn; weights and encoders sharded; sharded and in turn.
+/// # Panics
+/// As [`peak`].
 #[must_use]
-pub fn first_fit(workload: &Workload, plan: &Plan, gpu: &Gpu) -> Option<(Residency, Memory)> {
-    let base = Residency::default();
-    let sharded = Residency {
-        weights: WeightSharding::Sharded,
-        encoders: EncoderCopies::Sharded,
-        ..base
+pub fn most_resident(
+    workload: &Workload,
+    plan: &Plan,
+    gpu: &Gpu,
+    residency: Residency,
+    ahead: u32,
+) -> Option<(Residency, Memory)> {
+    let of = |resident: u32| {
+        let transformer = Weights::Layerwise { resident, ahead };
+        let residency = Residency {
+            transformer,
+            ..residency
+        };
+        let plan = plan.clone().with_residency(residency);
+        let memory = peak(workload, &plan, gpu, &Stored::default());
+        memory.fits.is_fit().then_some((residency, memory))
     };
-    let in_turn = |residency| Residency {
-        components: Components::InTurn,
-        ..residency
-    };
-    [base, in_turn(base), sharded, in_turn(sharded)]
-        .into_iter()
-        .filter(|residency| plan.ranks() > 1 || residency.weights == WeightSharding::Whole)
-        .map(|residency| (residency, peak(workload, plan, gpu, &residency)))
-        .find(|(_, memory)| memory.fits.is_fit())
+    let blocks = u32::try_from(workload.layers.order.len()).expect("a model has few blocks");
+    // What fits with more blocks fits with fewer: the first that does not ends the range.
+    let fitting: Vec<u32> = (0..blocks).collect();
+    let most = fitting.partition_point(|&resident| of(resident).is_some());
+    most.checked_sub(1).and_then(|most| of(fitting[most]))
 }

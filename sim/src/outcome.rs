@@ -32,6 +32,8 @@ pub struct DeviceUse {
     pub launch: SimDuration,
     /// A task of its codec stream runs.
     pub codec: SimDuration,
+    /// Weights are on their way to it.
+    pub weights: SimDuration,
     /// None of these: it waits for messages, for others, or is done.
     pub waiting: SimDuration,
     /// The sum of the durations of its tasks by class, in the order of [`SpanClass::ALL`]; tasks
@@ -101,6 +103,7 @@ pub fn device_use_within(
     let mut compute = vec![Vec::new(); devices];
     let mut launch = compute.clone();
     let mut codec = compute.clone();
+    let mut weights = compute.clone();
     for (index, task) in graph.tasks().iter().enumerate() {
         let start = outcome.start[index].clamp(from, until);
         let end = outcome.end[index].clamp(from, until);
@@ -114,6 +117,7 @@ pub fn device_use_within(
             (SpanClass::Launch, _) => add(&mut launch[device], (start, end)),
             (_, Stream::Compute) => add(&mut compute[device], (start, end)),
             (_, Stream::Codec) => add(&mut codec[device], (start, end)),
+            (_, Stream::Weights) => add(&mut weights[device], (start, end)),
             (_, Stream::Communication | Stream::Host) => {}
         }
     }
@@ -125,12 +129,15 @@ pub fn device_use_within(
         let launching = covered(&mut intervals);
         intervals.append(&mut codec[device]);
         let coding = covered(&mut intervals);
+        intervals.append(&mut weights[device]);
+        let fetching = covered(&mut intervals);
         DeviceUse {
             device: DeviceId::new(device),
             compute: computing,
             launch: launching - computing,
             codec: coding - launching,
-            waiting: window - coding,
+            weights: fetching - coding,
+            waiting: window - fetching,
             by_class: by_class[device],
         }
     };

@@ -11,6 +11,7 @@
 
 use topologies::{Gpu, SimDuration};
 
+use crate::lower::Moves;
 use crate::model::{Model, Request};
 
 /// Time of the phases around the loop on one GPU.
@@ -20,6 +21,8 @@ pub struct Phases {
     pub encode: SimDuration,
     /// VAE decoding.
     pub decode: SimDuration,
+    /// Moving the VAE to the GPU, before it.
+    pub moved: SimDuration,
 }
 
 /// bf16 matrix rate that `gpu` sustains, in TFLOP/s: measured or inferred, else its architecture's
@@ -60,6 +63,17 @@ impl Phases {
         Self {
             encode: SimDuration::from_secs_f64(encode),
             decode: SimDuration::from_secs_f64(decode * images),
+            moved: SimDuration::ZERO,
+        }
+    }
+
+    /// With what moving components to the GPU takes.
+    #[must_use]
+    pub(crate) fn with_moves(self, moves: Moves) -> Self {
+        Self {
+            encode: self.encode + moves.before,
+            moved: moves.after,
+            ..self
         }
     }
 
@@ -68,6 +82,6 @@ impl Phases {
     #[must_use]
     pub fn shared_decode(&self, ranks: u32) -> SimDuration {
         let ranks = f64::from(ranks.min(8));
-        self.decode.scaled(0.2 + 0.8 / ranks)
+        self.moved + self.decode.scaled(0.2 + 0.8 / ranks)
     }
 }

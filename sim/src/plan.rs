@@ -7,9 +7,13 @@
 //! (docs/developer of xdit-project/xDiT); `placement[rank]` is the GPU that rank runs on.
 
 mod compression;
+mod execution;
+mod precision;
 mod text;
 
 pub use compression::{Assignment, Compression, CompressionError, Phase};
+pub use execution::{Components, Encoders, Execution, NoResidency, Residency, Weights};
+pub use precision::{NoPrecision, Precision, SVDQ_RANK};
 pub use text::PlanTextError;
 
 use std::ops::Range;
@@ -118,6 +122,8 @@ pub struct Plan {
     pub vae: u32,
     /// What the ring runs in; without one it changes nothing.
     pub ring_loop: RingLoop,
+    /// Where weights live, and what else is said beside the layout.
+    pub execution: Execution,
     /// The GPU of each rank.
     pub placement: Vec<DeviceId>,
 }
@@ -129,7 +135,7 @@ pub enum Fidelity {
     Exact,
     /// Attention reads K and V of the previous step.
     Stale,
-    /// K and V are compressed.
+    /// K and V are compressed, or products quantised.
     Lossy,
 }
 
@@ -165,6 +171,7 @@ impl Plan {
             warmup: 0,
             vae: 1,
             ring_loop: RingLoop::Engine,
+            execution: Execution::default(),
             placement: vec![device],
         }
     }
@@ -211,13 +218,32 @@ impl Plan {
     /// Exact, stale or lossy; a stale and compressed plan is lossy.
     #[must_use]
     pub const fn fidelity(&self) -> Fidelity {
-        if !self.compression.is_raw() {
+        if !self.compression.is_raw() || self.execution.precision.is_lossy() {
             Fidelity::Lossy
         } else if self.is_stale() {
             Fidelity::Stale
         } else {
             Fidelity::Exact
         }
+    }
+
+    /// Ranks that hold the same weights of the transformer.
+    #[must_use]
+    pub const fn replicas(&self) -> u32 {
+        self.data * self.cfg * self.sequence()
+    }
+
+    /// The same plan with its weights elsewhere.
+    #[must_use]
+    pub const fn with_residency(mut self, residency: Residency) -> Self {
+        self.execution.residency = residency;
+        self
+    }
+
+    /// Whether its first steps differ from the others: it is stale or compressed.
+    #[must_use]
+    pub const fn warms_up(&self) -> bool {
+        !self.compression.is_raw() || self.is_stale()
     }
 
     /// Whether K and V travel round a ring of several ranks.

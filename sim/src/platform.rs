@@ -20,6 +20,7 @@
 
 mod condition;
 mod fabric;
+mod host_link;
 mod message;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::one_gpu::OneGpu;
 
 pub use self::fabric::Fabric;
 use self::fabric::{gpus_per_host, pcie_wiring};
+pub use self::host_link::HostMemory;
 pub use self::message::{Message, RateFactors, Reach, Timing};
 
 /// GPUs and the way between them.

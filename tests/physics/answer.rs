@@ -8,6 +8,7 @@
 //! ```
 
 use planner::interval::faster;
+use planner::launch::Engine;
 use planner::search::{
     self, Budget, Candidate, Filter, Finding, Gain, Lever, NoPlan, Pays, PlanningError, Question,
     Shared, StopReason, Unfit, Which, judge, own_shard, shards, usual, winner,
@@ -199,6 +200,8 @@ fn why_no_plan_serves_is_the_first_thing_in_the_way() {
         let machine = hypothetical::machine(machine).expect("a machine");
         let asked = question(machine, |question| {
             question.filter = filter.clone();
+            // It moves no weights.
+            question.engine = Engine::PipeFusion;
             if large {
                 question.model = model::find("FLUX.2-dev").expect("a known model");
                 question.request = question.model.default;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use planner::launch::{Engine, Job, Launch};
 use sim::model::{self, Guidance, Model, Request, Resolution};
-use sim::plan::{Exchange, Fidelity, Pipeline, Plan};
+use sim::plan::{Exchange, Pipeline, Plan};
 use topologies::DeviceId;
 use topologies::host::Compilation;
 
@@ -130,7 +130,7 @@ fn plans() -> Vec<Plan> {
                 if plan.ranks() > 8 {
                     continue;
                 }
-                plan.warmup = 2 * u32::from(plan.fidelity() != Fidelity::Exact);
+                plan.warmup = 2 * u32::from(plan.warms_up());
                 let ranks = 0..plan.ranks() as usize;
                 all.push(plan.placed(ranks.map(DeviceId::new).collect()));
             }

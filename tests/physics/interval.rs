@@ -21,6 +21,7 @@ fn parts() -> Parts {
         launch: SimDuration::ZERO,
         exposed: BTreeMap::new(),
         codec_doubt: SimDuration::ZERO,
+        weights: SimDuration::ZERO,
     }
 }
 

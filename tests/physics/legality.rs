@@ -10,7 +10,7 @@
 use kernels::Compressor;
 use sim::legality::{all_reasons, check};
 use sim::model::{self, Guidance, Request};
-use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan};
+use sim::plan::{Compression, Exchange, Pipeline, Plan};
 use sim::workload::Workload;
 use topologies::DeviceId;
 
@@ -159,7 +159,7 @@ fn plans() -> Vec<Plan> {
                             compression,
                             ..Plan::single(DeviceId::new(0))
                         };
-                        plan.warmup = u32::from(plan.fidelity() != Fidelity::Exact);
+                        plan.warmup = u32::from(plan.warms_up());
                         if plan.ranks() > 80 {
                             continue;
                         }

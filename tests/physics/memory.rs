@@ -15,10 +15,7 @@
 
 use std::io::Read;
 
-use sim::memory::{
-    Components, Decoding, EncoderCopies, Memory, Phase, Precision, Residency, WeightSharding, peak,
-    peak_of,
-};
+use sim::memory::{Decoding, Memory, Phase, Precision, Stored, peak, peak_of};
 use sim::model::{self, Request};
 use sim::plan::Plan;
 use sim::workload::Workload;
@@ -40,11 +37,8 @@ pub(super) fn workload(name: &str, change: impl Fn(&mut Request)) -> Workload {
 }
 
 /// The VAE stands elsewhere, so that the loop is the phase with the most.
-pub(super) const LOOP: Residency = Residency {
-    components: Components::Together,
-    encoders: EncoderCopies::Whole,
+pub(super) const LOOP: Stored = Stored {
     encoder_precision: Precision::Bf16,
-    weights: WeightSharding::Whole,
     weight_precision: Precision::Bf16,
     decoding: Decoding::Elsewhere,
 };
@@ -55,9 +49,9 @@ pub(super) fn of(workload: &Workload, line: &str) -> Memory {
     memory
 }
 
-pub(super) fn kept(workload: &Workload, line: &str, residency: Residency) -> Memory {
+pub(super) fn kept(workload: &Workload, line: &str, stored: Stored) -> Memory {
     let gpu = gpu::find("H100-SXM").expect("a known GPU");
-    peak(workload, &plan(line), gpu, &residency)
+    peak(workload, &plan(line), gpu, &stored)
 }
 
 /// Bytes of FLUX.1's weights in blocks that tensor parallelism splits: 24 d^2 a double block, 12 d^2 a single one.
@@ -207,23 +201,27 @@ fn shared_weights_leave_a_part_and_two_blocks() {
     let two = 2 * (24 + 12) * D * D * 2;
     let halves = SPLIT / 2 + MODULATION + ENDS;
     let two_halves = 2 * (24 / 2 + 12) * D * D * 2;
-    for (weights, line, bytes) in [
-        (WeightSharding::Sharded, "ulysses4", whole / 4 + two),
-        (WeightSharding::Sharded, "ring2+ulysses2", whole / 4 + two),
-        (WeightSharding::Sharded, "tp2", halves),
+    for (line, bytes) in [
+        ("ulysses4 residency=fsdp", whole / 4 + two),
+        ("ring2+ulysses2 residency=fsdp", whole / 4 + two),
+        ("tp2 residency=fsdp", halves),
+        ("tp2+ulysses4 residency=fsdp", halves / 4 + two_halves),
+        ("none residency=layerwise(0)", ENDS + two),
+        ("ulysses8 residency=layerwise(0)", ENDS + two),
+        ("none residency=layerwise(0,0)", ENDS + two / 2),
         (
-            WeightSharding::Sharded,
-            "tp2+ulysses4",
-            halves / 4 + two_halves,
+            "none residency=layerwise(19)",
+            (whole - ENDS) / 3 + ENDS + two,
         ),
-        (WeightSharding::HostBlocks, "none", ENDS + two),
-        (WeightSharding::HostBlocks, "ulysses8", ENDS + two),
+        (
+            "none residency=layerwise(56)",
+            (whole - ENDS) * 56 / 57 + ENDS + two / 2,
+        ),
     ] {
-        let residency = Residency { weights, ..LOOP };
-        let found = kept(&flux, line, residency).weights.get();
-        assert_eq!(found, bytes, "{line}, {weights:?}");
+        let found = kept(&flux, line, LOOP).weights.get();
+        assert_eq!(found, bytes, "{line}");
     }
-    let single = Residency {
+    let single = Stored {
         weight_precision: Precision::Fp32,
         ..LOOP
     };
@@ -234,25 +232,25 @@ fn shared_weights_leave_a_part_and_two_blocks() {
 #[test]
 fn encoders_are_whole_shared_or_elsewhere() {
     let flux = workload("FLUX.1-dev", |_| {});
-    let with = |line, encoders| {
-        kept(&flux, line, Residency { encoders, ..LOOP })
-            .encoders
-            .get()
-    };
-    let whole = with("ulysses4", EncoderCopies::Whole);
+    let with = |line| kept(&flux, line, LOOP).encoders.get();
+    let whole = with("ulysses4");
     assert!((whole as f64 / 9.8e9 - 1.0).abs() < 0.01, "{whole}");
-    assert_eq!(with("ulysses4", EncoderCopies::Sharded), whole.div_ceil(4));
-    assert_eq!(
-        with("ulysses2+tp4", EncoderCopies::Sharded),
-        whole.div_ceil(8)
-    );
-    assert_eq!(with("ulysses4", EncoderCopies::Elsewhere), 0);
+    for (line, held) in [
+        ("ulysses4 residency=encoders-split", whole.div_ceil(4)),
+        ("ulysses2+tp4 residency=encoders-split", whole.div_ceil(8)),
+        ("ulysses4 residency=encoders-elsewhere", 0),
+        // The loop is the fullest phase, and they are not there; of encoding, two of 24 layers are.
+        ("ulysses4 residency=encoders-in-turn", 0),
+        ("none residency=in-turn+layerwise(0)+encoders-in-turn", whole / 12),
+    ] {
+        assert_eq!(with(line), held, "{line}");
+    }
     let precise = |encoder_precision| {
-        let residency = Residency {
+        let stored = Stored {
             encoder_precision,
             ..LOOP
         };
-        kept(&flux, "none", residency).encoders.get()
+        kept(&flux, "none", stored).encoders.get()
     };
     assert_eq!(precise(Precision::Fp32), 2 * whole);
     // 24 layers of 10240 x 4096 that stay in four bytes: two more each.
@@ -267,12 +265,12 @@ fn encoders_are_whole_shared_or_elsewhere() {
 #[test]
 fn a_shared_decoder_shares_its_activations() {
     let flux = workload("FLUX.1-dev", |_| {});
-    let here = Residency {
+    let here = Stored {
         decoding: Decoding::Here,
         ..LOOP
     };
     let of = |line, decoding| {
-        let memory = kept(&flux, line, Residency { decoding, ..here });
+        let memory = kept(&flux, line, Stored { decoding, ..here });
         (memory.phase, memory.vae.get())
     };
     let (_, weights) = of("ulysses4", Decoding::Skipped);

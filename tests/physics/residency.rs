@@ -1,11 +1,11 @@
 //! What phases hold, in every residency: components in turn, single precision, decoders that keep frames.
 
-use sim::memory::{
-    Components, Decoding, EncoderCopies, Phase, Precision, Residency, WeightSharding, first_fit,
-    peak, peak_of,
-};
+use planner::search::Question;
+use sim::legality;
+use sim::memory::{Decoding, Phase, Precision, Stored, peak, peak_of};
+use sim::plan::{Plan, Residency, Weights};
 use sim::workload::Workload;
-use topologies::gpu;
+use topologies::{Gpu, gpu};
 
 use super::memory::{A, D, LOOP, kept, of, workload};
 use super::plan;
@@ -14,7 +14,7 @@ use super::plan;
 /// wide as the widest; one that decodes an image, or all at once, keeps none.
 #[test]
 fn causal_decoders_keep_frames() {
-    let here = Residency {
+    let here = Stored {
         decoding: Decoding::Here,
         ..LOOP
     };
@@ -45,15 +45,10 @@ fn causal_decoders_keep_frames() {
 }
 
 /// Bytes of the VAE where decoding is the fullest phase.
-fn kept_while_decoding(work: &Workload, line: &str, residency: Residency) -> u64 {
+fn kept_while_decoding(work: &Workload, line: &str, stored: Stored) -> u64 {
     // In turn, nothing else is there while it decodes.
-    let in_turn = Residency {
-        components: Components::InTurn,
-        encoders: EncoderCopies::Elsewhere,
-        weights: WeightSharding::HostBlocks,
-        ..residency
-    };
-    let memory = kept(work, line, in_turn);
+    let line = format!("{line} residency=in-turn+layerwise(0)+encoders-elsewhere");
+    let memory = kept(work, &line, stored);
     assert_eq!(memory.phase, Phase::Decode, "{line}");
     assert_eq!((memory.weights.get(), memory.activations.get()), (0, 0));
     memory.vae.get()
@@ -63,12 +58,9 @@ fn kept_while_decoding(work: &Workload, line: &str, residency: Residency) -> u64
 #[test]
 fn in_turn_a_phase_holds_its_own() {
     let flux = workload("FLUX.1-dev", |_| {});
-    let turn = Residency {
-        components: Components::InTurn,
-        ..LOOP
-    };
+    let in_turn = |line: &str| format!("{line} residency=in-turn");
     for line in ["none", "ring4/1bit", "pipefusion4"] {
-        let (all, own) = (of(&flux, line), kept(&flux, line, turn));
+        let (all, own) = (of(&flux, line), kept(&flux, &in_turn(line), LOOP));
         assert_eq!(own.phase, Phase::Denoise, "{line}");
         assert_eq!((own.encoders.get(), own.vae.get()), (0, 0), "{line}");
         let but_encoders = all.total.get() - all.encoders.get();
@@ -76,11 +68,7 @@ fn in_turn_a_phase_holds_its_own() {
         assert_eq!((own.kv_cache, own.bases), (all.kv_cache, all.bases));
     }
     // An encoder larger than all else is the fullest phase, and nothing of the loop is there.
-    let blocks = Residency {
-        weights: WeightSharding::HostBlocks,
-        ..turn
-    };
-    let encoding = kept(&flux, "none", blocks);
+    let encoding = kept(&flux, "none residency=in-turn+layerwise(0)", LOOP);
     assert_eq!(encoding.phase, Phase::Encode);
     let others = [
         encoding.weights,
@@ -104,7 +92,7 @@ fn in_turn_a_phase_holds_its_own() {
 fn single_precision_doubles_the_residual_stream() {
     let pixart = workload("PixArt-alpha", |_| {});
     let one = 2 * 4096 * 1152 * 2;
-    let single = Residency {
+    let single = Stored {
         weight_precision: Precision::Fp32,
         ..LOOP
     };
@@ -141,10 +129,9 @@ fn text_that_does_not_divide_is_held_whole() {
     }
 }
 
-/// Two transformers stay where both fit, else one; the first residency that fits is the fastest, and the last of all
-/// leaves the least.
+/// The fullest rank decides.
 #[test]
-fn the_fullest_rank_decides_and_the_first_fit_is_tried_in_order() {
+fn the_fullest_rank_decides() {
     let flux = workload("FLUX.1-dev", |_| {});
     let gpu = gpu::find("H100-SXM").expect("a known GPU");
     for line in ["pipefusion4", "pipefusion8", "pipefusion2+ulysses2"] {
@@ -153,37 +140,42 @@ fn the_fullest_rank_decides_and_the_first_fit_is_tried_in_order() {
         let fullest = ranks.max().expect("ranks");
         assert_eq!(peak(&flux, &plan, gpu, &LOOP).total, fullest, "{line}");
     }
-    let mut card = gpu.clone();
-    let whole = Residency::default();
-    let in_turn = Residency {
-        components: Components::InTurn,
-        ..whole
-    };
-    let sharded = Residency {
-        weights: WeightSharding::Sharded,
-        encoders: EncoderCopies::Sharded,
-        ..whole
-    };
-    let both = Residency {
-        components: Components::InTurn,
-        ..sharded
-    };
-    let line = plan("ulysses4");
-    let need = |residency| peak(&flux, &line, gpu, &residency).total;
-    for residency in [whole, in_turn, sharded, both] {
-        // With exactly as much as it needs, it fits; with a byte less, one that needs less is taken.
-        card.memory = need(residency);
-        let (found, memory) = first_fit(&flux, &line, &card).expect("it fits");
-        assert!(need(found) <= card.memory && memory.total == need(found));
-        let earlier = [whole, in_turn, sharded, both].into_iter();
-        let first = earlier.clone().find(|one| need(*one) <= card.memory);
-        assert_eq!(Some(found), first);
-        card.memory = topologies::Bytes::new(need(residency).get() - 1);
-        let next = first_fit(&flux, &line, &card).map(|(found, _)| found);
-        let first = earlier.clone().find(|one| need(*one) <= card.memory);
-        assert_eq!(next, first);
+}
+
+/// What of a plan fits: itself, or where it does not, every residency that the engine offers, with as many blocks as fit.
+pub(super) fn fitting(
+    question: &Question,
+    workload: &Workload,
+    gpu: &Gpu,
+    plan: &Plan,
+) -> Vec<Plan> {
+    let fits = |plan: &Plan| peak(workload, plan, gpu, &Stored::default()).fits.is_fit();
+    if fits(plan) {
+        return vec![plan.clone()];
     }
-    // One GPU has nobody to share weights with.
-    card.memory = topologies::Bytes::new(10_000_000_000);
-    assert_eq!(first_fit(&flux, &plan("none"), &card), None);
+    let mut all = Vec::new();
+    let blocks = u32::try_from(workload.layers.order.len()).expect("few blocks");
+    for (residency, any_stay) in question.engine.residencies(question.model, plan) {
+        let stay = match residency.transformer {
+            Weights::Layerwise { .. } if any_stay => (0..blocks).rev().collect(),
+            _ => vec![0],
+        };
+        let with = stay.into_iter().map(|resident| {
+            let transformer = match residency.transformer {
+                Weights::Layerwise { ahead, .. } => Weights::Layerwise { resident, ahead },
+                other => other,
+            };
+            plan.clone().with_residency(Residency {
+                transformer,
+                ..residency
+            })
+        });
+        let gpus = question.gpus as usize;
+        let pads = question.engine.pads(plan);
+        let mut legal = with.filter(|plan| {
+            legality::check_padded(question.model, workload, plan, gpus, pads).is_ok()
+        });
+        all.extend(legal.find(fits));
+    }
+    all
 }

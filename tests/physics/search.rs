@@ -16,7 +16,6 @@ use planner::launch::{Engine, Job, Launch};
 use planner::search::{self, Answer, Filter, PlanningError, Question, StopReason, setting};
 use sim::execution::{Calibration, Execution, Software};
 use sim::legality;
-use sim::memory;
 use sim::model::{self, Guidance, Request, Resolution};
 use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan, RingLoop};
 use sim::platform::Platform;
@@ -26,7 +25,7 @@ use sim::workload::Workload;
 use topologies::host::Compilation;
 use topologies::{DeviceId, Machine, SimDuration, hypothetical};
 
-use super::{preset, question};
+use super::{preset, question, residency};
 
 /// Compressors with published behaviour: those that plans may use without a trace.
 const COMPRESSORS: [Compressor; 4] = [
@@ -313,8 +312,6 @@ fn latencies(question: &Question, workload: &Workload, plans: &[Plan]) -> Vec<(S
     let (machine, costs) = (&question.machine, Tables::built_in());
     let (_, platform, execution) = setting(question).expect("a question");
     let latency = |plan: &Plan| {
-        let gpu = platform.gpu(plan.placement[0]);
-        memory::first_fit(workload, plan, gpu)?;
         let run = simulate(workload, plan, &platform, &execution, costs, Detail::Folded);
         let latency = run.expect("it can run").totals.latency;
         let bound = estimate(workload, plan, &platform, &execution, costs);
@@ -325,9 +322,15 @@ fn latencies(question: &Question, workload: &Workload, plans: &[Plan]) -> Vec<(S
             machine.name,
             latency.get()
         );
-        Some((latency, plan.clone()))
+        (latency, plan.clone())
     };
-    plans.iter().filter_map(latency).collect()
+    let fitting =
+        |plan| residency::fitting(question, workload, platform.gpu(DeviceId::new(0)), plan);
+    plans
+        .iter()
+        .flat_map(fitting)
+        .map(|plan| latency(&plan))
+        .collect()
 }
 
 /// Whether the question lets a plan be chosen.

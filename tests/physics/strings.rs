@@ -8,7 +8,6 @@ use kernels::Tables;
 use planner::launch::Engine;
 use planner::search::{self, Question, setting};
 use sim::legality;
-use sim::memory;
 use sim::model::{self, Resolution};
 use sim::plan::{Plan, RingLoop};
 use sim::simulate::{Detail, simulate};
@@ -16,6 +15,7 @@ use sim::testing::Numbers;
 use sim::workload::Workload;
 use topologies::hypothetical;
 
+use super::residency;
 use super::search::one_of;
 
 /// Lines tried.
@@ -115,13 +115,19 @@ fn no_line_is_faster_than_the_choice() {
             if staged || legality::check_padded(model, &workload, &plan, gpus, pads).is_err() {
                 continue;
             }
-            if memory::first_fit(&workload, &plan, platform.gpu(plan.placement[0])).is_none() {
+            let gpu = platform.gpu(plan.placement[0]);
+            let fitting = residency::fitting(&question, &workload, gpu, &plan);
+            if fitting.is_empty() {
                 continue;
             }
+            let plan = match &fitting[..] {
+                [one] => one,
+                several => &several[numbers.below(several.len())],
+            };
             legal += 1;
             let run = simulate(
                 &workload,
-                &plan,
+                plan,
                 &platform,
                 &execution,
                 costs,

@@ -60,6 +60,8 @@ words!(
         Communication = "communication",
         /// Encoding and decoding of messages, where they have a stream of their own.
         Codec = "codec",
+        /// Weights on their way to the device.
+        Weights = "weights",
         /// The process that launches the device's work.
         Host = "host",
     }
@@ -82,6 +84,8 @@ words!(
         Launch = "launch",
         /// A message between devices.
         Communication = "communication",
+        /// Fetching weights that are not resident.
+        Weights = "weights",
         /// Text encoder.
         TextEncoder = "text-encoder",
         /// Variational autoencoder.

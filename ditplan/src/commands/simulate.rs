@@ -104,6 +104,26 @@ fn write_chakra(found: &Evaluation, folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// That the plan's GPUs have no room for it, and what would.
+fn does_not_fit(question: &Question, found: &Evaluation) -> String {
+    let gpu = &question.machine.gpus[0];
+    let (needs, has) = (found.candidate.peak_memory, gpu.memory);
+    let short = format!(
+        "This does not run: it needs {needs} and a {} has {has}.",
+        gpu.name
+    );
+    match &found.fitting {
+        Some(fitting) => format!(
+            "{short} What fits with {}: --plan \"{fitting}\".",
+            question.engine
+        ),
+        None => format!(
+            "{short} No residency that {} offers fits: take more GPUs, larger ones, or --precision fp8.",
+            question.engine
+        ),
+    }
+}
+
 /// The evaluation for people.
 fn report(question: &Question, found: &Evaluation, timeline: Option<&Path>) -> String {
     let candidate = &found.candidate;
@@ -124,6 +144,9 @@ fn report(question: &Question, found: &Evaluation, timeline: Option<&Path>) -> S
     }
     let mut page = plans::title(question) + "\n" + &text::rendered(&mut table);
     page.push_str(&plans::residencies([candidate, &found.single].into_iter()));
+    if !candidate.fits {
+        page.push_str(&wrapped(&does_not_fit(question, found), 0));
+    }
     page.push('\n');
     page.push_str(&heading(&candidate.plan.to_string()));
     for (name, text) in [

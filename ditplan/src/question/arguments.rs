@@ -60,6 +60,11 @@ pub(crate) struct QuestionArguments {
     /// [default: what the engine takes on the GPU]
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
     pub attention_kernel: Option<String>,
+    /// In which numbers products run and weights are stored: bf16, fp8, fp8-row, fp8-block, int8, nvfp4, svdq-int4,
+    /// svdq-nvfp4, fp8-weights, int8-weights, nf4-weights; or any: all that the engine offers on the GPU
+    /// [default: bf16]
+    #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
+    pub precision: Option<String>,
     /// The transformer is compiled (torch.compile)
     #[arg(long)]
     pub compile: bool,

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use comfy_table::Table;
 use planner::search::{Candidate, Quality, Question};
-use sim::memory::{Components, Residency, WeightSharding};
-use sim::plan::{Compression, Fidelity, Plan, RingLoop};
+use sim::plan::{Components, Compression, Encoders, Fidelity, Plan, Precision, RingLoop, Weights};
 use traces::timeline::SpanClass;
 
 use super::json::Fidelity as Word;
@@ -14,6 +13,14 @@ use super::words;
 
 /// A plan's name in lists: strategy and compressor; of a raw ring also that it runs in the fused loop.
 pub(crate) fn label(plan: &Plan) -> String {
+    let layout = label_of_layout(plan);
+    match plan.execution.precision {
+        Precision::Bf16 => layout,
+        precision => format!("{layout} {precision}"),
+    }
+}
+
+fn label_of_layout(plan: &Plan) -> String {
     match (&plan.compression, plan.ring_loop) {
         (Compression::Raw, RingLoop::Engine) => plan.strategy(),
         (Compression::Raw, RingLoop::Fused) => format!("{} loop=fused", plan.strategy()),
@@ -118,46 +125,58 @@ pub(crate) fn row(
     table.add_row(place.into_iter().chain(figures));
 }
 
-/// `38.4 GB`, with the mark of how that fits, or `OOM`.
+/// `38.4 GB`, with the marks of how that fits, or `OOM`.
 pub(crate) fn memory(found: &Candidate) -> String {
     let memory = gigabytes(found.peak_memory);
-    match (found.fits, residency(found)) {
-        (true, "") => memory,
-        (true, mark) => format!("{memory} {mark}"),
-        (false, _) => format!("{memory} OOM"),
+    match found.fits {
+        true => format!("{memory} {}", marks(found).join(","))
+            .trim_end()
+            .to_owned(),
+        false => format!("{memory} OOM"),
     }
 }
 
-/// How a plan's weights are kept so that it fits, as a mark in tables; empty where all are on every GPU.
-fn residency(found: &Candidate) -> &'static str {
-    let Residency {
-        components,
-        weights,
-        ..
-    } = found.residency;
-    match (weights, components) {
-        (WeightSharding::Whole, Components::Together) => "",
-        (WeightSharding::Whole, Components::InTurn) => "t",
-        (_, Components::Together) => "s",
-        (_, Components::InTurn) => "s,t",
-    }
+/// How a plan's weights are kept, as marks in tables; none where all are on every GPU.
+fn marks(found: &Candidate) -> Vec<&'static str> {
+    let residency = found.plan.execution.residency;
+    let components = (residency.components == Components::InTurn).then_some("t");
+    let transformer = match residency.transformer {
+        Weights::Resident => None,
+        Weights::Sharded => Some("s"),
+        Weights::Layerwise { .. } => Some("l"),
+    };
+    let encoders = match residency.encoders {
+        Encoders::Whole => None,
+        Encoders::Split => Some("p"),
+        Encoders::InTurn => Some("e"),
+        Encoders::Elsewhere => Some("x"),
+    };
+    let marks = [components, transformer, encoders];
+    marks.into_iter().flatten().collect()
 }
 
 /// What the marks of a table's plans mean.
 pub(crate) fn residencies<'a>(shown: impl Iterator<Item = &'a Candidate>) -> String {
-    let marks: BTreeSet<&str> = shown
-        .map(residency)
-        .flat_map(|mark| mark.split(','))
-        .collect();
+    let marks: BTreeSet<&str> = shown.flat_map(marks).collect();
     let meaning = [
         (
+            "e",
+            "encoders on the GPU for encoding only; moving them is in the latency",
+        ),
+        (
+            "l",
+            "blocks that do not fit come from host memory in every step, beside the one before; in the latency",
+        ),
+        ("p", "encoders split over the ranks"),
+        (
             "s",
-            "fits only with its weights sharded over the ranks (FSDP); gathering them is not in the latency",
+            "weights sharded over the ranks (FSDP), a block gathered before its use; in the latency",
         ),
         (
             "t",
-            "fits only with encoders, transformer and VAE moved to the GPU in turn; that is not in the latency",
+            "encoders, transformer and VAE moved to the GPU in turn; in the latency",
         ),
+        ("x", "encoders on another machine"),
     ];
     let said = meaning.into_iter().filter(|(mark, _)| marks.contains(mark));
     said.map(|(mark, text)| wrapped(&format!("    {mark}  {text}"), 7))

@@ -50,7 +50,6 @@ fn candidate(
         peak_memory: Bytes::new(34_200_000_000),
         fits: true,
         phases: (SimDuration::ZERO, SimDuration::ZERO),
-        residency: sim::memory::Residency::default(),
         exposed: seconds(exposed),
         by_class: vec![
             (SpanClass::Linear, seconds(4.4)),
@@ -114,6 +113,7 @@ pub(crate) fn answer() -> Answer {
             decoders: 4,
             compressors: vec![kernels::Compressor::OneBit],
             per_layer: false,
+            precisions: vec![sim::plan::Precision::Bf16],
         },
         legal: 50,
         considered: 40,

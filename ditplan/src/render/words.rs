@@ -151,6 +151,7 @@ const fn work(class: SpanClass) -> &'static str {
         SpanClass::Decode => "decompressing",
         SpanClass::Launch => "launch gaps",
         SpanClass::Communication => "waiting for messages",
+        SpanClass::Weights => "fetching weights",
         SpanClass::TextEncoder => "text encoding",
         SpanClass::Vae => "decoding the latent",
         SpanClass::Other => "compute slowed by messages beside it",
@@ -207,7 +208,7 @@ mod tests {
         assert_distinct(all.iter().map(finding));
     }
 
-    const CLASSES: [SpanClass; 10] = [
+    const CLASSES: [SpanClass; 11] = [
         SpanClass::Linear,
         SpanClass::Attention,
         SpanClass::Elementwise,
@@ -215,6 +216,7 @@ mod tests {
         SpanClass::Decode,
         SpanClass::Launch,
         SpanClass::Communication,
+        SpanClass::Weights,
         SpanClass::TextEncoder,
         SpanClass::Vae,
         SpanClass::Other,

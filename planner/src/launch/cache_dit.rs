@@ -8,8 +8,9 @@ use sim::model::Split;
 use sim::plan::{Exchange, RingLoop};
 use topologies::host::Compilation;
 
+use super::file::{computed, kept};
 use super::refusal::check;
-use super::{Job, Refusal, diffusers, shell};
+use super::{Engine, Job, Refusal, diffusers, shell};
 
 /// The command, or why there is none.
 pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
@@ -41,12 +42,16 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
         ),
     ])?;
     let start = shell(&job.torchrun()?);
-    let script = script(job, repository);
+    let script = script(
+        job,
+        repository,
+        &(computed(Engine::CacheDit, job)?.to_owned() + &kept(Engine::CacheDit, job)?),
+    );
     Ok(format!("cat > run.py <<'EOF'\n{script}EOF\n{start} run.py"))
 }
 
 /// The script that every rank runs.
-fn script(job: &Job<'_>, repository: &str) -> String {
+fn script(job: &Job<'_>, repository: &str, kept: &str) -> String {
     let plan = job.plan;
     let mut lines: Vec<String> = [
         "import cache_dit",
@@ -61,7 +66,8 @@ fn script(job: &Job<'_>, repository: &str) -> String {
     .map(str::to_owned)
     .to_vec();
     lines.push(format!("    \"{repository}\", torch_dtype=torch.bfloat16"));
-    lines.push(").to(\"cuda\")".to_owned());
+    lines.push(")".to_owned());
+    lines.extend(kept.trim().lines().map(str::to_owned));
     let mut sizes = Vec::new();
     for (name, size) in [
         ("ulysses_size", plan.ulysses),

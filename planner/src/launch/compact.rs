@@ -4,7 +4,7 @@
 
 use kernels::Compressor;
 use sim::model::{CompactFusion, known};
-use sim::plan::{Compression, Exchange, Plan, RingLoop};
+use sim::plan::{Compression, Exchange, Plan, Residency, RingLoop};
 
 use super::{CompactRefusal, Job, PROMPT, Refusal, shell};
 
@@ -36,6 +36,14 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
         .into());
     };
     let (_, repository) = job.engines()?;
+    let residency = plan.execution.residency;
+    if residency != Residency::RESIDENT {
+        return Err(Refusal::Residency { residency });
+    }
+    let precision = plan.execution.precision;
+    if precision.is_lossy() {
+        return Err(Refusal::Precision { precision });
+    }
     let mut words = vec![
         "COMPACT_TEST_ENABLE=1 COMPACT_TEST_LOOP=1 COMPACT_TEST_SAVE_DIR=results PYTHONPATH=."
             .to_owned(),

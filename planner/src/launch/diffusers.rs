@@ -3,8 +3,9 @@
 use sim::plan::{Exchange, RingLoop};
 use topologies::host::Compilation;
 
+use super::file::{computed, kept};
 use super::refusal::check;
-use super::{Job, PROMPT, Refusal, shell};
+use super::{Engine, Job, PROMPT, Refusal, shell};
 
 /// The command, or why there is none.
 pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
@@ -34,12 +35,16 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
         (plan.vae > 1, Refusal::VaeOnEvery),
     ])?;
     let start = shell(&job.torchrun()?);
-    let script = script(job, repository);
+    let script = script(
+        job,
+        repository,
+        &(computed(Engine::Diffusers, job)?.to_owned() + &kept(Engine::Diffusers, job)?),
+    );
     Ok(format!("cat > run.py <<'EOF'\n{script}EOF\n{start} run.py"))
 }
 
 /// The script that every rank runs.
-fn script(job: &Job<'_>, repository: &str) -> String {
+fn script(job: &Job<'_>, repository: &str, kept: &str) -> String {
     let plan = job.plan;
     let mut lines = vec![
         "import torch".to_owned(),
@@ -49,7 +54,7 @@ fn script(job: &Job<'_>, repository: &str) -> String {
         "torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())".to_owned(),
         "pipe = DiffusionPipeline.from_pretrained(".to_owned(),
         format!("    \"{repository}\", torch_dtype=torch.bfloat16"),
-        ").to(\"cuda\")".to_owned(),
+        ")".to_owned(),
         "experts = [m for m in (pipe.transformer, getattr(pipe, \"transformer_2\", None)) if m]"
             .to_owned(),
         "for expert in experts:".to_owned(),
@@ -73,6 +78,7 @@ fn script(job: &Job<'_>, repository: &str) -> String {
     if job.compilation == Compilation::Compiled {
         lines.push("    expert.compile()".to_owned());
     }
+    lines.extend(kept.trim().lines().map(str::to_owned));
     lines.extend(call(job));
     lines.join("\n") + "\n"
 }

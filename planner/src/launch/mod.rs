@@ -17,6 +17,7 @@ mod cache_dit;
 mod compact;
 mod decoding;
 mod diffusers;
+mod file;
 mod padding;
 mod refusal;
 mod sglang;
@@ -196,6 +197,15 @@ impl Job<'_> {
         }
         Ok(words)
     }
+}
+
+/// Flags as words of a command line: each with its values.
+fn given(flags: &str) -> Vec<String> {
+    let words = flags.split(" --").map(str::trim);
+    let words = words.filter(|word| !word.is_empty());
+    words
+        .map(|word| format!("--{}", word.trim_start_matches("--")))
+        .collect()
 }
 
 /// The prompt every command asks for.

@@ -2,6 +2,7 @@
 
 use kernels::Compressor;
 use sim::model::Split;
+use sim::plan::{Precision, Residency};
 
 /// Why an engine has no command for a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +73,16 @@ pub enum Refusal {
     OneReplica,
     /// It is started in one box only.
     OneBox,
+    /// It does not keep weights so.
+    Residency {
+        /// Where they would live.
+        residency: Residency,
+    },
+    /// It does not run products so.
+    Precision {
+        /// In which numbers they would run.
+        precision: Precision,
+    },
     /// It decodes the VAE on one rank or on all.
     VaeOnOneOrAll,
     /// It decodes the VAE on every rank.

@@ -3,8 +3,9 @@
 use sim::plan::{Exchange, RingLoop};
 use topologies::host::Compilation;
 
+use super::file::{computed, kept};
 use super::refusal::check;
-use super::{Job, PROMPT, Refusal, shell};
+use super::{Engine, Job, PROMPT, Refusal, given, shell};
 
 /// The command, or why there is none.
 pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
@@ -34,6 +35,8 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
     if plan.tensor > 1 {
         words.push(format!("--tp-size {}", plan.tensor));
     }
+    words.extend(given(&kept(Engine::Sglang, job)?));
+    words.extend(given(computed(Engine::Sglang, job)?));
     if job.compilation == Compilation::Compiled {
         words.push("--enable-torch-compile".to_owned());
     }

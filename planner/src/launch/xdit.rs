@@ -4,8 +4,9 @@ use sim::model::{Split, Xdit, XditStart};
 use sim::plan::{Exchange, Pipeline, RingLoop};
 use topologies::host::Compilation;
 
+use super::file::{computed, kept};
 use super::refusal::check;
-use super::{Job, PROMPT, Refusal, compact, shell};
+use super::{Engine, Job, PROMPT, Refusal, compact, given, shell};
 
 /// The command, or why there is none.
 pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
@@ -44,6 +45,8 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
             words
         }
     };
+    words.extend(given(&kept(Engine::Xdit, job)?));
+    words.extend(given(computed(Engine::Xdit, job)?));
     flags(job, &mut words);
     Ok(shell(&words))
 }

@@ -58,7 +58,7 @@ impl Context<'_> {
 }
 
 /// Words of a cell that change what a GPU computes or moves, which no plan says yet.
-const LEVERS: [(&str, &str); 21] = [
+const LEVERS: [(&str, &str); 19] = [
     ("cudagraph", "launches are captured"),
     ("cache", "a cache skips steps"),
     ("int4", "quantised"),
@@ -74,8 +74,6 @@ const LEVERS: [(&str, &str); 21] = [
     ("gguf", "quantised"),
     ("quant", "quantised"),
     ("spars", "sparse"),
-    ("offload", "weights are offloaded"),
-    ("layerwise", "weights are offloaded"),
     ("sage", "another attention kernel"),
     (
         "skyreels",
@@ -86,9 +84,7 @@ const LEVERS: [(&str, &str); 21] = [
 ];
 
 /// Words of a cell that leave the plan's messages and order as they are.
-const IGNORED: [&str; 26] = [
-    "fsdp",
-    "hsdp",
+const IGNORED: [&str; 24] = [
     "fa2",
     "fa3",
     "uaa",
@@ -387,7 +383,6 @@ mod tests {
             ("none (sglang)", 1, 1, "none"),
             ("ulysses2+ring2+cfg2", 8, 2, "cfg2+ulysses2+ring2"),
             ("ulysses1+ring8", 8, 1, "ring8"),
-            ("ulysses8+fsdp", 8, 1, "ulysses8"),
             ("ulysses2 UAA+TE-P", 2, 1, "ulysses2"),
             ("cfg2+ulysses2 +vae4", 4, 2, "cfg2+ulysses2+vae-p4"),
             ("ulysses4+vae-p4", 4, 1, "ulysses4+vae-p4"),
@@ -438,7 +433,6 @@ mod tests {
             ("ulysses2 FA3 +cache", 2, "cache"),
             ("cp2 +fbcache0.12+fp8dq", 2, "cache"),
             ("ulysses2 fp8-a2a", 2, "quantised"),
-            ("ulysses2 + layerwise offload", 2, "offloaded"),
             ("dsp8", 8, "DSP"),
             ("asyncdiff N2 S1", 2, "AsyncDiff"),
             ("ulysses2", 4, "multiply"),

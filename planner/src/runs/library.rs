@@ -129,7 +129,7 @@ mod tests {
     use super::*;
     use crate::validate::published::calibrating;
 
-    const COLUMNS: [&str; 23] = [
+    const COLUMNS: [&str; 24] = [
         "source",
         "table",
         "model",
@@ -151,6 +151,7 @@ mod tests {
         "quality",
         "attention",
         "precision",
+        "offload",
         "engine_version",
         "notes",
     ];

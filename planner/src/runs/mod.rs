@@ -10,6 +10,7 @@
 //! Guarantees: a run that cannot be read has a reason; a lever that the simulator does not know is one.
 
 pub mod cell;
+mod execution;
 pub mod host;
 mod library;
 mod reason;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use kernels::AttentionKernel;
 use sim::legality::{self, Illegal};
 use sim::model::{self, Model, Request, UnknownModel};
-use sim::plan::{Compression, Plan, RingLoop};
+use sim::plan::{Components, Compression, Encoders, Execution, Plan, Precision, RingLoop, Weights};
 use sim::platform::Platform;
 use sim::workload::Workload;
 use thiserror::Error;
@@ -171,7 +172,15 @@ impl Run {
         let attention = request::attention(row, &facts, &machine.gpus[0])?;
         let request = request::of_row(row, model, &facts)?;
         let workload = Workload::new(model, &request)?;
-        let strategy = strategy(row, model, &workload, &facts)?;
+        let strategy = executed(row, model, &workload, &facts)?;
+        if let Some(plan) = strategy
+            .plans
+            .iter()
+            .find(|plan| !plan.execution.precision.runs_on(&machine.gpus[0]))
+        {
+            let precision = plan.execution.precision.to_string();
+            return Err(NoRun::Lever(Lever::Precision, precision));
+        }
         let covers = match (row.metric, facts.times) {
             (Metric::Latency, Some(Times::Loop)) => Metric::Denoise,
             (metric, _) => metric,
@@ -358,6 +367,19 @@ impl Run {
         self.quality == "digitised"
     }
 
+    /// Whether GPU time is what it is in 16 bits with weights on the GPU: what may calibrate a host.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        let Execution {
+            residency,
+            precision,
+        } = self.plan().execution;
+        let stays = matches!(residency.transformer, Weights::Resident | Weights::Sharded)
+            && residency.components == Components::Together
+            && residency.encoders == Encoders::Whole;
+        stays && precision == Precision::Bf16
+    }
+
     /// The plan, or the first of them.
     #[must_use]
     pub fn plan(&self) -> &Plan {
@@ -383,6 +405,7 @@ impl Run {
             self.request,
             self.compiler,
             self.covers,
+            self.plan().execution,
         )
     }
 
@@ -401,7 +424,33 @@ impl Run {
 }
 
 /// What runs of one request on one host share: the one-GPU run and those on several.
-pub type Key<'a> = (&'a PublishedHost, &'a str, Request, Compiler, Metric);
+pub type Key<'a> = (
+    &'a PublishedHost,
+    &'a str,
+    Request,
+    Compiler,
+    Metric,
+    Execution,
+);
+
+/// The plans of a row, executed as its cells say.
+fn executed(
+    row: &Row,
+    model: &'static Model,
+    workload: &Workload,
+    facts: &Facts,
+) -> Result<Strategy, NoRun> {
+    let (execution, cell) = execution::of_row(row)?;
+    let row = Row {
+        strategy: cell,
+        ..row.clone()
+    };
+    let mut strategy = strategy(&row, model, workload, facts)?;
+    for plan in &mut strategy.plans {
+        plan.execution = execution;
+    }
+    Ok(strategy)
+}
 
 /// The plans of a row, with its compressor.
 fn strategy(
@@ -421,7 +470,7 @@ fn strategy(
         pipeline_warmup: facts.pipeline_warmup.unwrap_or(0),
         legal: &legal,
     };
-    let mut strategy = cell::read(request::strategy_cell(row), &context)?;
+    let mut strategy = cell::read(&row.strategy, &context)?;
     if let Some(compressor) = cell::compressor(&row.compressor)? {
         let stated = row::first_count(&row.warmup).map(|(count, _)| count);
         for plan in &mut strategy.plans {

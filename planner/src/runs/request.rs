@@ -41,29 +41,10 @@ const NOTED: [&str; 5] = [
 
 /// Refuses a row with a lever that is not simulated.
 pub(super) fn refuse_levers(row: &Row) -> Result<(), NoRun> {
-    let Levers {
-        cache,
-        precision,
-        attention: _,
-        offload,
-        notes,
-    } = &row.levers;
+    let Levers { cache, notes, .. } = &row.levers;
     let is_time = row.metric != Metric::Memory;
-    let refused = [
-        (is_time && !cache.is_empty(), Lever::Cache, cache),
-        (
-            !["", "bf16", "fp16"].contains(&precision.as_str()),
-            Lever::Precision,
-            precision,
-        ),
-        (
-            is_time && !["", "resident"].contains(&offload.as_str()),
-            Lever::Offload,
-            offload,
-        ),
-    ];
-    if let Some((_, lever, cell)) = refused.into_iter().find(|(applies, ..)| *applies) {
-        return Err(NoRun::Lever(lever, cell.clone()));
+    if is_time && !cache.is_empty() {
+        return Err(NoRun::Lever(Lever::Cache, cache.clone()));
     }
     let remarks = notes.to_lowercase();
     if is_time && NOTED.iter().any(|word| remarks.contains(*word)) {
@@ -87,15 +68,6 @@ pub(super) fn attention(row: &Row, facts: &Facts, gpu: &Gpu) -> Result<Attention
         .ok()
         .filter(|kernel| kernel.runs_on(gpu))
         .ok_or_else(|| NoRun::Lever(Lever::Attention, cell.to_owned()))
-}
-
-/// The strategy cell. Offloading whole components changes the time, but a peak of memory in a way that the memory model
-/// knows.
-pub(super) fn strategy_cell(row: &Row) -> &str {
-    match row.strategy.strip_suffix("+model offload") {
-        Some(rest) if row.metric == Metric::Memory => rest,
-        _ => &row.strategy,
-    }
 }
 
 /// The request of a row.

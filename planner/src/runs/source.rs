@@ -111,7 +111,7 @@ word!(/** What a batch counts. */ Batch { /** Rows of a forward pass. */ Rows, /
 word!(/** Whose counter. */ Counter { /** The device's. */ Device, /** PyTorch's. */ Allocator });
 word!(/** Which rank. */ Rank { /** The last. */ Last, /** The fullest. */ Fullest });
 word!(/** A stored number format. */ Precision { /** bf16. */ Bf16, /** fp16. */ Fp16, /** fp32. */ Fp32 });
-word!(/** Where encoders are. */ Encoders { /** On every rank. */ Whole, /** Split. */ Sharded, /** On another GPU. */ Elsewhere });
+word!(/** Where encoders are. */ Encoders { /** On every rank. */ Whole, /** Split. */ Sharded, /** Copied for encoding. */ InTurn, /** On another GPU. */ Elsewhere });
 word!(/** Where the latent is decoded. */ Decoding { /** By the ranks. */ Here, /** Nowhere. */ Skipped, /** On another GPU. */ Elsewhere });
 word!(/** How runs on one GPU keep components. */ Alone { /** All the run. */ Together, /** Each in its phase. */ InTurn });
 word!(/** Guidance branches on a rank. */ Branches { /** One. */ Split, /** Both. */ Whole });

@@ -105,8 +105,13 @@ pub(super) fn evaluation(
 ) -> Result<Evaluation, PlanningError> {
     let simulation = evaluator.run(plan, Detail::Full)?;
     let candidate = evaluator.candidate(&bounded(evaluator, plan)?, &simulation.totals);
+    let fitting = match candidate.fits {
+        true => None,
+        false => Some(evaluator.fitted(plan.clone())?).filter(|other| other != plan),
+    };
     Ok(Evaluation {
         candidate,
+        fitting,
         single: evaluator.single()?,
         links: evaluator.link_names(),
         simulation,
@@ -122,7 +127,7 @@ impl Evaluator<'_> {
         considered: usize,
         simulated: usize,
     ) -> Result<Found, PlanningError> {
-        let one = self.one_gpu();
+        let one = self.fitted(self.one_gpu())?;
         let gpu = self.platform.gpu(one.placement[0]).name.clone();
         let single = shared.single.get((self.question.request, gpu), || {
             Ok::<_, PlanningError>(self.simulate(&one)?.latency)
@@ -145,15 +150,14 @@ impl Evaluator<'_> {
         Some(per_hour * candidate.latency.as_secs_f64() / 3600.0 / batch)
     }
 
-    /// One GPU, whether or not it fits.
+    /// One GPU: where it fits, with the residency that it needs; as it is where none helps.
     fn single(&self) -> Result<Candidate, PlanningError> {
-        candidate(self, &self.one_gpu())
+        candidate(self, &self.fitted(self.one_gpu())?)
     }
 
     pub(super) fn candidate(&self, bounded: &BoundedPlan, totals: &Totals) -> Candidate {
         let BoundedPlan {
             plan,
-            residency,
             memory,
             parts,
         } = bounded;
@@ -170,7 +174,6 @@ impl Evaluator<'_> {
             stop_reason: StopReason::Exhausted,
             peak_memory: memory.total,
             fits: memory.fits.is_fit(),
-            residency: *residency,
             phases: (totals.phases.encode, totals.phases.shared_decode(plan.vae)),
             exposed: totals.exposed,
             by_class: totals.critical.clone(),

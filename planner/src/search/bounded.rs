@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 use sim::engine::RunError;
 use sim::lower::Parts;
-use sim::memory::{self, Memory, Residency};
-use sim::plan::{Fidelity, Plan};
+use sim::memory::{self, Memory, Stored};
+use sim::plan::{Fidelity, Plan, Residency, Weights};
 use sim::simulate::SimulationError;
 
 use super::assigned::Assigned;
@@ -16,8 +16,6 @@ use super::{Budget, NoPlan, PlanningError, Rejected, Unfit, Which};
 #[derive(Clone)]
 pub(super) struct BoundedPlan {
     pub plan: Plan,
-    /// Where its weights are, so that it fits; all on every GPU where nothing fits.
-    pub residency: Residency,
     pub memory: Memory,
     pub parts: Parts,
 }
@@ -118,22 +116,24 @@ fn passes(evaluator: &Evaluator<'_>, plan: &Plan) -> bool {
         }
 }
 
-/// A plan, where its weights are, and what it needs.
-type Fitting = (Plan, Residency, Memory);
-
-/// The plans whose fullest GPU has room for them: with all components resident where that fits, else moved in turn or
-/// sharded. Of the others the first is listed with what it needs.
+/// The plans whose fullest GPU has room for them: with everything resident where that fits, else with every residency that
+/// the engine offers and that fits. Of the others the first is listed with what it needs.
 fn fitting(
     evaluator: &Evaluator<'_>,
     plans: Vec<Plan>,
     illegal: &mut Vec<Rejected>,
-) -> Vec<Fitting> {
+) -> Vec<(Plan, Memory)> {
     let mut fitting = Vec::with_capacity(plans.len());
     let mut full = 0_usize;
     for plan in plans {
-        let (residency, memory) = memory_of(evaluator, &plan);
+        let memory = memory_of(evaluator, &plan);
         if memory.fits.is_fit() {
-            fitting.push((plan, residency, memory));
+            fitting.push((plan, memory));
+            continue;
+        }
+        let moved = evaluator.moved(&plan);
+        if !moved.is_empty() {
+            fitting.extend(moved);
             continue;
         }
         full += 1;
@@ -154,25 +154,51 @@ fn fitting(
     fitting
 }
 
-/// Where a plan's weights are and what it needs; with everything on every GPU where nothing fits.
-fn memory_of(evaluator: &Evaluator<'_>, plan: &Plan) -> (Residency, Memory) {
+fn memory_of(evaluator: &Evaluator<'_>, plan: &Plan) -> Memory {
     let gpu = evaluator.platform.gpu(plan.placement[0]);
-    let workload = &evaluator.workload;
-    memory::first_fit(workload, plan, gpu).unwrap_or_else(|| {
-        let residency = Residency::default();
-        (residency, memory::peak(workload, plan, gpu, &residency))
-    })
+    memory::peak(&evaluator.workload, plan, gpu, &Stored::default())
+}
+
+impl Evaluator<'_> {
+    /// A plan with each residency that its engine offers, that is legal and fits, from the fastest.
+    pub(super) fn moved(&self, plan: &Plan) -> Vec<(Plan, Memory)> {
+        let question = self.question;
+        let offered = question.engine.residencies(question.model, plan);
+        let gpu = self.platform.gpu(plan.placement[0]);
+        let with = |(residency, any_stay): (Residency, bool)| {
+            let residency = match residency.transformer {
+                Weights::Layerwise { ahead, .. } if any_stay => {
+                    memory::most_resident(&self.workload, plan, gpu, residency, ahead)?.0
+                }
+                _ => residency,
+            };
+            let plan = plan.clone().with_residency(residency);
+            let legal = self.check_on(&plan, self.platform.gpus.len()).is_ok();
+            let memory = memory_of(self, &plan);
+            (legal && memory.fits.is_fit()).then_some((plan, memory))
+        };
+        offered.into_iter().filter_map(with).collect()
+    }
+
+    /// A plan where it fits: as it is, else with the residency that its engine offers and whose bound is the lowest. As it is
+    /// where none fits.
+    pub(super) fn fitted(&self, plan: Plan) -> Result<Plan, PlanningError> {
+        if memory_of(self, &plan).fits.is_fit() {
+            return Ok(plan);
+        }
+        let moved = bounds(self, self.moved(&plan))?;
+        Ok(moved.into_iter().next().map_or(plan, |first| first.plan))
+    }
 }
 
 fn bounds(
     evaluator: &Evaluator<'_>,
-    plans: Vec<Fitting>,
+    plans: Vec<(Plan, Memory)>,
 ) -> Result<Vec<BoundedPlan>, PlanningError> {
-    let bound = |(plan, residency, memory): Fitting| {
+    let bound = |(plan, memory): (Plan, Memory)| {
         let parts = evaluator.parts(&plan)?;
         Ok(BoundedPlan {
             plan,
-            residency,
             memory,
             parts,
         })
@@ -199,11 +225,9 @@ pub(super) fn bounded(
     evaluator: &Evaluator<'_>,
     plan: &Plan,
 ) -> Result<BoundedPlan, PlanningError> {
-    let (residency, memory) = memory_of(evaluator, plan);
     Ok(BoundedPlan {
         plan: plan.clone(),
-        residency,
-        memory,
+        memory: memory_of(evaluator, plan),
         parts: evaluator.parts(plan)?,
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sim::execution::Execution;
 use sim::legality::{self, Illegal};
 use sim::lower::Parts;
-use sim::plan::Plan;
+use sim::plan::{Plan, Precision};
 use sim::platform::Platform;
 use sim::simulate::{Detail, Simulation, Totals, estimate, simulate};
 use sim::workload::Workload;
@@ -120,8 +120,25 @@ impl<'a> Evaluator<'a> {
 
     /// Whether a plan is legal for the question on some GPUs, where its engine pads what does not divide.
     pub(super) fn check_on(&self, plan: &Plan, gpus: usize) -> Result<(), Illegal> {
+        let (precision, gpu) = (plan.execution.precision, &self.platform.gpus[0]);
+        if !precision.runs_on(gpu) {
+            let gpu = gpu.name.clone();
+            return Err(Illegal::Precision { precision, gpu });
+        }
         let (model, pads) = (self.question.model, self.question.engine.pads(plan));
         legality::check_padded(model, &self.workload, plan, gpus, pads).map(drop)
+    }
+
+    /// The precisions that are searched: those that were asked for; of any, those that the engine offers on this GPU.
+    pub(super) fn precisions(&self) -> Vec<Precision> {
+        match self.question.precision {
+            Some(precision) => vec![precision],
+            None => {
+                let offered = self.question.engine.precisions().into_iter();
+                let gpu = &self.platform.gpus[0];
+                offered.filter(|precision| precision.runs_on(gpu)).collect()
+            }
+        }
     }
 
     pub(super) fn parts(&self, plan: &Plan) -> Result<Parts, PlanningError> {

@@ -25,10 +25,9 @@ use kernels::{AttentionKernel, Tables};
 use sim::execution::Execution;
 use sim::legality::Illegal;
 use sim::lower::LowerError;
-use sim::memory::Residency;
 use sim::model::{Model, Request, RequestError};
 use sim::outcome;
-use sim::plan::{Fidelity, Plan};
+use sim::plan::{Fidelity, Plan, Precision};
 use sim::platform::Platform;
 use sim::quality::QualityError;
 use sim::simulate::{Simulation, SimulationError};
@@ -86,6 +85,8 @@ pub struct Question {
     pub attention: Option<AttentionKernel>,
     /// Eager or compiled.
     pub compilation: Compilation,
+    /// In which numbers products run; none for any that the engine offers.
+    pub precision: Option<Precision>,
     /// Which plans may be chosen.
     pub filter: Filter,
     /// What a recorded trace of the model says of its output's quality.
@@ -118,6 +119,7 @@ impl Question {
             engine: Engine::Xdit,
             attention: None,
             compilation: Compilation::Eager,
+            precision: Some(Precision::Bf16),
             filter: Filter::default(),
             quality: None,
             profile: None,
@@ -251,8 +253,6 @@ pub struct Candidate {
     pub fits: bool,
     /// The phases before and after the denoising loop, in the latency.
     pub phases: (SimDuration, SimDuration),
-    /// Where the weights are, so that it fits. Moving and gathering them is not in the latency.
-    pub residency: Residency,
     /// Time that a GPU waits for messages with nothing to compute.
     pub exposed: SimDuration,
     /// Time by kind of work, on the critical path.
@@ -341,6 +341,8 @@ pub struct Uniform {
 pub struct Evaluation {
     /// What it was found to do.
     pub candidate: Candidate,
+    /// Where it does not fit: the same plan with the residency that its engine offers, that fits and is the fastest.
+    pub fitting: Option<Plan>,
     /// One GPU.
     pub single: Candidate,
     /// The tasks and their times.

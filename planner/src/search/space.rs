@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kernels::Compressor;
-use sim::plan::{Compression, Exchange, Fidelity, Pipeline, Plan, RingLoop};
+use sim::plan::{Compression, Exchange, Pipeline, Plan, Precision, RingLoop};
 use sim::workload::Workload;
 use topologies::DeviceId;
 
@@ -48,6 +48,8 @@ pub struct SearchedSpace {
     pub compressors: Vec<Compressor>,
     /// Whether each layer has its own too, under a budget and a trace.
     pub per_layer: bool,
+    /// Precisions of products and weights.
+    pub precisions: Vec<Precision>,
 }
 
 impl SearchedSpace {
@@ -65,6 +67,7 @@ impl SearchedSpace {
             decoders: question.engine.decoders(question.model, evaluator.gpus),
             compressors: compressors(question),
             per_layer: question.quality.is_some(),
+            precisions: evaluator.precisions(),
         }
     }
 }
@@ -107,8 +110,10 @@ impl Space {
             assigned: Vec::new(),
         };
         let mut reasons = BTreeSet::new();
+        let precisions = evaluator.precisions();
         let plans = layouts(gpus).into_iter();
-        for plan in plans.flat_map(|plan| finished(plan, evaluator)) {
+        let plans = plans.flat_map(|plan| finished(plan, evaluator));
+        for plan in plans.flat_map(|plan| in_each(plan, &precisions)) {
             match evaluator.check(&plan) {
                 Ok(()) => space.add_variants(evaluator, &plan, &orders, &compressors),
                 Err(reason) => {
@@ -138,6 +143,11 @@ impl Space {
             },
             ..plan.clone()
         };
+        // Who quantises products compresses no messages.
+        let compressors = match plan.execution.precision {
+            Precision::Bf16 => compressors,
+            _ => &[],
+        };
         let compressed = compressors.iter().map(|&compressor| {
             let compression = Compression::Uniform(compressor);
             warmed(
@@ -160,12 +170,21 @@ impl Space {
     }
 }
 
+/// The plan in each precision.
+fn in_each(plan: Plan, precisions: &[Precision]) -> Vec<Plan> {
+    let with = |&precision: &Precision| {
+        let mut plan = plan.clone();
+        plan.execution.precision = precision;
+        plan
+    };
+    precisions.iter().map(with).collect()
+}
+
 /// Warm-up follows from the rest.
 fn warmed(mut plan: Plan, workload: &Workload) -> Plan {
-    plan.warmup = if plan.fidelity() == Fidelity::Exact {
-        0
-    } else {
-        WARMUP.min(workload.request.steps)
+    plan.warmup = match plan.warms_up() {
+        true => WARMUP.min(workload.request.steps),
+        false => 0,
     };
     plan
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the engine has a command for it | it has none |
 //! | exact | stale, then lossy |
+//! | all weights resident | some that move |
 //! | fewer GPUs | more |
 //! | fewer dimensions of parallelism | more |
 //! | predicted faster | slower |
@@ -12,7 +13,7 @@
 //! ([`crate::interval::faster`]). Guarantees: the choice is simulated, as is every plan that would go before it; those
 //! that are tied by their bounds and would not are counted.
 
-use sim::plan::{Exchange, Fidelity, Plan};
+use sim::plan::{Exchange, Fidelity, Plan, Residency};
 use topologies::SimDuration;
 
 use super::bounded::BoundedPlan;
@@ -25,7 +26,7 @@ use crate::interval::{Uncertainty, faster};
 pub const CONFIDENCE: f64 = 0.9;
 
 /// What a plan is preferred for, the best first.
-type Preference = (bool, Fidelity, u32, usize);
+type Preference = (bool, Fidelity, bool, u32, usize);
 
 impl Evaluator<'_> {
     pub(super) fn uncertainty(&self, bounded: &BoundedPlan) -> Uncertainty {
@@ -40,6 +41,7 @@ impl Evaluator<'_> {
         (
             engine_refuses,
             plan.fidelity(),
+            plan.execution.residency != Residency::RESIDENT,
             plan.ranks(),
             dimensions(plan),
         )

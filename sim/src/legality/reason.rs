@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 use topologies::DeviceId;
 
-use crate::plan::{Compression, Exchange};
+use crate::plan::{Compression, Exchange, Precision, Residency};
 
 /// A part of a plan, as messages name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +115,38 @@ pub enum Illegal {
         vae: u32,
         /// Ranks.
         ranks: u32,
+    },
+    /// Weights that move, with a pipeline.
+    #[error(
+        "residency={residency} fetches weights for every patch of a pipeline again, which no engine does: keep them \
+         resident, or leave pipefusion out"
+    )]
+    MovingWeights {
+        /// Where weights would live.
+        residency: Residency,
+    },
+    /// A precision that the GPU has no units for.
+    #[error("precision={precision} does not run on {gpu}: take another precision, or another GPU")]
+    Precision {
+        /// The precision.
+        precision: Precision,
+        /// The GPU.
+        gpu: String,
+    },
+    /// Weights split over one rank.
+    #[error(
+        "residency=fsdp splits weights over ranks that hold the same, and each rank here holds its own: leave it out"
+    )]
+    NobodyShares,
+    /// As many blocks resident as there are.
+    #[error(
+        "residency=layerwise({resident}) keeps {resident} of {blocks} blocks on the GPU: give fewer, or leave it out"
+    )]
+    AllResident {
+        /// Blocks kept.
+        resident: u32,
+        /// Blocks of the model.
+        blocks: usize,
     },
     /// A transformer's strategy on a U-Net.
     #[error("{model} is a U-Net and {method} splits a transformer: use cfg, dp or distrifusion")]

@@ -34,6 +34,8 @@ pub struct Parts {
     /// Exposed time of messages in a steady forward pass (of gathers that hide behind compute: their
     /// whole time), by kind and reach.
     pub exposed: BTreeMap<(CollectiveKind, Reach), SimDuration>,
+    /// What fetching weights adds to a steady forward pass.
+    pub weights: SimDuration,
     /// What encoding and decoding of a steady forward pass may be off by: their times by the half-width of their interval.
     pub codec_doubt: SimDuration,
 }
@@ -50,6 +52,8 @@ pub(super) struct BlockParts {
     pub exposed: BTreeMap<(CollectiveKind, Reach), SimDuration>,
     /// Encoding and decoding.
     pub codec: SimDuration,
+    /// What fetching its weights adds.
+    pub weights: SimDuration,
 }
 
 impl BlockParts {
@@ -70,10 +74,17 @@ impl BlockTimes {
         compute.min(message).scaled(self.interference)
     }
 
-    /// The launch gap before this block.
-    pub(super) fn gap(&self, exchange: Exchange, mode: Mode) -> SimDuration {
+    /// The launch gap before this block, and its time with the gap, without its weights' fetch.
+    pub(super) fn gap_and_time(
+        &self,
+        exchange: Exchange,
+        mode: Mode,
+    ) -> (SimDuration, SimDuration) {
         let parts = self.parts(exchange, mode);
-        launch::gap(parts.gpu, parts.launch)
+        (
+            launch::gap(parts.gpu, parts.launch),
+            parts.time - parts.weights,
+        )
     }
 
     /// This block in closed form.
@@ -93,7 +104,9 @@ impl BlockTimes {
         for message in &self.reduce {
             parts.expose(CollectiveKind::AllReduce, message, message.time);
         }
-        parts.time = launch::combine(parts.gpu, parts.launch);
+        let alone = launch::combine(parts.gpu, parts.launch);
+        parts.time = self.fetch.map_or(alone, |fetch| fetch.with(alone));
+        parts.weights = parts.time - alone;
         parts
     }
 
@@ -137,6 +150,8 @@ pub(super) struct PassParts {
     pub exposed: BTreeMap<(CollectiveKind, Reach), SimDuration>,
     /// What encoding and decoding may be off by.
     pub codec_doubt: SimDuration,
+    /// What fetching weights adds.
+    pub weights: SimDuration,
 }
 
 impl Pass {
@@ -167,6 +182,7 @@ impl PassParts {
             sum.launch += parts.launch;
             sum.time += parts.time;
             sum.codec_doubt += parts.codec.scaled(block.codec_doubt);
+            sum.weights += parts.weights;
             hidden += parts.hidden;
             for (key, time) in parts.exposed {
                 *sum.exposed.entry(key).or_default() += time;
@@ -215,6 +231,7 @@ fn with_denoising(fixed: SimDuration, denoise: SimDuration, last: PassParts) -> 
         launch: last.launch,
         exposed: last.exposed,
         codec_doubt: last.codec_doubt,
+        weights: last.weights,
     }
 }
 

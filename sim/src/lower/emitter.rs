@@ -12,6 +12,7 @@ use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
 use traces::timeline::{SpanClass, Stream};
 
 use super::Setup;
+use super::weights::Fetch;
 use crate::graph::{Exchange, GraphBuilder, Path, PathId, Task, TaskId, Work};
 use crate::one_gpu::{self, OneGpu};
 use crate::platform::{Message, Timing};
@@ -35,6 +36,8 @@ pub(super) struct TaskEmitter<'a> {
     pub folded: bool,
     /// What a rank's next compute waits for, where ranks share a GPU: others' work comes before it.
     waits: BTreeMap<u32, Vec<TaskId>>,
+    /// What each rank had computed before its last block: the next one's weights are fetched from then on.
+    before_block: BTreeMap<u32, Option<TaskId>>,
     /// What each distinct message moves, by the ranks that send it, and its exchange.
     carried: BTreeMap<Sent, (Option<(PathId, Bytes)>, u32)>,
 }
@@ -59,6 +62,7 @@ impl<'a> TaskEmitter<'a> {
             spot: Spot { step: 0, layer: 0 },
             folded: false,
             waits: BTreeMap::new(),
+            before_block: BTreeMap::new(),
             carried: BTreeMap::new(),
         }
     }
@@ -113,6 +117,23 @@ impl<'a> TaskEmitter<'a> {
     /// The last compute task of a rank.
     pub(super) fn computed(&self, rank: u32) -> Option<TaskId> {
         self.builder.last(self.device(rank), Stream::Compute)
+    }
+
+    /// Fetches the weights of the block that `rank` is about to run, beside its last block where they are fetched ahead;
+    /// the block waits for them.
+    pub(super) fn fetch(&mut self, rank: u32, fetch: &Fetch, block: SimDuration) {
+        let now = self.computed(rank);
+        let before = self.before_block.insert(rank, now);
+        let from = match before {
+            Some(before) if fetch.ahead => before,
+            // The first block has none before it.
+            None if fetch.ahead => None,
+            _ => now,
+        };
+        let class = SpanClass::Weights;
+        let time = fetch.time + fetch.slows(block);
+        let fetched = self.busy(rank, Stream::Weights, class, time, from.as_slice());
+        self.compute(rank, class, SimDuration::ZERO, fetched.as_slice());
     }
 
     /// A task of this moment on the communication stream of `rank`.

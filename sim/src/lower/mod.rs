@@ -24,9 +24,11 @@ mod closed_form;
 mod emitter;
 mod pass;
 mod pipeline;
+mod products;
 mod sequence;
 mod stages;
 mod times;
+mod weights;
 
 use kernels::{Compressor, CostModel, Miss};
 use thiserror::Error;
@@ -43,6 +45,7 @@ use crate::workload::Workload;
 pub use closed_form::Parts;
 pub use pass::{BlockTimes, Mode, Pass};
 pub use times::elementwise_passes;
+pub(crate) use weights::Moves;
 
 /// Why a plan cannot be lowered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -121,11 +124,12 @@ impl<'a> Setup<'a> {
             .map(|&gpu| self.platform.speed_factor(gpu).compute);
         let slowest = speed_factors.fold(1.0, f64::min);
         let gpu = self.platform.gpu(placement[0]);
-        Phases::new(
+        let phases = Phases::new(
             self.model,
             &self.workload.request,
             &gpu.scaled(slowest, slowest),
-        )
+        );
+        phases.with_moves(self.moves())
     }
 
     /// The terms of a step in closed form; their total is a lower bound on the simulated time.

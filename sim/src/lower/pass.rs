@@ -7,6 +7,7 @@ use kernels::{Compressor, Op};
 use topologies::{Bytes, CollectiveKind, DeviceId, SimDuration};
 
 use super::times::{Compute, Slice};
+use super::weights::Fetch;
 use super::{LowerError, Setup};
 use crate::plan::{Coordinates, Exchange, RingLoop};
 use crate::platform::{Message, Timing};
@@ -23,7 +24,7 @@ pub enum Mode {
 
 /// A group that exchanges messages: what its messages cost is known of the first rank's, which stands for
 /// all of its dimension; how narrow links lengthen them, of the own.
-struct Members {
+pub(super) struct Members {
     first: Vec<DeviceId>,
     own: Vec<DeviceId>,
 }
@@ -122,6 +123,8 @@ pub struct BlockTimes {
     pub(super) skew: SimDuration,
     /// The all-reduces.
     pub(super) reduce: Vec<Message>,
+    /// Fetching its weights, where they are not on the GPU.
+    pub(super) fetch: Option<Fetch>,
 }
 
 impl BlockTimes {
@@ -226,6 +229,7 @@ impl Setup<'_> {
             sync: SimDuration::ZERO,
             skew: SimDuration::ZERO,
             reduce: reduces.iter().map(reduce).collect::<Result<_, _>>()?,
+            fetch: self.fetch(block)?,
         };
         if let Some(call) = exchanged {
             self.add_ulysses(&mut times, block, call, slice, compressor)?;
@@ -235,14 +239,14 @@ impl Setup<'_> {
     }
 
     /// The groups of a dimension that the first rank and this one are in.
-    fn members(&self, degree: u32, set: impl Fn(&mut Coordinates, u32)) -> Members {
+    pub(super) fn members(&self, degree: u32, set: impl Fn(&mut Coordinates, u32)) -> Members {
         Members {
             first: self.group_of(0, degree, &set),
             own: self.group_of(self.rank, degree, &set),
         }
     }
 
-    fn message(
+    pub(super) fn message(
         &self,
         kind: CollectiveKind,
         group: &Members,

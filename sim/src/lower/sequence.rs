@@ -185,14 +185,18 @@ fn emit_block(
     arrived: &[Arrival],
 ) -> Vec<Arrival> {
     let exchange = emitter.setup.plan.exchange;
-    let gaps: Vec<_> = blocks
+    let (gaps, alone): (Vec<_>, Vec<_>) = blocks
         .times
         .iter()
-        .map(|block| block.gap(exchange, mode))
-        .collect();
+        .map(|block| block.gap_and_time(exchange, mode))
+        .unzip();
     for &rank in &groups.all {
         let block = blocks.of(rank);
-        let gap = gaps[blocks.classes.of(rank)];
+        let class = blocks.classes.of(rank);
+        if let Some(fetch) = &block.fetch {
+            emitter.fetch(rank, fetch, alone[class]);
+        }
+        let gap = gaps[class];
         emitter.compute(rank, SpanClass::Launch, gap, &[]);
         emitter.compute(rank, SpanClass::Linear, block.compute.before, &[]);
         emitter.compute(rank, SpanClass::Encode, block.encode, &[]);
@@ -209,6 +213,10 @@ fn emit_block(
         let block = blocks.of(rank);
         emitter.compute(rank, SpanClass::Linear, block.compute.after, &[]);
         emitter.compute(rank, SpanClass::Elementwise, block.compute.elementwise, &[]);
+        if let Some(fetch) = &block.fetch {
+            let slowed = fetch.slows(alone[blocks.classes.of(rank)]);
+            emitter.compute(rank, SpanClass::Weights, slowed, &[]);
+        }
     }
     for reduce in 0..blocks.any().reduce.len() {
         emitter.blocking(&groups.tensor, |rank| blocks.of(rank).reduce.get(reduce));

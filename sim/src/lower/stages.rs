@@ -170,6 +170,7 @@ impl Stages {
             launch: slowest.launch * patches,
             time: (slowest.time() * patches).max(through),
             exposed,
+            weights: SimDuration::ZERO,
             codec_doubt: self
                 .exposed
                 .codec_doubt

@@ -53,7 +53,7 @@ pub(super) struct Compute {
 }
 
 impl Setup<'_> {
-    fn gpu_time(&self, op: Op) -> Result<SimDuration, LowerError> {
+    pub(super) fn gpu_time(&self, op: Op) -> Result<SimDuration, LowerError> {
         let gpu = self.platform.gpu(self.plan.placement[0]);
         let cost = self.costs.cost(&op, gpu)?;
         let time = cost.time.scaled(self.execution.calibration.compute);
@@ -97,19 +97,7 @@ impl Setup<'_> {
         let shard = self.shard(slice);
         let mut times = Compute::default();
         for gemm in block.gemms(&shard) {
-            let op = match gemm.role {
-                Role::Depthwise => Op::MemoryBound {
-                    bytes: 2 * gemm.m * gemm.n * ELEMENT_BYTES,
-                    kernels: 1,
-                },
-                _ => Op::Gemm {
-                    m: gemm.m,
-                    n: gemm.n,
-                    k: gemm.k,
-                    dtype: DType::Bf16,
-                },
-            };
-            let time = self.gpu_time(op)?;
+            let time = self.product(&gemm)?;
             match gemm.role {
                 Role::Embed | Role::Modulation | Role::Qkv => times.before += time,
                 _ => times.after += time,
@@ -245,7 +233,12 @@ impl Setup<'_> {
         let share = launch::compiled_share(self.model, self.execution.compilation, pipelined);
         let messages = launch::messages_ms(plan, all_reduces, exchanges);
         let messages: f64 = messages.into_iter().map(|(_, ms)| ms).sum();
-        let ms = launch::base_ms(self.model, video) + messages;
+        let precision = self.plan.execution.precision;
+        let quantised = block.linears.iter();
+        let quantised = quantised.filter(|linear| precision.quantises(linear.role));
+        let quantised: u64 = quantised.map(|linear| linear.used).sum();
+        let quantising = launch::QUANTISING_MS * quantised as f64;
+        let ms = launch::base_ms(self.model, video) + messages + quantising;
         SimDuration::from_us_f64(1000.0 * ms * share * self.launch_factor())
     }
 

@@ -2,16 +2,13 @@
 
 use topologies::{Bytes, Gpu};
 
-use super::{
-    COMMUNICATOR, CONTEXT, Components, Decoding, EncoderCopies, Fit, Memory, Phase, Precision,
-    Residency, WeightSharding,
-};
+use super::{COMMUNICATOR, CONTEXT, Decoding, Fit, Memory, Phase, Precision, Stored};
 use crate::model::{Fp16, Guidance, Tiling};
-use crate::plan::{Exchange, Plan, stage_blocks};
+use crate::plan::{Components, Encoders, Exchange, Plan, Weights, stage_blocks};
 use crate::workload::{Block, ELEMENT_BYTES, Linear, Role, Tokens, Workload};
 
-/// Blocks gathered or copied at a time when a rank does not hold its weights: one in use, one ahead.
-const BLOCKS_IN_FLIGHT: u64 = 2;
+/// Blocks that FSDP gathers at a time: one in use, one ahead.
+const BLOCKS_GATHERED: u64 = 2;
 
 /// Copies of K and V that DistriFusion keeps: the one attention reads and the flat one that the
 /// asynchronous all-gather of a tensor list fills before it copies out (PyTorch's ProcessGroupNCCL
@@ -23,6 +20,9 @@ const DISPLACED_COPIES: u64 = 2;
 const CAUSAL_FRAMES: u64 = 2;
 const CAUSAL_CONVOLUTIONS: u64 = 7;
 
+/// What of an encoder is on the GPU when its layers come one after another: two of 24 layers.
+const ENCODER_PARTS: u64 = 12;
+
 /// Parameters in the feed-forward output of a T5 encoder layer over all of the layer:
 /// 2.5 d^2 of 4 d^2 (attention) + 7.5 d^2 (gated, 2.5 d wide).
 const T5_OUTPUT_PARTS: (u64, u64) = (5, 23);
@@ -31,7 +31,7 @@ const T5_OUTPUT_PARTS: (u64, u64) = (5, 23);
 pub(super) struct Share<'a> {
     workload: &'a Workload,
     plan: &'a Plan,
-    residency: &'a Residency,
+    stored: &'a Stored,
     rank: u32,
     /// Blocks of the rank's stage.
     blocks: Vec<&'a Block>,
@@ -47,7 +47,7 @@ impl<'a> Share<'a> {
     pub(super) fn new(
         workload: &'a Workload,
         plan: &'a Plan,
-        residency: &'a Residency,
+        stored: &'a Stored,
         rank: u32,
         experts: u64,
     ) -> Self {
@@ -62,7 +62,7 @@ impl<'a> Share<'a> {
         Self {
             workload,
             plan,
-            residency,
+            stored,
             rank,
             blocks: all[range].to_vec(),
             ends: (stage == 0, stage + 1 == stages),
@@ -81,8 +81,10 @@ impl<'a> Share<'a> {
     }
 
     fn phase(&self, phase: Phase, gpu: &Gpu) -> Memory {
-        let resident = |own: Phase, bytes: Bytes| match self.residency.components {
-            Components::InTurn if own != phase => Bytes::ZERO,
+        let residency = self.plan.execution.residency;
+        let resident = |own: Phase, bytes: Bytes| match (residency.components, residency.encoders) {
+            (Components::InTurn, _) if own != phase => Bytes::ZERO,
+            (_, Encoders::InTurn) if own == Phase::Encode && own != phase => Bytes::ZERO,
             _ => bytes,
         };
         let during = |own: Phase, bytes: Bytes| if own == phase { bytes } else { Bytes::ZERO };
@@ -124,8 +126,9 @@ impl<'a> Share<'a> {
     fn weights(&self, phase: Phase) -> Bytes {
         let layers = &self.workload.layers;
         let tensor = u64::from(self.plan.tensor);
-        let size = self.residency.weight_precision.bytes();
-        let held = |block: &Block| block.parameters_per_rank(tensor) * size;
+        let size = self.stored.weight_precision.bytes();
+        let precision = self.plan.execution.precision;
+        let held = |block: &Block| block.weight_bytes_per_rank(tensor, precision, size);
         let blocks: u64 = self.blocks.iter().map(|block| held(block)).sum();
         let ends = u64::from(self.ends.0) * held(&layers.head)
             + u64::from(self.ends.1) * held(&layers.tail);
@@ -134,18 +137,23 @@ impl<'a> Share<'a> {
         let largest = self
             .blocks
             .iter()
-            .map(|block| block.parameters_per_rank(tensor))
+            .map(|block| block.weight_bytes_per_rank(tensor, precision, ELEMENT_BYTES))
             .max();
-        let in_flight = match phase {
-            Phase::Denoise => BLOCKS_IN_FLIGHT * largest.unwrap_or(0) * ELEMENT_BYTES,
+        let in_flight = |count: u64| match phase {
+            Phase::Denoise => count * largest.unwrap_or(0),
             Phase::Encode | Phase::Decode => 0,
         };
-        let sharers = u64::from(self.plan.ranks() / self.plan.pipeline.stages / self.plan.tensor);
-        Bytes::new(match self.residency.weights {
-            WeightSharding::Whole => whole,
-            WeightSharding::Sharded if sharers == 1 => whole,
-            WeightSharding::Sharded => whole.div_ceil(sharers) + in_flight,
-            WeightSharding::HostBlocks => ends + in_flight,
+        let sharers = u64::from(self.plan.replicas());
+        Bytes::new(match self.plan.execution.residency.transformer {
+            Weights::Resident => whole,
+            Weights::Sharded if sharers == 1 => whole,
+            Weights::Sharded => whole.div_ceil(sharers) + in_flight(BLOCKS_GATHERED),
+            Weights::Layerwise { resident, ahead } => {
+                let all = self.blocks.len() as u64;
+                let resident = u64::from(resident).min(all);
+                let copied = (1 + u64::from(ahead)).min(all - resident);
+                self.experts * (ends + blocks * resident / all.max(1)) + in_flight(copied)
+            }
         })
     }
 
@@ -156,9 +164,9 @@ impl<'a> Share<'a> {
             .encoders
             .iter()
             .map(|encoder| {
-                let parameters = encoder.parameters * self.residency.encoder_precision.bytes();
+                let parameters = encoder.parameters * self.stored.encoder_precision.bytes();
                 let (part, of) = T5_OUTPUT_PARTS;
-                match (self.residency.encoder_precision, encoder.fp16) {
+                match (self.stored.encoder_precision, encoder.fp16) {
                     (Precision::Fp16, Fp16::OutputsInSinglePrecision) => {
                         parameters + 2 * encoder.active * part / of
                     }
@@ -166,10 +174,11 @@ impl<'a> Share<'a> {
                 }
             })
             .sum();
-        Bytes::new(match self.residency.encoders {
-            EncoderCopies::Whole => whole,
-            EncoderCopies::Sharded => whole.div_ceil(u64::from(self.plan.ranks())),
-            EncoderCopies::Elsewhere => 0,
+        Bytes::new(match self.plan.execution.residency.encoders {
+            Encoders::Whole => whole,
+            Encoders::InTurn => whole / ENCODER_PARTS,
+            Encoders::Split => whole.div_ceil(u64::from(self.plan.ranks())),
+            Encoders::Elsewhere => 0,
         })
     }
 
@@ -227,7 +236,7 @@ impl<'a> Share<'a> {
 
     /// A residual stream in single precision is twice as large.
     fn residual_scale(&self) -> f64 {
-        self.residency.weight_precision.bytes() as f64 / ELEMENT_BYTES as f64
+        self.stored.weight_precision.bytes() as f64 / ELEMENT_BYTES as f64
     }
 
     /// Copies that the exchange holds while a block attends, bytes. One K and V of this rank's heads
@@ -280,15 +289,15 @@ impl<'a> Share<'a> {
     }
 
     fn vae_weights(&self) -> Bytes {
-        match self.residency.decoding {
+        match self.stored.decoding {
             Decoding::Elsewhere => Bytes::ZERO,
             Decoding::Here | Decoding::Skipped => self.workload.model.vae.weight_bytes(),
         }
     }
 
-    /// Activations of decoding one image or video, and the frames that causal decoders keep.
+    /// Activations of decoding: images of a batch together, videos in turn, with the frames that causal decoders keep.
     fn vae_activations(&self) -> Bytes {
-        if self.residency.decoding != Decoding::Here {
+        if self.stored.decoding != Decoding::Here {
             return Bytes::ZERO;
         }
         let vae = &self.workload.model.vae;
@@ -301,7 +310,11 @@ impl<'a> Share<'a> {
             }
             _ => 0,
         };
-        let whole = self.workload.vae_peak_bytes().get() + kept;
+        let images = match self.workload.request.frames {
+            1 => u64::from(self.workload.request.batch.div_ceil(self.plan.data)),
+            _ => 1,
+        };
+        let whole = self.workload.vae_peak_bytes().get() * images + kept;
         Bytes::new(whole.div_ceil(u64::from(self.plan.vae)))
     }
 

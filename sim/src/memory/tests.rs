@@ -5,15 +5,15 @@ use crate::model::{find, known};
 use crate::plan::stage_blocks;
 use topologies::gpu;
 
-fn at_most(name: &str, plan: &str, residency: Residency) -> Memory {
+fn at_most(name: &str, plan: &str, stored: Stored) -> Memory {
     let model = find(name).unwrap();
     let workload = model.workload(&model.default).unwrap();
     let card = gpu::find("H100-SXM").unwrap();
-    peak(&workload, &plan.parse().unwrap(), card, &residency)
+    peak(&workload, &plan.parse().unwrap(), card, &stored)
 }
 
 fn of(name: &str, plan: &str) -> Memory {
-    at_most(name, plan, Residency::default())
+    at_most(name, plan, Stored::default())
 }
 
 #[test]
@@ -70,41 +70,28 @@ fn splitting_never_needs_more_but_for_buffers_and_caches() {
 #[test]
 fn each_relief_relieves() {
     let name = "Wan2.1-T2V-14B";
-    let default = Residency::default();
+    let default = Stored::default();
     let base = at_most(name, "ulysses4", default).total;
     for less in [
-        Residency {
-            components: Components::InTurn,
-            ..default
-        },
-        Residency {
-            encoders: EncoderCopies::Sharded,
-            ..default
-        },
-        Residency {
-            encoders: EncoderCopies::Elsewhere,
-            ..default
-        },
-        Residency {
-            weights: WeightSharding::Sharded,
-            ..default
-        },
-        Residency {
-            weights: WeightSharding::HostBlocks,
-            ..default
-        },
-        Residency {
-            decoding: Decoding::Skipped,
-            ..default
-        },
-        Residency {
-            decoding: Decoding::Elsewhere,
-            ..default
-        },
+        "in-turn",
+        "encoders-split",
+        "encoders-in-turn",
+        "encoders-elsewhere",
+        "fsdp",
+        "layerwise(20)",
+        "layerwise(0)",
     ] {
+        let line = format!("ulysses4 residency={less}");
+        assert!(at_most(name, &line, default).total < base, "{less}");
+    }
+    for decoding in [Decoding::Skipped, Decoding::Elsewhere] {
+        let less = Stored {
+            decoding,
+            ..default
+        };
         assert!(at_most(name, "ulysses4", less).total < base, "{less:?}");
     }
-    let single = Residency {
+    let single = Stored {
         weight_precision: Precision::Fp32,
         ..default
     };
@@ -165,36 +152,37 @@ fn stages_follow_the_published_split() {
 }
 
 #[test]
-fn the_first_fit_is_the_fastest_that_fits() {
-    let fit = |name: &str, plan: &str, card: &str| {
-        let model = find(name).unwrap();
-        let workload = model.workload(&model.default).unwrap();
-        first_fit(&workload, &plan.parse().unwrap(), gpu::find(card).unwrap())
-            .map(|(residency, _)| (residency.components, residency.weights))
+fn as_many_blocks_stay_as_fit() {
+    let model = find("FLUX.1-dev").unwrap();
+    let workload = model.workload(&model.default).unwrap();
+    let plan: Plan = "none residency=encoders-in-turn".parse().unwrap();
+    let card = gpu::find("RTX4090").unwrap();
+    let most =
+        |card: &topologies::Gpu| most_resident(&workload, &plan, card, plan.execution.residency, 1);
+    let (residency, memory) = most(card).expect("some fit");
+    assert!(memory.fits.is_fit());
+    let Weights::Layerwise { resident, ahead: 1 } = residency.transformer else {
+        panic!("{residency}");
     };
-    use Components::{InTurn, Together};
-    use WeightSharding::{Sharded, Whole};
-    assert_eq!(
-        fit("FLUX.1-dev", "none", "H100-SXM"),
-        Some((Together, Whole))
+    assert!((30..57).contains(&resident), "{resident}");
+    let line = format!(
+        "none residency=layerwise({})+encoders-in-turn",
+        resident + 1
     );
-    // 23.8 GB of transformer and 9.8 GB of encoders: one at a time on 32 GB.
-    assert_eq!(fit("FLUX.1-dev", "none", "RTX5090"), Some((InTurn, Whole)));
-    assert_eq!(
-        fit("FLUX.1-dev", "ulysses8", "RTX4090"),
-        Some((Together, Sharded))
+    let next: Plan = line.parse().unwrap();
+    assert!(
+        !peak(&workload, &next, card, &Stored::default())
+            .fits
+            .is_fit()
     );
-    assert_eq!(fit("FLUX.2-dev", "none", "RTX4090"), None);
+    let mut small = card.clone();
+    small.memory = Bytes::new(1_000_000_000);
+    assert_eq!(most(&small), None);
 }
 
 #[test]
-fn the_second_expert_stays_where_it_fits() {
-    let model = find("Wan2.2-T2V-A14B").unwrap();
-    let workload = model.workload(&model.default).unwrap();
-    let plan: Plan = "ulysses8".parse().unwrap();
-    let weights = |card: &str| {
-        let card = gpu::find(card).unwrap();
-        peak(&workload, &plan, card, &Residency::default()).weights
-    };
-    assert_eq!(weights("B200").get(), 2 * weights("H100-SXM").get());
+fn both_experts_stay_unless_components_take_turns() {
+    let weights = |line: &str| of("Wan2.2-T2V-A14B", line).weights.get();
+    let (both, one) = (weights("ulysses8"), weights("ulysses8 residency=in-turn"));
+    assert_eq!(both, 2 * one);
 }

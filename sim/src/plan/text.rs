@@ -6,7 +6,9 @@ use std::str::FromStr;
 use thiserror::Error;
 use topologies::DeviceId;
 
-use super::{Compression, CompressionError, Exchange, Fidelity, Pipeline, Plan, RingLoop};
+use super::{
+    Compression, CompressionError, Exchange, Pipeline, Plan, Precision, Residency, RingLoop,
+};
 
 /// The most ranks of a plan that is read.
 pub const MOST_RANKS: u32 = 65_536;
@@ -44,11 +46,21 @@ pub enum PlanTextError {
     #[error(transparent)]
     Compression(#[from] CompressionError),
     /// A setting after the plan that is not known.
-    #[error("\"{text}\" is not a setting of a plan: write warmup=N or loop=fused")]
+    #[error(
+        "\"{text}\" is not a setting of a plan: write warmup=N, loop=fused, or residency= with one of in-turn, fsdp, \
+         layerwise(BLOCKS), and encoders-split, encoders-in-turn or encoders-elsewhere, joined by +, or precision= with one of \
+         {}",
+        words()
+    )]
     Setting {
         /// What was written.
         text: String,
     },
+}
+
+/// Words of precisions.
+fn words() -> String {
+    Precision::ALL.map(Precision::word).join(", ")
 }
 
 impl Plan {
@@ -101,11 +113,17 @@ impl fmt::Display for Plan {
         if !self.compression.is_raw() {
             write!(f, "/{}", self.compression)?;
         }
-        if self.fidelity() != Fidelity::Exact {
+        if self.warms_up() {
             write!(f, " warmup={}", self.warmup)?;
         }
         if self.ring_loop == RingLoop::Fused && self.has_ring() {
             f.write_str(" loop=fused")?;
+        }
+        if self.execution.residency != Residency::RESIDENT {
+            write!(f, " residency={}", self.execution.residency)?;
+        }
+        if self.execution.precision != Precision::Bf16 {
+            write!(f, " precision={}", self.execution.precision)?;
         }
         Ok(())
     }
@@ -127,7 +145,7 @@ impl FromStr for Plan {
             read_part(&mut plan, part)?;
         }
         plan.compression = compression;
-        plan.warmup = u32::from(plan.fidelity() != Fidelity::Exact);
+        plan.warmup = u32::from(plan.warms_up());
         for word in words {
             let unknown = || PlanTextError::Setting {
                 text: word.to_owned(),
@@ -135,10 +153,16 @@ impl FromStr for Plan {
             match word.split_once('=') {
                 Some(("warmup", count)) => plan.warmup = count.parse().map_err(|_| unknown())?,
                 Some(("loop", "fused")) => plan.ring_loop = RingLoop::Fused,
+                Some(("residency", words)) => {
+                    plan.execution.residency = words.parse().map_err(|_| unknown())?;
+                }
+                Some(("precision", word)) => {
+                    plan.execution.precision = word.parse().map_err(|_| unknown())?;
+                }
                 _ => return Err(unknown()),
             }
         }
-        if plan.fidelity() == Fidelity::Exact {
+        if !plan.warms_up() {
             plan.warmup = 0;
         }
         if !plan.has_ring() {
@@ -249,6 +273,10 @@ mod tests {
             "ulysses2+ring2/1bit warmup=1",
             "ulysses2+ring2/1bit warmup=1 loop=fused",
             "ring4 loop=fused",
+            "ulysses4 residency=fsdp+encoders-split",
+            "ring2/1bit warmup=1 loop=fused residency=in-turn",
+            "ulysses4 precision=fp8-row",
+            "none residency=layerwise(20) precision=nvfp4",
             "cfg2+pipefusion4(m8) warmup=0",
             "distrifusion4 warmup=4",
             "attention2d2x4",
@@ -309,7 +337,12 @@ mod tests {
             "ring2/3bit".parse::<Plan>(),
             Err(PlanTextError::Compression(_))
         ));
-        for line in ["ring2 cold=1", "ring2 loop=1", "ring2 warmup=x"] {
+        for line in [
+            "ring2 cold=1",
+            "ring2 loop=1",
+            "ring2 warmup=x",
+            "ring2 residency=host",
+        ] {
             let error = line.parse::<Plan>().unwrap_err();
             assert!(matches!(error, PlanTextError::Setting { .. }), "{line}");
         }

@@ -5,6 +5,7 @@ use topologies::{Bytes, Flops};
 use super::attention::{AttentionCall, AttentionKind};
 use super::linear::{Gemm, Linear, Role, Split};
 use super::tokens::{TokenCounts, Tokens};
+use crate::plan::Precision;
 
 /// Bytes of one activation element (bf16).
 pub const ELEMENT_BYTES: u64 = 2;
@@ -225,15 +226,28 @@ impl Block {
     /// Weights that one rank stores under tensor parallelism.
     #[must_use]
     pub fn parameters_per_rank(&self, tensor_degree: u64) -> u64 {
-        self.linears
-            .iter()
-            .map(|linear| match linear.split {
-                Split::Replicated => linear.parameters(),
-                Split::Column | Split::Row | Split::RowPartial => {
-                    linear.parameters().div_ceil(tensor_degree)
-                }
-            })
-            .sum()
+        let held = |linear: &Linear| linear.parameters_per_rank(tensor_degree);
+        self.linears.iter().map(held).sum()
+    }
+
+    /// Bytes of these weights in a precision; what it does not quantise takes `element` bytes a number.
+    #[must_use]
+    pub fn weight_bytes_per_rank(
+        &self,
+        tensor_degree: u64,
+        precision: Precision,
+        element: u64,
+    ) -> u64 {
+        let bytes = |linear: &Linear| {
+            let held = linear.parameters_per_rank(tensor_degree);
+            if !precision.quantises(linear.role) {
+                return held * element;
+            }
+            let (n, k) = (linear.n, linear.k);
+            (u128::from(held) * u128::from(precision.weight_bytes(n, k)))
+                .div_ceil(u128::from(n * k)) as u64
+        };
+        self.linears.iter().map(bytes).sum()
     }
 
     /// Bytes of one full activation: rows x (image + text in the residual stream) x width.

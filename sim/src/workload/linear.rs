@@ -120,6 +120,17 @@ impl Linear {
         self
     }
 
+    /// Weights that one rank stores under tensor parallelism.
+    #[must_use]
+    pub const fn parameters_per_rank(&self, tensor_degree: u64) -> u64 {
+        match self.split {
+            Split::Replicated => self.parameters(),
+            Split::Column | Split::Row | Split::RowPartial => {
+                self.parameters().div_ceil(tensor_degree)
+            }
+        }
+    }
+
     /// Stored weights.
     #[must_use]
     pub const fn parameters(&self) -> u64 {

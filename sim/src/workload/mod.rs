@@ -222,7 +222,7 @@ impl Workload {
             * u64::from(self.request.batch)
     }
 
-    /// Peak activation memory of decoding one image or video; more than one decode in turn.
+    /// Peak activation memory of decoding one image or video.
     #[must_use]
     pub fn vae_peak_bytes(&self) -> Bytes {
         let frames = u64::from(self.request.frames);

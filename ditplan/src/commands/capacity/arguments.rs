@@ -70,6 +70,9 @@ pub(crate) struct CapacityArguments {
     /// Who executes the plans
     #[arg(long, value_enum, default_value_t = EngineArgument::Xdit)]
     pub engine: EngineArgument,
+    /// In which numbers products run and weights are stored, as for `plan`; or any [default: bf16]
+    #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
+    pub precision: Option<String>,
     /// The transformer is compiled (torch.compile)
     #[arg(long)]
     pub compile: bool,

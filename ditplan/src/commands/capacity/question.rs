@@ -244,6 +244,7 @@ fn one_question(
         guidance: typed.guidance,
         engine: Some(typed.engine),
         attention_kernel: None,
+        precision: typed.precision.clone(),
         compile: typed.compile,
         profile: typed.profile.clone(),
     };

@@ -45,6 +45,11 @@ fn space(answer: &Answer) -> Vec<String> {
             compressors.join(", ")
         ),
     ];
+    let precisions: Vec<&str> = of.precisions.iter().map(|one| one.word()).collect();
+    said.push(format!(
+        "products in {}; where weights do not fit, every residency that the engine offers and that fits",
+        precisions.join(", ")
+    ));
     if of.per_layer {
         said.push("the compressors of each layer that the budget allows, by layout".to_owned());
     }
@@ -54,7 +59,7 @@ fn space(answer: &Answer) -> Vec<String> {
         said.push(only.to_owned());
     }
     said.push(
-        "not in it: other patches, warm-up steps and orders of GPUs; step caches, quantised weights, weights that move"
+        "not in it: other patches, warm-up steps and orders of GPUs; step caches; other precisions than these (--precision)"
             .to_owned(),
     );
     said
@@ -95,6 +100,8 @@ fn name(term: Term) -> String {
         Term::GpuTime => "GPU time over the kernel costs".to_owned(),
         Term::Phases => "text encoders, VAE and the pipeline's overhead".to_owned(),
         Term::Launch => "launch time".to_owned(),
+        Term::Weights => "fetching weights that are not resident".to_owned(),
+        Term::Precision => "quantised products over 16-bit ones".to_owned(),
         Term::Codec => "encoding and decoding of messages".to_owned(),
         Term::Messages(of) => format!("launching {}", launched(of)),
         Term::Rate(kind, reach) => {
@@ -118,5 +125,6 @@ const fn launched(of: Launched) -> &'static str {
         Launched::Gather => "the gathers",
         Launched::AsyncGather => "the gathers beside compute",
         Launched::AllReduce => "the all-reduces",
+        Launched::Weights => "the gathers of weights",
     }
 }

@@ -7,9 +7,10 @@ use planner::search::{
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
+use sim::plan::Precision;
 use sim::quality::OwnShard;
 
-use crate::render::json::{Amount, Execution, Plan, Question};
+use crate::render::json::{Amount, Execution, Plan, Question, Word};
 use crate::render::words;
 
 /// The fastest plan, with its proof and its rivals.
@@ -80,6 +81,8 @@ pub(crate) struct Space {
     pub compressors: Vec<String>,
     /// Whether each layer has its own too, under a budget and a trace.
     pub per_layer: bool,
+    /// Precisions of products and weights.
+    pub precisions: Vec<Word<Precision>>,
 }
 
 impl From<&SearchedSpace> for Space {
@@ -93,6 +96,7 @@ impl From<&SearchedSpace> for Space {
             decoders: of.decoders,
             compressors: of.compressors.iter().map(ToString::to_string).collect(),
             per_layer: of.per_layer,
+            precisions: of.precisions.iter().copied().map(Word).collect(),
         }
     }
 }

@@ -5,7 +5,6 @@ use planner::search::Candidate;
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
-use sim::memory::{self, Components, WeightSharding};
 use sim::plan::{self, Exchange};
 
 use super::super::words;
@@ -48,8 +47,10 @@ pub(crate) struct Plan {
     pub peak_memory_bytes: u64,
     /// Whether that fits into the GPU.
     pub fits: bool,
-    /// Where a plan's weights are, so that it fits.
+    /// Where a plan's weights live while requests run; fetching what moves is in the latency.
     pub residency: Residency,
+    /// In which numbers products run and weights are stored.
+    pub precision: Word<plan::Precision>,
     /// Time within the denoising loop that the GPU that waits longest waits for messages with nothing to compute,
     /// seconds.
     pub exposed_communication_s: Amount,
@@ -94,18 +95,23 @@ pub(crate) struct Degrees {
     pub vae: u32,
 }
 
-/// Where a plan's weights are, so that it fits.
+/// Where a plan's weights live while requests run; fetching what moves is in the latency.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub(crate) struct Residency {
+    /// As a plan's line says it: resident, or words joined by +.
+    pub line: String,
     /// Whether encoders, transformer and VAE are on the GPU together, or each in its phase only.
     #[cfg_attr(test, schemars(extend("enum" = ["together", "in-turn"])))]
     pub components: &'static str,
-    /// Whether each GPU holds the transformer's weights that it works with, a part of them, or two blocks at a time.
-    #[cfg_attr(test, schemars(extend("enum" = ["whole", "sharded", "host-blocks"])))]
-    pub weights: &'static str,
-    /// Whether the time to move or gather weights is in latency_s; true where none are moved.
-    pub in_latency: bool,
+    /// Whether every GPU holds the encoders, a part of them, or holds them for encoding only, or another machine does.
+    #[cfg_attr(test, schemars(extend("enum" = ["whole", "split", "in-turn", "elsewhere"])))]
+    pub encoders: &'static str,
+    /// Whether each GPU holds the transformer's weights that it works with, a part of them, or some blocks.
+    #[cfg_attr(test, schemars(extend("enum" = ["resident", "sharded", "layerwise"])))]
+    pub transformer: &'static str,
+    /// Blocks of the transformer on the GPU, where the others come from host memory; null otherwise.
+    pub resident_blocks: Option<u32>,
 }
 
 /// A plan's output against the one-GPU output.
@@ -178,7 +184,8 @@ impl Plan {
             stop_reason: words::stop_reason(candidate.stop_reason),
             peak_memory_bytes: candidate.peak_memory.get(),
             fits: candidate.fits,
-            residency: candidate.residency.into(),
+            residency: plan.execution.residency.into(),
+            precision: Word(plan.execution.precision),
             exposed_communication_s: candidate.exposed.into(),
             time_by_class_s: candidate.by_class.iter().copied().collect(),
             quality: candidate.into(),
@@ -217,19 +224,29 @@ impl From<&plan::Plan> for Degrees {
     }
 }
 
-impl From<memory::Residency> for Residency {
-    fn from(residency: memory::Residency) -> Self {
+impl From<plan::Residency> for Residency {
+    fn from(residency: plan::Residency) -> Self {
         Self {
+            line: residency.to_string(),
             components: match residency.components {
-                Components::Together => "together",
-                Components::InTurn => "in-turn",
+                plan::Components::Together => "together",
+                plan::Components::InTurn => "in-turn",
             },
-            weights: match residency.weights {
-                WeightSharding::Whole => "whole",
-                WeightSharding::Sharded => "sharded",
-                WeightSharding::HostBlocks => "host-blocks",
+            encoders: match residency.encoders {
+                plan::Encoders::Whole => "whole",
+                plan::Encoders::Split => "split",
+                plan::Encoders::InTurn => "in-turn",
+                plan::Encoders::Elsewhere => "elsewhere",
             },
-            in_latency: residency == memory::Residency::default(),
+            transformer: match residency.transformer {
+                plan::Weights::Resident => "resident",
+                plan::Weights::Sharded => "sharded",
+                plan::Weights::Layerwise { .. } => "layerwise",
+            },
+            resident_blocks: match residency.transformer {
+                plan::Weights::Layerwise { resident, .. } => Some(resident),
+                plan::Weights::Resident | plan::Weights::Sharded => None,
+            },
         }
     }
 }

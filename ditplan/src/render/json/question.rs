@@ -7,6 +7,7 @@ use planner::search;
 use schemars::JsonSchema;
 use serde::Serialize;
 use sim::model::{self, Guidance};
+use sim::plan::Precision;
 use topologies::host::Compilation;
 
 use super::values::{Amount, Word};
@@ -31,6 +32,8 @@ pub(crate) struct Question {
     pub engine: Word<Engine>,
     /// Whether the transformer is compiled (torch.compile).
     pub compilation: Word<Compilation>,
+    /// In which numbers products run (--precision); null for any that the engine offers.
+    pub precision: Option<Word<Precision>>,
     /// Only plans of this strategy; null for all.
     pub strategy: Option<String>,
     /// What is wrong with the machine (--fault); empty where nothing is.
@@ -96,6 +99,7 @@ impl From<&search::Question> for Question {
             engine,
             attention: _,
             compilation,
+            precision,
             filter,
             quality,
             profile,
@@ -115,6 +119,7 @@ impl From<&search::Question> for Question {
             faults: faults.all().iter().map(ToString::to_string).collect(),
             engine: Word(*engine),
             compilation: Word(*compilation),
+            precision: precision.map(Word),
             strategy: filter.strategy.clone(),
             exact_only: filter.exact_only,
             max_fid: filter.max_fid.map(Amount::from),

@@ -34,6 +34,12 @@ fn refusal(engine: Engine, refusal: &Refusal) -> String {
             return format!("{name} lists no {} for this model", parallelism(*split));
         }
         Refusal::CompactFusion(refusal) => return compact(refusal),
+        Refusal::Residency { residency } => {
+            return format!("{name} has no setting for residency={residency} here");
+        }
+        Refusal::Precision { precision } => {
+            return format!("{name} has no setting for precision={precision} here");
+        }
         Refusal::NoCommand => "is a state of the code that xDiT replaced, and has no command here",
         Refusal::NoPipeline => "has no pipeline of its own for this model",
         Refusal::NoContextParallelism => "has no context parallelism for this model",
@@ -147,6 +153,12 @@ mod tests {
             Refusal::UnevenBoxes {
                 ranks: 12,
                 gpus_per_box: 8,
+            },
+            Refusal::Residency {
+                residency: "fsdp".parse().expect("a residency"),
+            },
+            Refusal::Precision {
+                precision: "fp8".parse().expect("a precision"),
             },
             Refusal::NoCommand,
             Refusal::NoPipeline,

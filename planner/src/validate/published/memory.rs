@@ -4,15 +4,12 @@
 //! components on every GPU, PyTorch's counter. Not modelled: fragmentation, offloading.
 
 use sim::legality;
-use sim::memory::{
-    Components, Decoding, EncoderCopies, Precision, Residency, WeightSharding, peak, peak_of,
-};
-
-use sim::plan::{Exchange, Plan};
+use sim::memory::{Decoding, Precision, Stored, peak, peak_of};
+use sim::plan::{Components, Encoders, Exchange, Plan, Residency, Weights};
 
 use crate::runs::Run;
 use crate::runs::row::{Metric, Value};
-use crate::runs::source::{self, Alone, Branches, Counter, Encoders, Rank};
+use crate::runs::source::{self, Alone, Branches, Counter, Rank};
 use crate::validate::reason::Reason;
 use crate::validate::statistics::{Outcome, Score};
 use crate::validate::tier::Unmapped;
@@ -63,10 +60,10 @@ pub fn row(run: &Run) -> Result<MemoryRow, Reason> {
     let pads = run.engine.pads(plan);
     legality::check_padded(run.model, workload, plan, run.gpus as usize, pads)
         .map_err(Reason::Illegal)?;
-    let residency = residency(run);
-    let whole = peak(workload, plan, gpu, &residency);
+    let stored = stored(run);
+    let whole = peak(workload, plan, gpu, &stored);
     let memory = match facts.rank {
-        Some(Rank::Last) => peak_of(workload, plan, gpu, &residency, plan.ranks() - 1),
+        Some(Rank::Last) => peak_of(workload, plan, gpu, &stored, plan.ranks() - 1),
         Some(Rank::Fullest) | None => whole,
     };
     let counted = match facts.counter {
@@ -94,12 +91,8 @@ pub fn row(run: &Run) -> Result<MemoryRow, Reason> {
 /// The plan as it stands in memory.
 fn resident(run: &Run) -> Plan {
     // Sequence parallelism without a stated split: as much Ulysses as the heads allow.
-    let plan = run
-        .strategy
-        .plans
-        .last()
-        .expect("a strategy has plans")
-        .clone();
+    let plan = run.strategy.plans.last().expect("a strategy has plans");
+    let plan = plan.clone().with_residency(residency(run));
     match (plan.exchange, run.facts.memory.displaced_guidance) {
         (Exchange::Displaced(degree), Some(Branches::Whole)) => Plan {
             exchange: Exchange::Displaced(degree * plan.cfg),
@@ -118,31 +111,35 @@ const fn precision(known: Option<source::Precision>) -> Precision {
     }
 }
 
+/// Where weights live: what the row says, else what its source's runs do.
 fn residency(run: &Run) -> Residency {
     let facts = &run.facts.memory;
+    let said = run.plan().execution.residency;
     let cell = run.strategy_cell.to_lowercase();
-    let sharded = cell.contains("fsdp") || cell.contains("hsdp");
+    let sharded = said.transformer == Weights::Sharded;
     let in_turn =
         facts.alone == Some(Alone::InTurn) && (run.is_one_gpu() || cell.contains("offload"));
     Residency {
-        components: if in_turn {
-            Components::InTurn
-        } else {
-            Components::Together
+        components: match in_turn {
+            true => Components::InTurn,
+            false => said.components,
         },
-        encoders: match facts.encoders {
-            _ if in_turn => EncoderCopies::Elsewhere,
-            Some(Encoders::Elsewhere) => EncoderCopies::Elsewhere,
-            Some(Encoders::Sharded) => EncoderCopies::Sharded,
-            Some(Encoders::Whole) | None if sharded => EncoderCopies::Sharded,
-            Some(Encoders::Whole) | None => EncoderCopies::Whole,
+        encoders: match (said.encoders, facts.encoders) {
+            (Encoders::Whole, _) if in_turn => Encoders::Elsewhere,
+            (Encoders::Whole, Some(source::Encoders::Elsewhere)) => Encoders::Elsewhere,
+            (Encoders::Whole, Some(source::Encoders::Sharded)) => Encoders::Split,
+            (Encoders::Whole, Some(source::Encoders::InTurn)) => Encoders::InTurn,
+            (Encoders::Whole, _) if sharded => Encoders::Split,
+            (said, _) => said,
         },
+        transformer: said.transformer,
+    }
+}
+
+fn stored(run: &Run) -> Stored {
+    let facts = &run.facts.memory;
+    Stored {
         encoder_precision: precision(facts.encoder_weights),
-        weights: if sharded {
-            WeightSharding::Sharded
-        } else {
-            WeightSharding::Whole
-        },
         weight_precision: precision(facts.weights),
         decoding: match facts.decoding {
             Some(source::Decoding::Skipped) => Decoding::Skipped,

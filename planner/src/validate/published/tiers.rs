@@ -83,7 +83,11 @@ impl Hosts {
         let mut machines: BTreeMap<Key, &Run> = BTreeMap::new();
         for (run, flag) in runs.iter().zip(flags) {
             machines.entry(key(run)).or_insert(run);
-            if flag.is_none() && run.covers.is_latency() && run.measured().is_some() {
+            if flag.is_none()
+                && run.covers.is_latency()
+                && run.measured().is_some()
+                && run.is_plain()
+            {
                 clean.entry(&run.host).or_default().push(run);
             }
         }
