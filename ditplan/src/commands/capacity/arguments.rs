@@ -70,6 +70,9 @@ pub(crate) struct CapacityArguments {
     /// Who executes the plans
     #[arg(long, value_enum, default_value_t = EngineArgument::Xdit)]
     pub engine: EngineArgument,
+    /// Who computes attention, as for `plan` [default: what the engine takes on the GPU]
+    #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
+    pub attention_kernel: Option<String>,
     /// The transformer is compiled (torch.compile)
     #[arg(long)]
     pub compile: bool,
@@ -82,6 +85,9 @@ pub(crate) struct CapacityArguments {
     /// Consider only plans with a published FID of at most this
     #[arg(long, value_name = "FID")]
     pub max_fid: Option<f64>,
+    /// Take the plans predicted fastest, also where the evidence cannot tell others from them
+    #[arg(long)]
+    pub fastest: bool,
     /// Draw latency against the rate, and the queue over time (.svg or .png)
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
