@@ -159,7 +159,11 @@ fn a_run_on_several_gpus_that_says_nothing_is_told() {
     assert_eq!(told, [Unused::Hidden]);
     let (_, told) = why("8xh100-sxm", &[free(2048, "ulysses4", 8.0)]);
     assert_eq!(told, [Unused::Tables]);
-    let (_, told) = why("8xl40-pcie", &[free(1024, "sp4", 9.0)]);
+    let unprinted = MeasuredRun {
+        strategy: "sp4".to_owned(),
+        ..free(1024, "ulysses4", 9.0)
+    };
+    let (_, told) = why("8xl40-pcie", &[unprinted]);
     assert_eq!(told, [Unused::Split]);
 }
 
