@@ -144,7 +144,10 @@ fn a_run_on_several_gpus_that_says_nothing_is_told() {
         )
     };
     let [good, twice, far] = [9.0, 18.0, 4000.0].map(|seconds| free(1024, "ulysses4", seconds));
-    assert_eq!(why("8xl40-pcie", &[good.clone()]), (vec![], vec![]));
+    assert_eq!(
+        why("8xl40-pcie", std::slice::from_ref(&good)),
+        (vec![], vec![])
+    );
     // The second contradicts the first, and another size says what is said already.
     let (at, told) = why("8xl40-pcie", &[good.clone(), twice]);
     assert_eq!(at, [2]);
