@@ -159,3 +159,62 @@ fn shells_and_manuals_know_every_command() {
     printed(&["man", "--out", out]);
     assert!(folder.path().join("ditplan-sweep.1").exists());
 }
+
+/// A word that is neither gets the nearest of both; a heading breaks where a plan may.
+#[test]
+fn a_word_that_is_neither_plan_nor_machine_is_told() {
+    for (word, plan, machine) in [
+        ("rign4", "ring4", "4xrtx4090"),
+        ("ulyses4/1bit", "ulysses4/1bit", "machine"),
+        ("8xh100-smx", "written as ring4", "8xh100-sxm"),
+    ] {
+        let sentence = refused(&["compare", word, "ring4"]);
+        for part in ["neither a plan nor a machine", plan, machine] {
+            assert!(sentence.contains(part), "{sentence}");
+        }
+    }
+}
+
+#[test]
+fn no_line_is_wider_than_a_hundred_columns_and_plans_stay_whole() {
+    let plans = [
+        "ulysses2+ring2/1bit warmup=1 loop=fused",
+        "ulysses2+ring2+vae-p4/lowrank-int4(32) warmup=1 loop=fused",
+    ];
+    let wide = [
+        "plan",
+        "--machine",
+        "8xl20-pcie",
+        "--model",
+        "Wan2.1-T2V-14B",
+    ];
+    let digits = "plan --model dit-digits --machine 4xT4@1GB/s --batch 1024 --strategy ring4 --budget psnr>=50 --per phase";
+    let pages = [
+        printed(&["compare", plans[0], plans[1]]),
+        printed(&["simulate", "--plan", plans[1]]),
+        printed(&wide),
+        printed(&crate::words(digits)),
+    ];
+    for page in &pages {
+        for line in page.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+    }
+    // A line ends behind a blank, a plus or a slash.
+    let heading: Vec<&str> = pages[0]
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.starts_with("plan"))
+        .collect();
+    let whole = |word: &str| {
+        plans.iter().any(|plan| {
+            plan.split_inclusive(['+', '/', ' '])
+                .any(|part| word.ends_with(part.trim_end()))
+        })
+    };
+    let mut words = heading.iter().flat_map(|line| line.split_whitespace());
+    assert!(
+        heading.len() > 1 && words.all(|word| whole(word) || word == "difference"),
+        "{heading:?}"
+    );
+}

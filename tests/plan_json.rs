@@ -49,11 +49,14 @@ fn check(plan: &Value) {
     );
     assert_eq!(plan["compressor"].is_string(), fidelity == "lossy");
     let residency = &plan["residency"];
-    let plain = [&residency["components"], &residency["encoders"], &residency["transformer"]];
+    let plain = [
+        &residency["components"],
+        &residency["encoders"],
+        &residency["transformer"],
+    ];
     let resident = plain == ["together", "whole", "resident"];
     assert_eq!(residency["line"] == "resident", resident, "{plan:#}");
     assert_eq!(plan["precision"], "bf16");
-}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ fn the_default_question_fills_one_page() {
     let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         "FLUX.1-dev 1024x1024, 28 steps",
-        "speedup",
+        "speed-up",
         "one GPU",
         "Choice: ",
         "No schedule of this plan is faster",

@@ -18,7 +18,7 @@ fn column(report: &Value, field: &str) -> Vec<Value> {
 fn the_landmarks_of_bandwidth_are_where_they_were_published() {
     // CompactFusion: pipelines on slow Ethernet, compression on PCIe-like rates, nothing to gain beyond.
     let report = json(&words(
-        "sweep --machine 4xL20@25GB/s --vary link.bandwidth=0.5GB/s,5GB/s,900GB/s --json",
+        "sweep --fastest --machine 4xL20@25GB/s --vary link.bandwidth=0.5GB/s,5GB/s,900GB/s --json",
     ));
     let plans: Vec<String> = column(&report, "plan")
         .iter()
@@ -64,15 +64,18 @@ fn more_bandwidth_never_slows_a_plan_even_where_rates_were_measured() {
 
 #[test]
 fn a_sweep_finds_what_plan_finds() {
-    let planned = json(&words(
-        "plan --machine 4xl20-pcie --gpus 2 --fastest --json",
-    ));
-    let swept = json(&words("sweep --machine 4xl20-pcie --vary gpus=2,4 --json"));
-    let row = &swept["rows"][0];
-    assert_eq!(row["plan"], planned["choice"]["plan"]);
-    let (swept, planned) = (&row["latency_s"], &planned["choice"]["latency_s"]);
-    let difference = swept.as_f64().expect("a time") - planned.as_f64().expect("a time");
-    assert!(difference.abs() < 1e-6, "{swept} {planned}");
+    let found = ["", "--fastest"].map(|how| {
+        let plan = format!("plan --machine 4xl20-pcie --gpus 2 --json {how}");
+        let sweep = format!("sweep --machine 4xl20-pcie --vary gpus=2,4 --json {how}");
+        let (planned, swept) = (json(&words(&plan)), json(&words(&sweep)));
+        let row = &swept["rows"][0];
+        assert_eq!(row["plan"], planned["choice"]["plan"]);
+        let (swept, planned) = (&row["latency_s"], &planned["choice"]["latency_s"]);
+        let difference = swept.as_f64().expect("a time") - planned.as_f64().expect("a time");
+        assert!(difference.abs() < 1e-6, "{swept} {planned}");
+        row["plan"].clone()
+    });
+    assert_ne!(found[0], found[1], "the fastest is tied with another");
 }
 
 #[test]

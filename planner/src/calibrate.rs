@@ -86,14 +86,18 @@ pub enum Note {
         evidence: ComputeEvidence,
         /// The titles of the runs that say so; none where it is assumed or from a profile.
         runs: Vec<String>,
+        /// What the first of them has in common with what is asked.
+        first: ComputeEvidence,
     },
-    /// A one-GPU run of the model that is not used: no factor between these makes it as long as it was measured.
-    Unexplained {
+    /// A run of the machine's file that is not used.
+    Unused {
         /// The run's title.
         run: String,
-        /// The least and the largest factor.
-        factors: (f64, f64),
+        /// Why not.
+        why: Unused,
     },
+    /// Two one-GPU runs of what is asked that contradict each other; the interval holds both.
+    Contradiction([String; 2]),
     /// Launch time over that of the reference host.
     Launch {
         /// The factor.
@@ -112,6 +116,29 @@ pub enum Note {
         /// The run that says so.
         run: String,
     },
+}
+
+/// Why a run of a machine's file is not used.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Unused {
+    /// On one GPU: no factor on GPU time between these makes it as long as it was measured.
+    GpuTime((f64, f64)),
+    /// No rate of these messages does.
+    Rate(CollectiveKind),
+    /// It is bound by launching, and no launch factor does.
+    Launch,
+    /// It is bound by launching, and the file gives the launch factor.
+    Given,
+    /// Its split of ranks is not stated.
+    Split,
+    /// Rates among GPUs joined by NVLink are measured tables, which no run moves, and launching does not bound it.
+    Tables,
+    /// Neither the messages nor launching take enough of it.
+    Hidden,
+    /// This run says better what it could say.
+    Another(String),
+    /// It is of the same plan for the same request as this one, which is used, and took another time.
+    Contradicts(String),
 }
 
 /// What a launch factor rests on.
@@ -213,7 +240,8 @@ pub fn calibrate(
         factor: calibration.launch,
         from: launch,
     });
-    let mut runs = Vec::new();
+    let (mut runs, mut first) = (Vec::new(), evidence.compute);
+    let mut contradiction = None;
     // Blocks of the model on this very GPU say more than runs of others.
     if evidence.compute != ComputeEvidence::Profile || has_own(known, target) {
         let gpu = platform.gpu(DeviceId::new(0));
@@ -222,19 +250,23 @@ pub fn calibrate(
         evidence.compute = found.evidence;
         evidence.compute_sigma = found.estimate.sigma;
         runs = found.estimate.runs;
+        first = found.estimate.first;
+        contradiction = found.estimate.contradiction;
     }
     notes.push(Note::GpuTime {
         factor: calibration.compute,
         evidence: evidence.compute,
         runs,
+        first,
     });
-    let unexplained = host.unexplained.iter().map(|run| &known.own[*run]);
-    for run in unexplained.filter(|run| run.model == target.model) {
-        notes.push(Note::Unexplained {
-            run: run.title(),
-            factors: rule::GPU_TIMES,
-        });
-    }
+    notes.extend(contradiction.map(Note::Contradiction));
+    let unused = host.unused.iter().map(|(run, why)| (&known.own[*run], why));
+    // What a run on several GPUs says holds for every model.
+    let unused = unused.filter(|(run, _)| !run.is_one_gpu() || run.model == target.model);
+    notes.extend(unused.map(|(run, why)| Note::Unused {
+        run: run.title(),
+        why: why.clone(),
+    }));
     for (&(kind, reach), fitted) in &host.rates {
         calibration.rates.insert((kind, reach), fitted.factor);
         evidence.calibrated.push((kind, reach));

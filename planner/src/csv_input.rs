@@ -2,6 +2,7 @@
 //!
 //! Guarantees: every error names the file, the line and the column where it has one, and what to do.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -55,6 +56,14 @@ pub enum InputError {
     Empty {
         /// The file.
         file: String,
+    },
+    /// Two columns have one name.
+    #[error("{file}, line 1: column \"{column}\" is there twice: remove one, or rename it")]
+    RepeatedColumn {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
     },
     /// The header lacks a column.
     #[error("{file}, line 1: column \"{column}\" is missing: add it (the header is {found})")]
@@ -154,6 +163,14 @@ impl Table {
         let mut reader = csv::Reader::from_reader(text);
         let header = reader.headers().map_err(malformed)?;
         let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+        let mut names = BTreeSet::new();
+        let mut named = header.iter().filter(|name| !name.is_empty());
+        if let Some(column) = named.find(|name| !names.insert(name.as_str())) {
+            return Err(InputError::RepeatedColumn {
+                file: file.to_owned(),
+                column: column.clone(),
+            });
+        }
         let records: Vec<StringRecord> = reader
             .records()
             .collect::<Result<_, _>>()
@@ -239,7 +256,7 @@ impl<'a> Record<'a> {
         let number = self.text(column).parse::<f64>().ok();
         number
             .filter(|value| value.is_finite() && *value > 0.0 && *value < 1e12)
-            .ok_or_else(|| self.not(column, "a positive number"))
+            .ok_or_else(|| self.not(column, "a number above 0 and below 10^12"))
     }
 
     /// A whole number from 1 to 2^32 - 1: a size of an operation.
@@ -251,7 +268,7 @@ impl<'a> Record<'a> {
         number
             .filter(|value| (1.0..4e9).contains(value) && value.fract() == 0.0)
             .map(|value| value as u64)
-            .ok_or_else(|| self.not(column, "a whole number of at least 1"))
+            .ok_or_else(|| self.not(column, "a whole number from 1 to 4*10^9"))
     }
 
     /// The error that says that `column` is not `wanted`.
@@ -347,6 +364,15 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_is_there_twice_is_named() {
+        let error = table(&VALID.replacen(",m,", ",system,", 1)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "t.csv, line 1: column \"system\" is there twice: remove one, or rename it"
+        );
+    }
+
+    #[test]
     fn an_empty_file_says_so() {
         for text in ["", "system,m,latency_us\n"] {
             let error = table(text).unwrap_err().to_string();
@@ -363,7 +389,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "t.csv, line 2, column \"latency_us\": \"fast\" is not a positive number: correct the cell or delete the row"
+            "t.csv, line 2, column \"latency_us\": \"fast\" is not a number above 0 and below 10^12: correct the cell or delete the row"
         );
     }
 

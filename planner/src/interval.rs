@@ -53,6 +53,8 @@ pub enum ComputeEvidence {
     Profile,
     /// A one-GPU run of this model on another host with this GPU.
     OtherHost,
+    /// A one-GPU run of another model on this host.
+    OtherModel,
     /// One-GPU runs of other models or GPUs.
     Alike,
     /// Kernel costs alone.
@@ -92,7 +94,9 @@ impl Evidence {
         match self.compute {
             _ if self.launch_calibrated || !self.calibrated.is_empty() => RestsOn::OwnSeveral,
             ComputeEvidence::OtherHost => RestsOn::SameGpu,
-            ComputeEvidence::Alike | ComputeEvidence::None => RestsOn::Datasheets,
+            ComputeEvidence::OtherModel | ComputeEvidence::Alike | ComputeEvidence::None => {
+                RestsOn::Datasheets
+            }
             _ => RestsOn::OwnOne,
         }
     }

@@ -17,6 +17,7 @@ fn question(machine: &str, gpus: u32) -> Question {
             ..model.default
         },
         gpus,
+        fastest: true,
         ..Question::new(model, machine).expect("readable runs")
     }
 }

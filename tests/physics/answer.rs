@@ -235,13 +235,18 @@ fn why_no_plan_serves_is_the_first_thing_in_the_way() {
     assert_eq!(why(roomy, good), NoPlan::Filtered);
     // 2 GPUs of 16 GB: nothing of FLUX.2 fits. The first is told with its bytes, the others are counted.
     let full = of_model(true, "2xT4@pcie4", Filter::default());
-    let NoPlan::Rejected(last) = full else {
+    let NoPlan::Rejected { first, more } = full else {
         panic!("{full:?}");
     };
-    assert!(matches!(last.which, Which::More(n) if n > 1), "{last:?}");
-    assert_eq!(last.why, Unfit::MemoryToo);
+    let first_is_told = matches!(&first.which, Which::Line(_));
+    assert!(first_is_told && more > 1, "{first:?}");
+    assert!(matches!(first.why, Unfit::Memory { .. }), "{first:?}");
     let alone = why("1xT4@pcie4", Filter::default());
-    let NoPlan::Rejected(only) = alone else {
+    let NoPlan::Rejected {
+        first: only,
+        more: 0,
+    } = alone
+    else {
         panic!("{alone:?}");
     };
     let Unfit::Memory { needs, has } = only.why else {
@@ -380,7 +385,7 @@ fn an_answer_says_whose_costs_it_rests_on() {
     use planner::search::{Provenance, provenance};
     for machine in ["4xl20-pcie", "8xh100-sxm"] {
         let asked = question(preset(machine), |_| {});
-        let said = provenance(&asked).expect("a question");
+        let said = provenance(&asked, false).expect("a question");
         let kernel = asked.attention_kernel().to_string();
         let attention = said.iter().any(|one| {
             matches!(one, Provenance::Attention(text) if text.starts_with(&format!("{kernel}: ")))

@@ -8,7 +8,7 @@
 //! | eager | compiled |
 //! | spends longer in these messages | shorter; less than a fifth of the time says nothing |
 
-use planner::calibrate::{LaunchSource, Note};
+use planner::calibrate::{LaunchSource, Note, Unused};
 use planner::runs::Known;
 use topologies::host::{Calibrates, Compilation, MeasuredRun};
 use topologies::{CollectiveKind, Machine};
@@ -120,9 +120,98 @@ fn a_run_that_nothing_explains_is_told() {
     for (seconds, is_used) in [(16.0, true), (320.0, false)] {
         let machine = host("8xl40-pcie", vec![free(1024, "none", seconds)]);
         let found = calibrated(&machine, 1024, Compilation::Eager);
-        let unexplained = |note: &Note| matches!(note, Note::Unexplained { .. });
+        let unexplained = |note: &Note| matches!(note, Note::Unused { .. });
         assert_eq!(found.notes.iter().any(unexplained), !is_used, "{seconds} s");
     }
+}
+
+/// Every run on several GPUs of a machine file that says nothing is told, with the reason.
+#[test]
+fn a_run_on_several_gpus_that_says_nothing_is_told() {
+    let why = |name: &str, runs: &[MeasuredRun]| {
+        let machine = host(name, [&[free(1024, "none", 16.0)], runs].concat());
+        let found = calibrated(&machine, 1024, Compilation::Eager);
+        let told = found.notes.into_iter().filter_map(|note| match note {
+            Note::Unused { run, why } => Some((run, why)),
+            _ => None,
+        });
+        let told: Vec<_> = told.collect();
+        let at =
+            (1..=runs.len()).filter(|at| told.iter().any(|(run, _)| *run == title(&machine, *at)));
+        (
+            at.collect::<Vec<_>>(),
+            told.into_iter().map(|(_, why)| why).collect::<Vec<_>>(),
+        )
+    };
+    let [good, twice, far] = [9.0, 18.0, 4000.0].map(|seconds| free(1024, "ulysses4", seconds));
+    assert_eq!(
+        why("8xl40-pcie", std::slice::from_ref(&good)),
+        (vec![], vec![])
+    );
+    // The second contradicts the first, and another size says what is said already.
+    let (at, told) = why("8xl40-pcie", &[good.clone(), twice]);
+    assert_eq!(at, [2]);
+    assert!(matches!(&told[..], [Unused::Contradicts(_)]), "{told:?}");
+    let (at, told) = why("8xl40-pcie", &[free(2048, "ulysses4", 36.0), good.clone()]);
+    assert_eq!(at, [2]);
+    assert!(matches!(&told[..], [Unused::Another(_)]), "{told:?}");
+    // No rate makes it so long; its messages are little; NVLink has tables.
+    let (_, told) = why("8xl40-pcie", &[far]);
+    assert_eq!(told, [Unused::Rate(CollectiveKind::AllToAll)]);
+    let (_, told) = why("8xl40-pcie", &[free(2048, "pipefusion2", 40.0)]);
+    assert_eq!(told, [Unused::Hidden]);
+    let (_, told) = why("8xh100-sxm", &[free(2048, "ulysses4", 8.0)]);
+    assert_eq!(told, [Unused::Tables]);
+    let unprinted = MeasuredRun {
+        strategy: "sp4".to_owned(),
+        ..free(1024, "ulysses4", 9.0)
+    };
+    let (_, told) = why("8xl40-pcie", &[unprinted]);
+    assert_eq!(told, [Unused::Split]);
+}
+
+/// Two runs of one thing that contradict each other are told, and the interval holds both; two that agree are not.
+#[test]
+fn the_interval_holds_runs_that_contradict_each_other() {
+    use planner::search::{Question, candidate};
+    for (one, other, contradict) in [(16.0, 17.0, false), (12.0, 24.0, true), (24.0, 12.0, true)] {
+        let machine = host(
+            "8xl40-pcie",
+            vec![free(1024, "none", one), free(1024, "none", other)],
+        );
+        let model = sim::model::find("FLUX.1-dev").expect("a known model");
+        let run = &machine.host.runs[0];
+        let mut question = Question::new(model, machine.clone()).expect("readable runs");
+        question.request.resolution = sim::model::Resolution::square(1024);
+        question.request.steps = run.steps;
+        let found = candidate(&question, &"none".parse().expect("a plan")).expect("it can run");
+        for seconds in [one, other] {
+            let (lo, hi) = (found.lo.as_secs_f64(), found.hi.as_secs_f64());
+            assert!((lo..=hi).contains(&seconds), "{seconds} in {lo} to {hi}");
+        }
+        let notes = calibrated(&machine, 1024, Compilation::Eager).notes;
+        let told = notes
+            .iter()
+            .any(|note| matches!(note, Note::Contradiction(_)));
+        assert_eq!(told, contradict, "{one} and {other}");
+    }
+}
+
+/// A run of another model on this machine is not one of another machine.
+#[test]
+fn a_run_of_another_model_is_of_this_machine() {
+    use planner::interval::ComputeEvidence;
+    let other = MeasuredRun {
+        model: "SD3-medium".to_owned(),
+        ..free(1024, "none", 6.0)
+    };
+    let found = calibrated(&host("8xl40-pcie", vec![other]), 1024, Compilation::Eager);
+    assert_eq!(found.evidence.compute, ComputeEvidence::OtherModel);
+    let said = found.notes.iter().any(|note| {
+        matches!(note, Note::GpuTime { first, runs, .. }
+            if *first == ComputeEvidence::OtherModel && runs.len() == 1)
+    });
+    assert!(said, "{:?}", found.notes);
 }
 
 /// The most launch-bound eager run says the launch factor; a compiled one, one with another role and one of long

@@ -241,7 +241,10 @@ fn encoders_are_whole_shared_or_elsewhere() {
         ("ulysses4 residency=encoders-elsewhere", 0),
         // The loop is the fullest phase, and they are not there; of encoding, two of 24 layers are.
         ("ulysses4 residency=encoders-in-turn", 0),
-        ("none residency=in-turn+layerwise(0)+encoders-in-turn", whole / 12),
+        (
+            "none residency=in-turn+layerwise(0)+encoders-in-turn",
+            whole / 12,
+        ),
     ] {
         assert_eq!(with(line), held, "{line}");
     }

@@ -19,7 +19,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::gpu::Gpu;
+use crate::gpu::{Architecture, Gpu};
 use crate::host::{Host, PublishedHost, UnknownWord, words};
 use crate::ids::{DeviceId, LinkId};
 use crate::suggest::nearest;
@@ -421,7 +421,13 @@ impl Machine {
         let count = |kind: VertexKind| self.vertices.iter().filter(|v| v.kind == kind).count();
         let mut words = Vec::new();
         if let Some(capacity) = fastest(LinkKind::Nvlink) {
-            words.push(format!("NVLink {capacity}"));
+            let has = |of: fn(&Gpu) -> bool| self.gpus.iter().any(of);
+            let name = match () {
+                () if !has(|gpu| gpu.nvlink.is_some()) => "switch",
+                () if has(|gpu| gpu.architecture == Architecture::Cdna3) => "xGMI",
+                () => "NVLink",
+            };
+            words.push(format!("{name} {capacity}"));
         }
         if let Some(capacity) = fastest(LinkKind::Pcie) {
             words.push(format!("PCIe {capacity}"));

@@ -1,6 +1,8 @@
 //! `compare`: two plans, or two machines, and what separates them.
 
-use anyhow::{Result, ensure};
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use planner::search::{CONFIDENCE_OF_ORDER, Filter, Question};
 use planner::sweep::{Comparison, Field, Footing, Side, Turn, compare};
@@ -8,6 +10,8 @@ use planner::sweep::{Comparison, Field, Footing, Side, Turn, compare};
 use schemars::JsonSchema;
 use serde::Serialize;
 use sim::plan::Plan;
+use topologies::Machine;
+use topologies::suggest::nearest;
 use traces::timeline::SpanClass;
 
 use crate::question::{self, Format, QuestionArguments};
@@ -19,7 +23,7 @@ use crate::render::words;
 /// What is compared, and for which question.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
-    /// A plan (ring4/1bit), or a machine, whose fastest plan is taken
+    /// A plan (ring4/1bit), or a machine, of which the choice of `plan` is taken
     #[arg(value_name = "A")]
     pub one: String,
     /// Another
@@ -77,6 +81,9 @@ fn side(text: &str, typed: &CompareArguments) -> Result<Side> {
         let plan = Some(question::plan(text, &question)?);
         return Ok(Side { question, plan });
     }
+    if let Some(sentence) = neither(text) {
+        bail!("{sentence}");
+    }
     let mut of_machine = typed.question.clone();
     text.clone_into(&mut of_machine.machine);
     let question = question::question(&of_machine, filter)?;
@@ -85,6 +92,45 @@ fn side(text: &str, typed: &CompareArguments) -> Result<Side> {
         plan: None,
     })
 }
+
+/// What is said of a word that is neither a plan nor a machine, with the nearest of both; none of a machine, a file or what
+/// looks like one.
+fn neither(text: &str) -> Option<String> {
+    let is_file = text.ends_with(".toml") || Path::new(text).is_file();
+    if is_file || text.contains('@') || Machine::preset(text).is_ok() {
+        return None;
+    }
+    if text.parse::<Plan>().is_ok() {
+        return None;
+    }
+    let machine = nearest(text, topologies::machine::presets())?;
+    // The first part alone, without its degree, compressor and setting.
+    let end = text.find(|c: char| c.is_ascii_digit() || "+/ (".contains(c));
+    let (word, rest) = text.split_at(end.unwrap_or(text.len()));
+    let plan = match nearest(word, PARTS)? {
+        // A machine starts with its number of GPUs.
+        _ if word.is_empty() => "written as ring4 or ulysses2+ring2/1bit".to_owned(),
+        part if format!("{part}{rest}").parse::<Plan>().is_ok() => format!("{part}{rest}"),
+        part => format!("{part}N"),
+    };
+    Some(format!(
+        "\"{text}\" is neither a plan nor a machine: the nearest plan is {plan}, the nearest machine {machine} (`ditplan \
+         machines` lists them)"
+    ))
+}
+
+/// Parts of a plan, without their degrees.
+const PARTS: [&str; 9] = [
+    "dp",
+    "cfg",
+    "pipefusion",
+    "ulysses",
+    "ring",
+    "allgather-kv",
+    "distrifusion",
+    "tp",
+    "vae-p",
+];
 
 fn report(title: &str, names: [&String; 2], found: &Comparison) -> String {
     let [one, other] = &found.sides;

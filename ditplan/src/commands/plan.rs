@@ -73,10 +73,11 @@ pub(crate) fn timeline(typed: &PlanArguments, json: &str) -> Result<Timeline> {
 
 /// The answer for people.
 pub(crate) fn report(answer: &Answer, shown: usize) -> String {
-    let rivals = rivals(&answer.plans, shown);
+    let placed = rivals(answer, shown);
     let mut page = title(&answer.question);
     page.push('\n');
-    page.push_str(&ranking(answer, &rivals));
+    page.push_str(&ranking(answer, &placed));
+    let rivals: Vec<&Candidate> = placed.into_iter().map(|(_, rival)| rival).collect();
     let slower = distinct(&answer.plans).count() - rivals.len();
     if slower > 0 || answer.pruned > 0 {
         page.push_str("    --top shows more plans\n");
@@ -114,9 +115,16 @@ pub(crate) fn report(answer: &Answer, shown: usize) -> String {
     page
 }
 
-/// The plans that are shown, best first.
-fn rivals(plans: &[Candidate], shown: usize) -> Vec<&Candidate> {
-    distinct(plans).take(shown).collect()
+/// The plans that are shown with their places, best first: the first ones and the choice.
+fn rivals(answer: &Answer, shown: usize) -> Vec<(usize, &Candidate)> {
+    let plans = distinct(&answer.plans).enumerate();
+    let named = plans.filter(|(place, one)| *place < shown || is_choice(answer, one));
+    named.map(|(place, one)| (place + 1, one)).collect()
+}
+
+/// Whether a plan is the choice, on whichever GPUs.
+fn is_choice(answer: &Answer, one: &Candidate) -> bool {
+    one.plan.to_string() == answer.choice.plan.to_string()
 }
 
 /// Plans that differ by more than the GPUs of their ranks; the best placement stands for the others.
@@ -128,38 +136,38 @@ fn distinct(plans: &[Candidate]) -> impl Iterator<Item = &Candidate> {
 }
 
 /// The plans, fastest first, and one GPU.
-fn ranking(answer: &Answer, rivals: &[&Candidate]) -> String {
+fn ranking(answer: &Answer, rivals: &[(usize, &Candidate)]) -> String {
     let single = &answer.single;
     let header = [
         "#",
         "plan",
         "compressor",
         "latency, s (90 %)",
-        "speedup",
+        "speed-up",
         "exposed",
         "memory",
-        output_header(single),
+        output_header(rivals.iter().map(|(_, rival)| *rival)),
     ];
     let mut table = text::table(&header, &[0, 3, 4, 5, 6]);
+    text::tighten(&mut table, 1);
     text::tighten(&mut table, 2);
-    for (place, rival) in rivals.iter().enumerate() {
-        let chosen = rival.plan.to_string() == answer.choice.plan.to_string();
-        let mark = if chosen {
+    for (place, rival) in rivals {
+        let mark = if is_choice(answer, rival) {
             "*"
-        } else if rival.is_tied() && place > 0 {
+        } else if rival.is_tied() && *place > 1 {
             "="
         } else {
             " "
         };
-        let place = format!("{}{mark}", place + 1);
+        let place = format!("{place}{mark}");
         row(&mut table, Some(place), &layout(&rival.plan), rival, single);
     }
-    let has_single = rivals.iter().any(|rival| rival.plan.ranks() == 1);
+    let has_single = rivals.iter().any(|(_, rival)| rival.plan.ranks() == 1);
     if !has_single {
         row(&mut table, Some(String::new()), "one GPU", single, single);
     }
     let mut page = text::rendered(&mut table);
-    if rivals.iter().skip(1).any(|rival| rival.is_tied()) {
+    if rivals.iter().skip(1).any(|(_, rival)| rival.is_tied()) {
         page.push_str(&wrapped(
             "    *  the choice; =  the evidence cannot tell it from the fastest (less than 90 % likely to be slower)",
             7,
@@ -235,7 +243,7 @@ fn runnable(answer: &Answer, exact: &Candidate) -> String {
 /// What the choice is tied with, and the fastest plans of the kinds that people ask for.
 fn verdict(answer: &Answer) -> Vec<(&'static str, String)> {
     let named = |one: &Candidate| format!("{}, {} s", one.plan, seconds(one.latency));
-    let is_choice = |one: &&Candidate| one.plan == answer.choice.plan;
+    let is_choice = |one: &&Candidate| is_choice(answer, one);
     let mut said = Vec::new();
     let others = answer.tied().count() - 1 + answer.tied_by_bound;
     if others > 0 {
@@ -325,6 +333,23 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
+    }
+
+    /// `--top 1` still shows what is launched.
+    #[test]
+    fn the_choice_is_always_listed() {
+        let mut answer = sample::answer();
+        let last = answer.plans.len() - 1;
+        answer.choice = answer.plans[last].clone();
+        let page = anstream::adapter::strip_str(&report(&answer, 1)).to_string();
+        let marked = page
+            .lines()
+            .find(|line| line.trim_start().starts_with(&format!("{}*", last + 1)));
+        let name = layout(&answer.choice.plan);
+        assert!(
+            last > 0 && marked.is_some_and(|line| line.contains(&name)),
+            "{page}"
+        );
     }
 
     #[test]

@@ -134,7 +134,7 @@ fn report(question: &Question, found: &Evaluation, timeline: Option<&Path>) -> S
         "speed-up",
         "exposed",
         "memory",
-        plans::output_header(&found.single),
+        plans::output_header([candidate, &found.single].into_iter()),
     ];
     let mut table = text::table(&header, &[2, 3, 4, 5]);
     let strategy = candidate.plan.strategy();

@@ -177,6 +177,7 @@ fn question(typed: &SweepArguments) -> Result<Question> {
         ..Filter::default()
     };
     let mut question = question::question(&typed.question, filter)?;
+    question.fastest = typed.fastest;
     for (name, price) in prices(&typed.price)? {
         let mut found = false;
         for gpu in question

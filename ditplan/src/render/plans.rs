@@ -96,11 +96,20 @@ pub(crate) fn title(question: &Question) -> String {
     heading(&ask) + &wrapped(&place, 0)
 }
 
-/// What the column of outputs shows: what a trace predicts, else what was published.
-pub(crate) fn output_header(single: &Candidate) -> &'static str {
-    match single.quality.predicted {
-        Some(_) => "output",
-        None => "output FID/LPIPS",
+/// What the column of outputs shows: what a trace predicts, else what was published of one of the plans.
+pub(crate) fn output_header<'a>(mut shown: impl Iterator<Item = &'a Candidate>) -> &'static str {
+    let published = |one: &Candidate| {
+        let Quality {
+            fid,
+            lpips,
+            predicted,
+            ..
+        } = &one.quality;
+        one.fidelity != Fidelity::Exact && predicted.is_none() && (fid.is_some() || lpips.is_some())
+    };
+    match shown.any(published) {
+        true => "output FID/LPIPS",
+        false => "output",
     }
 }
 

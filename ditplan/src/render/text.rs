@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anstyle::Style;
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use topologies::{Bytes, SimDuration};
 
@@ -15,6 +17,9 @@ const NAME: u16 = 30;
 
 /// Columns that the last column of a table has at least, if it needs them.
 const LEAST: u16 = 24;
+
+/// Behind what a name may be broken. The last two stand in lists of compressors per layer only.
+const BREAKS: [char; 4] = ['+', '/', ';', '|'];
 
 /// A table with its header; the columns `numbers` are aligned right.
 pub(crate) fn table(header: &[&str], numbers: &[usize]) -> Table {
@@ -48,7 +53,7 @@ pub(crate) fn tighten(table: &mut Table, column: usize) {
 /// A heading; bold on a terminal.
 pub(crate) fn heading(text: &str) -> String {
     let bold = Style::new().bold();
-    format!("{bold}{text}{bold:#}\n")
+    format!("{bold}{}{bold:#}\n", wrapped(text, 2).trim_end())
 }
 
 /// A blank line, a heading and its text; nothing where there is no text.
@@ -114,26 +119,34 @@ pub(crate) fn percent(share: f64) -> String {
 }
 
 /// Text in lines of at most [`WIDTH`] columns. Blanks before the first word stay; every later line
-/// starts with `indent` of them.
+/// starts with `indent` of them. A word of more columns than a line has is broken as names are.
 pub(crate) fn wrapped(text: &str, indent: usize) -> String {
     let start = text.len() - text.trim_start().len();
     let (mut lines, text) = (text[..start].to_owned(), &text[start..]);
     let mut column = start;
     let mut first = true;
     for word in text.split(' ') {
-        let length = word.chars().count();
-        if !first && column + 1 + length > usize::from(WIDTH) {
-            lines.truncate(lines.trim_end().len());
-            lines.push('\n');
-            lines.push_str(&" ".repeat(indent));
-            column = indent;
-        } else if !first {
-            lines.push(' ');
-            column += 1;
+        let whole = word.chars().count() + indent <= usize::from(WIDTH);
+        let pieces: Vec<&str> = match whole {
+            true => vec![word],
+            false => word.split_inclusive(BREAKS).collect(),
+        };
+        for (place, piece) in pieces.into_iter().enumerate() {
+            let blank = usize::from(!first && place == 0);
+            let length = piece.chars().count();
+            if !first && column + blank + length > usize::from(WIDTH) {
+                lines.truncate(lines.trim_end().len());
+                lines.push('\n');
+                lines.push_str(&" ".repeat(indent));
+                column = indent;
+            } else {
+                lines.push_str(&" ".repeat(blank));
+                column += blank;
+            }
+            lines.push_str(piece);
+            column += length;
+            first = false;
         }
-        lines.push_str(word);
-        column += length;
-        first = false;
     }
     lines.push('\n');
     lines
@@ -158,13 +171,19 @@ pub(crate) fn named(sentences: &[(String, String)]) -> String {
 }
 
 /// A table as text, without blanks at the ends of lines. The last column is wrapped where a line
-/// would be too long; names of more than [`NAME`] columns are, behind a `+` or a blank. Where little is left for
-/// the last column, lines are longer than [`WIDTH`] instead.
+/// would be too long; names of more than [`NAME`] columns are, behind a blank, `+` or `/`, and shorter ones where a line would
+/// be too long still. Where that is not enough, lines are longer than [`WIDTH`].
 pub(crate) fn rendered(table: &mut Table) -> String {
     let widths = constrained(table);
     let last = widths.last().copied().unwrap_or_default();
-    let others = longest_line(table).saturating_sub(usize::from(last));
-    let least = others + usize::from(last.min(LEAST));
+    let wanted = |table: &Table| {
+        let others = longest_line(table).saturating_sub(usize::from(last));
+        others + usize::from(last.min(LEAST))
+    };
+    let mut least = wanted(table);
+    while least > usize::from(WIDTH) && narrowed(table) {
+        least -= 1;
+    }
     table.set_width(WIDTH.max(u16::try_from(least).unwrap_or(u16::MAX)));
     let lines = table
         .lines()
@@ -182,29 +201,74 @@ pub(crate) fn fits(table: &mut Table) -> bool {
 fn constrained(table: &mut Table) -> Vec<u16> {
     let widths = table.column_max_content_widths();
     let last = widths.len().saturating_sub(1);
-    for (column, longest) in table.column_iter_mut().zip(&widths).take(last) {
-        column.set_constraint(if *longest <= NAME {
-            ColumnConstraint::ContentWidth
-        } else {
-            ColumnConstraint::Absolute(Width::Fixed(NAME))
-        });
+    let breaking = |row: &Row| {
+        let cells = row.cell_iter().map(|cell| breakable(&cell.content()));
+        Row::from(cells.collect::<Vec<_>>())
+    };
+    let header = table.header().map(breaking);
+    table.set_header(header.unwrap_or_default());
+    for row in table.row_iter_mut() {
+        *row = breaking(row);
+    }
+    let pieces = pieces(table);
+    for ((column, longest), piece) in table.column_iter_mut().zip(&widths).zip(pieces).take(last) {
+        let padding = column.padding_width();
+        column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(
+            padding + (*longest).min(NAME.max(piece)),
+        )));
         column.set_delimiter(BREAK);
     }
-    for row in table.row_iter_mut() {
-        let cells = row.cell_iter().map(|cell| breakable(&cell.content()));
-        *row = cells.collect::<Vec<_>>().into();
-    }
     widths
+}
+
+/// The longest piece of each column that is not broken.
+fn pieces(table: &Table) -> Vec<u16> {
+    let mut longest = vec![0; table.column_iter().count()];
+    for row in table.header().into_iter().chain(table.row_iter()) {
+        for (cell, longest) in row.cell_iter().zip(&mut longest) {
+            let content = cell.content();
+            let pieces = content
+                .split([BREAK, '\n'])
+                .map(|piece| piece.trim_end().chars().count());
+            let piece = pieces.max().unwrap_or_default();
+            *longest = u16::try_from(piece).unwrap_or(u16::MAX).max(*longest);
+        }
+    }
+    longest
+}
+
+/// Takes a column from the one that has most to give, the last excepted; whether there was one.
+fn narrowed(table: &mut Table) -> bool {
+    let pieces = pieces(table);
+    let last = pieces.len().saturating_sub(1);
+    let columns = table.column_iter_mut().zip(pieces).take(last);
+    let spare = columns.filter_map(|(column, piece)| match column.constraint() {
+        Some(ColumnConstraint::Absolute(Width::Fixed(width))) => {
+            let (width, least) = (*width, piece + column.padding_width());
+            (width > least).then_some((width - least, width, column))
+        }
+        _ => None,
+    });
+    let Some((_, width, column)) = spare.max_by_key(|(spare, ..)| *spare) else {
+        return false;
+    };
+    column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width - 1)));
+    true
 }
 
 /// Where a name may be broken: a character without width that the table drops there.
 const BREAK: char = '\u{200b}';
 
-/// The text with a break behind each `+` and blank.
+/// The text with a break behind each blank and each of [`BREAKS`].
 fn breakable(text: &str) -> String {
-    let text = text.replace(BREAK, "");
-    let broken = text.replace('+', &format!("+{BREAK}"));
-    broken.replace(' ', &format!(" {BREAK}"))
+    let mut broken = String::new();
+    for c in text.chars().filter(|c| *c != BREAK) {
+        broken.push(c);
+        if c == ' ' || BREAKS.contains(&c) {
+            broken.push(BREAK);
+        }
+    }
+    broken
 }
 
 /// Columns that the table takes when its last column is not wrapped.
@@ -251,7 +315,7 @@ mod tests {
         let lines = text.lines().skip(1).map(|line| line.replace("9.41 s", ""));
         let words: Vec<String> = lines.map(|line| line.trim().replace(' ', "")).collect();
         assert_eq!(words.concat(), plan.replace(' ', ""), "{text}");
-        assert!(words.len() > 1 && words[0].ends_with('+'), "{text}");
+        assert!(words.len() > 1 && words[0].ends_with(['+', '/']), "{text}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use sim::workload::Workload;
 use topologies::host::{Compilation, PublishedHost};
 use topologies::{Architecture, Gpu};
 
+use crate::interval::ComputeEvidence;
 use crate::launch::Engine;
 use crate::runs::Run;
 
@@ -40,6 +41,8 @@ mod sigma {
 const FADES: f64 = 1.5;
 /// What an eager and a compiled run of a model on a host share of what two alike do.
 const OTHERWISE_COMPILED: f64 = 0.7;
+/// Difference of ln GPU time beyond which two runs of one thing on one machine contradict each other.
+const CONTRADICTION: f64 = 0.15;
 
 /// Whose machine: the asked one, or another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +84,20 @@ impl Traits {
             model: run.model,
             host,
             ln_tokens: ln_tokens(&run.workload),
+        }
+    }
+
+    /// What a run has in common with what is asked.
+    pub fn evidence(&self, of: &Self) -> ComputeEvidence {
+        match (&of.host, of.model == self.model) {
+            (Host::Asked, false) => ComputeEvidence::OtherModel,
+            (Host::Asked, true) if of.compilation != self.compilation => {
+                ComputeEvidence::OtherCompilation
+            }
+            (Host::Asked, true) if of.ln_tokens == self.ln_tokens => ComputeEvidence::SameShape,
+            (Host::Asked, true) => ComputeEvidence::OtherShape,
+            (Host::Other(_), true) if of.chip == self.chip => ComputeEvidence::OtherHost,
+            (Host::Other(_), _) => ComputeEvidence::Alike,
         }
     }
 
@@ -132,6 +149,10 @@ pub(super) struct Estimate {
     pub sigma: f64,
     /// The runs that move it most, the first most; none that moves it by less than a tenth of what it says.
     pub runs: Vec<String>,
+    /// What the first of them has in common with what is asked.
+    pub first: ComputeEvidence,
+    /// Two runs of what is asked that contradict each other: no uncertainty of one factor explains both.
+    pub contradiction: Option<[String; 2]>,
 }
 
 /// Observations, ready to be asked.
@@ -149,11 +170,25 @@ impl Pooled {
         &self.observations
     }
 
-    fn runs(&self, weights: &[f64]) -> Vec<String> {
+    /// The runs of at least a tenth of the weight, the heaviest first.
+    fn runs(&self, weights: &[f64]) -> Vec<&Observation> {
         let said = weights.iter().zip(&self.observations);
         let mut said: Vec<_> = said.filter(|(weight, _)| **weight >= 0.1).collect();
         said.sort_by(|a, b| b.0.total_cmp(a.0));
-        said.into_iter().map(|(_, one)| one.title.clone()).collect()
+        said.into_iter().map(|(_, one)| one).collect()
+    }
+
+    /// The fastest and the slowest run of what is asked on the asked machine, where they contradict each other.
+    fn contradiction(&self, asked: &Traits) -> Option<[&Observation; 2]> {
+        let alike = |one: &&Observation| {
+            asked.evidence(&one.traits) == ComputeEvidence::SameShape
+                && one.traits.engine == asked.engine
+        };
+        let runs = || self.observations.iter().filter(alike);
+        let fastest = runs().min_by(|a, b| a.ln_factor.total_cmp(&b.ln_factor))?;
+        let slowest = runs().max_by(|a, b| a.ln_factor.total_cmp(&b.ln_factor))?;
+        let apart = slowest.ln_factor - fastest.ln_factor;
+        (apart > CONTRADICTION).then_some([fastest, slowest])
     }
 
     pub fn new(observations: Vec<Observation>) -> Self {
@@ -197,10 +232,19 @@ impl Pooled {
         solve::forward(&self.factor, &mut half);
         let explained: f64 = half.iter().map(|z| z * z).sum();
         let variance = (asked.covariance(asked) - explained).max(0.0);
+        let weights = solve::solve(&self.factor, towards);
+        let runs = self.runs(&weights);
+        let first = runs.first().map(|one| asked.evidence(&one.traits));
+        let contradiction = self.contradiction(asked);
+        // As far as the farther of two runs that contradict each other: a standard deviation, so that both are inside.
+        let far = contradiction.iter().flatten();
+        let far = far.map(|one| (one.ln_factor - ln_factor).abs());
         Estimate {
             factor: ln_factor.exp(),
-            sigma: variance.sqrt(),
-            runs: self.runs(&solve::solve(&self.factor, towards)),
+            sigma: far.fold(variance.sqrt(), f64::max),
+            first: first.unwrap_or(ComputeEvidence::None),
+            runs: runs.into_iter().map(|one| one.title.clone()).collect(),
+            contradiction: contradiction.map(|both| both.map(|one| one.title.clone())),
         }
     }
 }

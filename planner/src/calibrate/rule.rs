@@ -14,7 +14,7 @@ use topologies::{CollectiveKind, DeviceId, Gpu};
 use super::built_in::{said_elsewhere, without_own};
 use super::closed_form::{Terms, solve, terms};
 use super::gpu_time::{Estimate, Host, Observation, Pooled, Traits, chip, ln_tokens};
-use super::{Basis, Target};
+use super::{Basis, Target, Unused};
 use crate::interval::ComputeEvidence;
 use crate::runs::host::Span;
 use crate::runs::{Elsewhere, Run};
@@ -33,7 +33,7 @@ const RATE_SPREAD: f64 = 0.4;
 /// Of the logarithm of a run's time, besides what one number says.
 const RUN_SPREAD: f64 = 0.08;
 /// Factors on GPU time that are sought.
-pub(super) const GPU_TIMES: (f64, f64) = (0.2, 6.0);
+const GPU_TIMES: (f64, f64) = (0.2, 6.0);
 /// Least share of a run that a kind must have to calibrate its rate.
 const LEAST_SHARE: f64 = 0.2;
 
@@ -55,8 +55,8 @@ pub struct HostFactors {
     pub rates: BTreeMap<(CollectiveKind, Reach), Fitted>,
     /// What runs say of GPU time at this launch factor.
     pub(super) gpu_time: Arc<Pooled>,
-    /// One-GPU runs that no factor on GPU time explains.
-    pub(super) unexplained: Vec<usize>,
+    /// Runs of the machine's file that say nothing, by their position, and why.
+    pub(super) unused: Vec<(usize, Unused)>,
 }
 
 impl HostFactors {
@@ -96,21 +96,8 @@ impl GpuTime {
             host: Host::Asked,
             ln_tokens: ln_tokens(target.workload),
         };
-        let evidence = pooled.observations().iter().map(|one| {
-            let of = &one.traits;
-            let same = of.model == traits.model;
-            match (&of.host, same) {
-                (Host::Asked, true) if of.compilation != traits.compilation => {
-                    ComputeEvidence::OtherCompilation
-                }
-                (Host::Asked, true) if of.ln_tokens == traits.ln_tokens => {
-                    ComputeEvidence::SameShape
-                }
-                (Host::Asked, true) => ComputeEvidence::OtherShape,
-                (Host::Other(_), true) if of.chip == traits.chip => ComputeEvidence::OtherHost,
-                _ => ComputeEvidence::Alike,
-            }
-        });
+        let observations = pooled.observations().iter();
+        let evidence = observations.map(|one| traits.evidence(&one.traits));
         Self {
             evidence: evidence.min().unwrap_or(ComputeEvidence::None),
             estimate: pooled.at(&traits),
@@ -277,29 +264,27 @@ impl<'a> Rule<'a> {
         factors.gpu_time = self.pooled(launch);
         let own = self.one_gpu_runs();
         let unexplained = own.filter(|(_, run)| self.fit_gpu_time(run, launch).is_none());
-        factors.unexplained = unexplained.map(|(index, _)| index).collect();
+        let unexplained = unexplained.map(|(index, _)| (index, Unused::GpuTime(GPU_TIMES)));
+        factors.unused = unexplained.collect();
+        if !self.carried {
+            let several = self.several().filter(|(_, run)| run.is_of_machine_file());
+            let unused = several.filter_map(|(index, run)| {
+                let why = (!factors.uses(index)).then(|| self.unused(run, &factors))?;
+                Some((index, why))
+            });
+            factors.unused.extend(unused.collect::<Vec<_>>());
+        }
         factors
     }
 
     fn launch(&self) -> Option<Fitted> {
         let none = HostFactors::default();
-        let mut candidates: Vec<(bool, bool, f64, usize)> = Vec::new();
-        for (index, run) in self.several() {
+        let candidates = self.several().filter_map(|(index, run)| {
+            let ratio = self.launch_bound(run)?;
             let wanted = run.role == Some(Calibrates::Launch);
-            let plain = run.compiler.compilation() == Compilation::Eager
-                && run.span == Span::OneBox
-                && run.is_printed_split()
-                && (run.role.is_none() || wanted);
-            let found = plain.then(|| terms(run, &self.so_far(run, &none).0, self.costs));
-            let Some(found) = found.flatten() else {
-                continue;
-            };
-            let messages: f64 = found.exposed.values().sum();
-            let ratio = found.launch / found.gpu.max(1e-12);
-            if wanted || ratio >= 0.8 && messages < 0.5 * found.gpu {
-                candidates.push((!wanted, run.is_digitised(), -ratio, index));
-            }
-        }
+            Some((!wanted, run.is_digitised(), -ratio, index))
+        });
+        let mut candidates: Vec<(bool, bool, f64, usize)> = candidates.collect();
         candidates.sort_by(|a, b| {
             (a.0, a.1)
                 .cmp(&(b.0, b.1))
@@ -321,6 +306,48 @@ impl<'a> Rule<'a> {
         let usual = self.start.launch;
         let factor = usual * weighed(factor / usual, slope, LAUNCH_SPREAD);
         Some(Fitted { factor, run })
+    }
+
+    /// How much longer launching takes than the GPU in a run that may say the launch factor; `None` where it may not.
+    fn launch_bound(&self, run: &Run) -> Option<f64> {
+        let wanted = run.role == Some(Calibrates::Launch);
+        let plain = run.compiler.compilation() == Compilation::Eager
+            && run.span == Span::OneBox
+            && run.is_printed_split()
+            && (run.role.is_none() || wanted);
+        let (calibration, _) = plain.then(|| self.so_far(run, &HostFactors::default()))?;
+        let found = terms(run, &calibration, self.costs)?;
+        let messages: f64 = found.exposed.values().sum();
+        let ratio = found.launch / found.gpu.max(1e-12);
+        (wanted || ratio >= 0.8 && messages < 0.5 * found.gpu).then_some(ratio)
+    }
+
+    /// Why a run on several GPUs says nothing.
+    fn unused(&self, run: &Run, factors: &HostFactors) -> Unused {
+        let used = |fitted: &Fitted| &self.runs[fitted.run];
+        let mut others = factors.launch.iter().chain(factors.rates.values());
+        if let Some(other) = others.find(|fitted| contradict(run, used(fitted))) {
+            return Unused::Contradicts(used(other).title());
+        }
+        if !run.is_printed_split() {
+            return Unused::Split;
+        }
+        for (kind, role) in KINDS {
+            for reach in [Reach::Host, Reach::Network] {
+                let key = (kind, reach);
+                if self.fitness(run, key, role, factors).is_some() {
+                    let other = factors.rates.get(&key).map(|fitted| used(fitted).title());
+                    return other.map_or(Unused::Rate(kind), Unused::Another);
+                }
+            }
+        }
+        match (self.launch_bound(run), self.launch_factor, &factors.launch) {
+            (Some(_), Some(_), _) => Unused::Given,
+            (Some(_), None, Some(fitted)) => Unused::Another(used(fitted).title()),
+            (Some(_), None, None) => Unused::Launch,
+            (None, ..) if run.platform.is_nvlink() => Unused::Tables,
+            (None, ..) => Unused::Hidden,
+        }
     }
 
     /// By how much of 1 % a run grows where what `with` sets does by 1 %.
@@ -414,6 +441,13 @@ impl<'a> Rule<'a> {
             time: found.exposed.get(&key).copied().unwrap_or(0.0) * run.forwards(run.plan()),
         })
     }
+}
+
+/// Whether two runs of one plan for one request differ by more than runs do.
+fn contradict(run: &Run, other: &Run) -> bool {
+    let same = run.key() == other.key() && run.strategy.plans == other.strategy.plans;
+    let times = run.measured().zip(other.measured());
+    same && times.is_some_and(|(one, another)| (one / another).ln().abs() > 2.0 * RUN_SPREAD)
 }
 
 /// How well a run says a rate; the best first.

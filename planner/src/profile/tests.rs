@@ -73,7 +73,7 @@ fn a_wrong_file_is_named_with_its_place() {
         (
             "120.0",
             "-3",
-            "line 2, column \"latency_us\": \"-3\" is not a positive number",
+            "line 2, column \"latency_us\": \"-3\" is not a number above 0 and below 10^12",
         ),
         ("4096", "0", "line 2, column \"m\""),
         (

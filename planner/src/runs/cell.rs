@@ -151,6 +151,38 @@ pub fn read(cell: &str, context: &Context<'_>) -> Result<Strategy, CellError> {
     })
 }
 
+/// A cell that is a line of the plan language with a compressor or a setting: `ring4/1bit warmup=1`; `None` for other cells.
+///
+/// # Errors
+/// Why the line is no plan of so many GPUs.
+pub fn line(cell: &str, gpus: u32) -> Option<Result<Strategy, CellError>> {
+    let cell = cell.trim();
+    // `ulysses/sp4` and `num_patch=4` are words of published tables.
+    let is_line = cell.contains('/') && !cell.starts_with("ulysses/")
+        || cell.contains(" warmup=")
+        || cell.contains(" loop=");
+    is_line.then(|| {
+        let plan: Plan = cell.parse().map_err(|error| CellError::NoPlan {
+            cell: cell.to_owned(),
+            error,
+        })?;
+        if plan.ranks() != gpus {
+            return Err(CellError::Ranks {
+                cell: cell.to_owned(),
+                gpus,
+            });
+        }
+        let compressor = cell.split_once('/').map(|(_, rest)| rest);
+        let compressor = compressor.and_then(|rest| rest.split(' ').next());
+        let family = family(&plan);
+        Ok(Strategy {
+            family: compressor.map_or(family.clone(), |word| format!("{family}/{word}")),
+            split: Split::Printed,
+            plans: vec![plan],
+        })
+    })
+}
+
 /// The legal ones of some lines, each once.
 fn best(
     lines: Vec<String>,
@@ -294,7 +326,8 @@ fn tokens(text: &str, context: &Context<'_>) -> Result<String, CellError> {
             ("warmup", Some(count)) => warmup = Some(count),
             (word, number) => {
                 // A word alone is of all GPUs.
-                let whole = parts.is_empty() && number.is_none();
+                let is_word = word.chars().all(|c| c.is_ascii_alphabetic() || c == '-');
+                let whole = parts.is_empty() && number.is_none() && is_word;
                 let degree = number.or(whole.then_some(context.gpus));
                 let unknown = || CellError::Token(token.to_owned());
                 let degree = degree.filter(|degree| *degree > 0).ok_or_else(unknown)?;
@@ -405,6 +438,38 @@ mod tests {
         ] {
             assert_eq!(one(cell, gpus, rows), plan, "{cell}");
         }
+    }
+
+    /// A line of the plan language stays what was typed.
+    #[test]
+    fn a_line_with_a_compressor_is_that_plan() {
+        for cell in [
+            "ring4/1bit warmup=2 loop=fused",
+            "ulysses2+ring2/lowrank-int4(8) warmup=1",
+        ] {
+            let read = line(cell, 4).expect("a line").expect("a plan");
+            assert_eq!(read.plans[0].to_string(), cell);
+        }
+        assert_eq!(
+            line("ring4/1bit warmup=1", 4).unwrap().unwrap().family,
+            "ring/1bit"
+        );
+        for cell in ["ring4", "ulysses/sp4", "pipefusion4 num_patch=16", "none"] {
+            assert_eq!(line(cell, 4), None, "{cell}");
+        }
+        for (cell, why) in [
+            ("ring4/3bit", "ring4/3bit"),
+            ("ring8/1bit", "\"ring8/1bit\" do not multiply to 4"),
+        ] {
+            let error = line(cell, 4).expect("a line").unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        // In a published table too, what was typed is told.
+        let error = read("ring4/1bit", &context(4, 1)).unwrap_err().to_string();
+        assert!(
+            error.contains("ring4/1bit") && !error.contains("1bit4"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub struct Run {
     pub name: String,
     /// Index of its file.
     pub file: usize,
-    /// Its line there, from 1.
+    /// Its line there, from 1; 0 for a run of a machine file.
     pub line: u64,
     /// The table that it stands in.
     pub table: String,
@@ -125,6 +125,9 @@ impl Compiler {
 /// Boards run above the boost clock of their sheet: published Z-Image runs on RTX 5090 take 1.07 to 1.11 times its peak.
 const ABOVE_SHEET: f64 = 1.15;
 
+/// No request is served in less.
+const SHORTEST: SimDuration = SimDuration::new(1_000_000);
+
 /// Why a source doubts its own row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doubt {
@@ -158,6 +161,7 @@ impl Run {
     pub fn of_row(row: &Row, machines: &mut Machines) -> Result<Self, NoRun> {
         let model = request::model_of(&row.model)?;
         let facts = Facts::of(&row.source, model);
+        request::refuse_odd_cells(row)?;
         request::refuse_levers(row)?;
         let owner = facts.owner.clone().unwrap_or_default();
         let host = host::published(row, &owner);
@@ -240,6 +244,13 @@ impl Run {
         let request = request::of_machine(run, model);
         let workload = Workload::new(model, &request);
         let workload = workload.map_err(|error| fault("host.run")(error.to_string()))?;
+        if run.latency < SHORTEST {
+            let why = format!(
+                "is {}: write what was measured, at least {SHORTEST}",
+                run.latency
+            );
+            return Err(fault("host.run.latency")(why));
+        }
         let row = Row {
             gpus: run.gpus,
             strategy: run.strategy.clone(),
@@ -256,7 +267,10 @@ impl Run {
             let why = format!("is {attention}, which is not built for {}", gpu.name);
             return Err(fault("host.run.attention")(why));
         }
-        let strategy = strategy(&row, model, &workload, &facts);
+        let strategy = match cell::line(&run.strategy, run.gpus) {
+            Some(line) => line,
+            None => strategy(&row, model, &workload, &facts),
+        };
         let strategy = strategy.map_err(|error| fault("host.run.strategy")(error.to_string()))?;
         let owner = machine.host.name.clone();
         let read = Self {
@@ -347,6 +361,12 @@ impl Run {
     #[must_use]
     pub fn gpu(&self) -> &Gpu {
         &self.machine.gpus[0]
+    }
+
+    /// Whether it is written in a machine file, not in a published table.
+    #[must_use]
+    pub const fn is_of_machine_file(&self) -> bool {
+        self.line == 0
     }
 
     /// Whether it used one GPU.

@@ -17,6 +17,15 @@ pub enum NoRun {
     },
     /// The model is a U-Net.
     UNet(&'static str),
+    /// A cell that is not what its column holds.
+    Odd {
+        /// The column.
+        column: &'static str,
+        /// The cell.
+        cell: String,
+        /// What to write.
+        wanted: &'static str,
+    },
     /// A lever that is not simulated, with its cell.
     Lever(Lever, String),
     /// How many GPUs is not stated.
@@ -61,7 +70,7 @@ pub enum NoRun {
 pub enum Lever {
     /// Skips steps.
     Cache,
-    /// Quantises weights.
+    /// Weights in another number format.
     Precision,
     /// Another attention kernel.
     Attention,

@@ -30,6 +30,64 @@ pub(super) fn model_of(cell: &str) -> Result<&'static Model, NoRun> {
     }
 }
 
+/// Most steps of a request, and most frames.
+const MOST_COUNT: u32 = 10_000;
+
+/// Refuses a row whose cells are not what their columns hold.
+pub(super) fn refuse_odd_cells(row: &Row) -> Result<(), NoRun> {
+    let counted = |cell: &str, least| {
+        let unstated = matches!(cell, "" | "-" | "unstated" | "not stated");
+        unstated
+            || first_count(cell).is_some_and(|(count, _)| (least..=MOST_COUNT).contains(&count))
+    };
+    // Steps may be words (`per step`, `default`); what starts as a number is one.
+    let steps = !row
+        .steps
+        .starts_with(|c: char| c.is_ascii_digit() || c == '-')
+        || counted(&row.steps, 1);
+    // What follows in brackets is a remark.
+    let compile = row.compile.split('(').next().unwrap_or_default().trim();
+    for (fits, column, cell, wanted) in [
+        (
+            counted(&row.frames, 1),
+            "frames",
+            &row.frames,
+            "frames of a video from 1 to 10000, or nothing",
+        ),
+        (steps, "steps", &row.steps, "steps from 1 to 10000"),
+        (
+            counted(&row.warmup, 0),
+            "warmup",
+            &row.warmup,
+            "warm-up steps from 0 to 10000, or nothing",
+        ),
+        (
+            matches!(compile, "" | "no" | "yes" | "onediff"),
+            "compile",
+            &row.compile,
+            "yes, no or onediff",
+        ),
+        (
+            matches!(
+                row.quality.as_str(),
+                "" | "printed" | "digitised" | "assumed" | "suspect"
+            ),
+            "quality",
+            &row.quality,
+            "printed, digitised, assumed or suspect",
+        ),
+    ] {
+        if !fits {
+            return Err(NoRun::Odd {
+                column,
+                cell: cell.clone(),
+                wanted,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Words of remarks that say a lever which is not simulated.
 const NOTED: [&str; 5] = [
     "offload on",
@@ -84,7 +142,7 @@ pub(super) fn of_row(row: &Row, model: &Model, facts: &Facts) -> Result<Request,
         None if usual => model.default.frames,
         None => return Err(NoRun::FramesNotStated),
     };
-    let stated = first_count(&row.steps).filter(|(steps, _)| (1..=10_000).contains(steps));
+    let stated = first_count(&row.steps);
     let steps = match stated {
         _ if row.per_step => 1,
         Some((_, rest)) if rest.contains("stages") => {

@@ -277,7 +277,12 @@ fn value_of(record: Record<'_>, columns: &Columns, metric: Metric) -> Result<Val
     };
     let number = record.text(value).parse::<f64>().ok();
     let number = number.filter(|number| *number > 0.0 && number * scale < MOST);
-    let number = number.ok_or_else(|| record.not(value, "a positive number or OOM"))?;
+    let number = number.ok_or_else(|| {
+        record.not(
+            value,
+            "a number above 0 that is below 10^14 s or bytes, or OOM",
+        )
+    })?;
     Ok(Value::Number(number * scale))
 }
 
@@ -357,7 +362,7 @@ mod tests {
             (
                 "8.28",
                 "fast",
-                "line 2, column \"value\": \"fast\" is not a positive number or OOM",
+                "line 2, column \"value\": \"fast\" is not a number above 0 that is below 10^14 s or bytes, or OOM",
             ),
             (",4,", ",many,", "column \"n_gpus\": \"many\""),
             (
@@ -369,7 +374,7 @@ mod tests {
             (
                 "8.28",
                 "-1",
-                "column \"value\": \"-1\" is not a positive number or OOM",
+                "column \"value\": \"-1\" is not a number above 0",
             ),
             ("8.28", "1e308", "column \"value\": \"1e308\""),
             (

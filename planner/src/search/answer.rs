@@ -44,6 +44,7 @@ pub(super) fn compose(
     };
     let findings = findings(&plans, &single, &best.totals.critical);
     let spent = evaluator.spent(&choice.plan, found.assigned)?;
+    let provenance = evaluator.provenance(plans.iter().any(|one| !one.plan.compression.is_raw()));
     Ok(Answer {
         question: evaluator.question.clone(),
         choice,
@@ -58,12 +59,12 @@ pub(super) fn compose(
         spent,
         layers: evaluator.workload.layers.order.len(),
         space: SearchedSpace::of(evaluator),
-        provenance: evaluator.provenance(),
+        provenance,
         findings,
     })
 }
 
-/// The first of the plans that could win.
+/// The chosen one of the plans that could be.
 pub(super) fn winner(
     evaluator: &Evaluator<'_>,
     shared: &Shared,
@@ -115,7 +116,7 @@ pub(super) fn evaluation(
         single: evaluator.single()?,
         links: evaluator.link_names(),
         simulation,
-        provenance: evaluator.provenance(),
+        provenance: evaluator.provenance(!plan.compression.is_raw()),
     })
 }
 

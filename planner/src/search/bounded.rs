@@ -72,7 +72,16 @@ impl Dropped {
         let reason = match (of_wanted, self.illegal.last()) {
             (Some(reason), _) => reason,
             (None, Some(last)) if self.passing > 0 || self.legal == 0 => {
-                NoPlan::Rejected(Box::new(last.clone()))
+                // What is counted only stands behind the plan that says how much it needs.
+                let counted = matches!(last.which, Which::More(_));
+                let named = self.illegal.len() - 1 - usize::from(counted);
+                NoPlan::Rejected {
+                    first: Box::new(self.illegal[named].clone()),
+                    more: match last.which {
+                        Which::More(count) => count,
+                        Which::Line(_) => 0,
+                    },
+                }
             }
             (None, _) => NoPlan::Filtered,
         };

@@ -118,6 +118,20 @@ impl<'a> Evaluator<'a> {
         self.check_on(plan, self.gpus as usize)
     }
 
+    /// The same, in the words of the question: of steps that the model's pipeline skips, too.
+    pub(super) fn admit(&self, plan: &Plan) -> Result<(), PlanningError> {
+        let Question { model, request, .. } = self.question;
+        self.check(plan).map_err(|why| match why {
+            Illegal::Warmup { .. } if model.idle_steps > 0 => PlanningError::IdleSteps {
+                why,
+                asked: request.steps,
+                model: model.name.clone(),
+                idle: model.idle_steps,
+            },
+            why => why.into(),
+        })
+    }
+
     /// Whether a plan is legal for the question on some GPUs, where its engine pads what does not divide.
     pub(super) fn check_on(&self, plan: &Plan, gpus: usize) -> Result<(), Illegal> {
         let (precision, gpu) = (plan.execution.precision, &self.platform.gpus[0]);

@@ -31,13 +31,21 @@ enum Likeness {
     Alone(usize),
 }
 
+/// What is best in a case.
+struct Best {
+    /// The plan predicted fastest.
+    fastest: Candidate,
+    /// What is chosen: the first of those that are tied with it.
+    choice: Candidate,
+}
+
 /// All that may happen.
 pub(super) struct FaultScenarios<'a> {
     evaluator: &'a Evaluator<'a>,
     /// By kind.
     cases: Vec<Vec<Case<'a>>>,
     /// By kind, the best plans for the cases if one knew that they come.
-    known: Vec<BTreeMap<Likeness, Candidate>>,
+    known: Vec<BTreeMap<Likeness, Best>>,
 }
 
 impl<'a> FaultScenarios<'a> {
@@ -89,7 +97,7 @@ impl<'a> FaultScenarios<'a> {
     fn replacement(&self, kind: usize, case: &Case<'_>, plan: &Plan) -> Option<&Candidate> {
         let lost = |gpu: &DeviceId| case.evaluator.condition.lost.contains(gpu);
         let hit = plan.placement.iter().any(lost);
-        hit.then(|| &self.known[kind][&case.likeness])
+        hit.then(|| &self.known[kind][&case.likeness].fastest)
     }
 
     /// Bounds on what a plan takes: when nothing is wrong, then in the worst case of each kind.
@@ -158,7 +166,7 @@ impl<'a> FaultScenarios<'a> {
 
     /// The case of a kind for which even the best plan is slowest.
     fn hardest(&self, kind: usize) -> (&Case<'a>, &Candidate) {
-        let with_plan = |case: &'_ Case<'a>| self.known[kind][&case.likeness].latency;
+        let with_plan = |case: &'_ Case<'a>| self.known[kind][&case.likeness].fastest.latency;
         let hardest = self.cases[kind].iter().reduce(|hardest, case| {
             if with_plan(case) > with_plan(hardest) {
                 case
@@ -167,7 +175,7 @@ impl<'a> FaultScenarios<'a> {
             }
         });
         let hardest = hardest.expect("a kind has cases");
-        (hardest, &self.known[kind][&hardest.likeness])
+        (hardest, &self.known[kind][&hardest.likeness].fastest)
     }
 
     /// The kinds with what would be best.
@@ -191,13 +199,13 @@ impl<'a> FaultScenarios<'a> {
                 let lost = |case: &&Case<'_>| !case.evaluator.condition.lost.is_empty();
                 cases.iter().filter(lost)
             };
-            for (likeness, candidate) in known {
+            for (likeness, Best { choice, .. }) in known {
                 let mut alike = losing().filter(|case| case.likeness == *likeness);
                 if let Some(first) = alike.next() {
                     replans.push(Replan {
                         case: first.faults.clone(),
                         alike: 1 + alike.count(),
-                        candidate: candidate.clone(),
+                        candidate: choice.clone(),
                     });
                 }
             }
@@ -207,7 +215,7 @@ impl<'a> FaultScenarios<'a> {
 }
 
 /// The best plan for each likeness of cases.
-fn known(cases: &[Case<'_>]) -> Result<BTreeMap<Likeness, Candidate>, PlanningError> {
+fn known(cases: &[Case<'_>]) -> Result<BTreeMap<Likeness, Best>, PlanningError> {
     let mut firsts: BTreeMap<Likeness, &Case<'_>> = BTreeMap::new();
     for case in cases {
         firsts.entry(case.likeness).or_insert(case);
@@ -216,8 +224,8 @@ fn known(cases: &[Case<'_>]) -> Result<BTreeMap<Likeness, Candidate>, PlanningEr
     let best = |(likeness, case): (Likeness, &Case<'_>)| {
         let evaluator = &case.evaluator;
         let bounded = Bounded::new(evaluator, Space::new(evaluator))?;
-        let found = Simulated::contenders(evaluator, bounded)?;
-        let best = found.best(evaluator).map_err(|error| match error {
+        let found = evaluator.settle(Simulated::contenders(evaluator, bounded)?)?;
+        let choice = found.best(evaluator).map_err(|error| match error {
             PlanningError::NoPlan { reason } => PlanningError::NoPlan {
                 reason: NoPlan::Faulty {
                     faults: case.faults.clone(),
@@ -226,7 +234,9 @@ fn known(cases: &[Case<'_>]) -> Result<BTreeMap<Likeness, Candidate>, PlanningEr
             },
             other => other,
         })?;
-        Ok((likeness, evaluator.candidate(&best.bounded, &best.totals)))
+        let [fastest, choice] =
+            [&found.plans[0], choice].map(|one| evaluator.candidate(&one.bounded, &one.totals));
+        Ok((likeness, Best { fastest, choice }))
     };
     firsts.into_par_iter().map(best).collect()
 }

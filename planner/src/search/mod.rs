@@ -192,6 +192,20 @@ pub enum PlanningError {
     /// The plan is not legal.
     #[error(transparent)]
     Illegal(#[from] Illegal),
+    /// The plan is not legal, in steps of which the model's pipeline skips the last.
+    #[error(
+        "{why}: of the {asked} steps asked for, the pipeline of {model} skips the last {idle} (idle_steps of its file)"
+    )]
+    IdleSteps {
+        /// Why it is not legal.
+        why: Illegal,
+        /// Steps asked for.
+        asked: u32,
+        /// The model.
+        model: String,
+        /// Those that it skips.
+        idle: u32,
+    },
     /// Something has no cost.
     #[error(transparent)]
     Simulation(#[from] SimulationError),
@@ -381,7 +395,7 @@ pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
     answer::compose(&evaluator, simulated)
 }
 
-/// The best plan alone: the choice of [`plan`], without the plans that cannot win.
+/// The choice of [`plan`] alone, without the plans that cannot be chosen.
 ///
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it.
@@ -389,7 +403,7 @@ pub fn winner(question: &Question, shared: &Shared) -> Result<crate::sweep::Foun
     let evaluator = Evaluator::sharing(question, shared)?;
     let space = evaluator.assigned(Space::new(&evaluator))?;
     let bounded = Bounded::new(&evaluator, space)?;
-    let simulated = Simulated::contenders(&evaluator, bounded)?;
+    let simulated = evaluator.settle(Simulated::contenders(&evaluator, bounded)?)?;
     answer::winner(&evaluator, shared, &simulated)
 }
 
@@ -403,7 +417,7 @@ pub fn judge(
     shared: &Shared,
 ) -> Result<crate::sweep::Found, PlanningError> {
     let evaluator = Evaluator::sharing(question, shared)?;
-    evaluator.check(plan)?;
+    evaluator.admit(plan)?;
     let plan = evaluator.placed(plan);
     answer::judgement(&evaluator, shared, &plan)
 }
@@ -450,7 +464,7 @@ pub fn candidates(
 ) -> Result<Vec<Candidate>, PlanningError> {
     let evaluator = Evaluator::sharing(question, shared)?;
     let one = |plan: &Plan| {
-        evaluator.check(plan)?;
+        evaluator.admit(plan)?;
         answer::candidate(&evaluator, &evaluator.placed(plan))
     };
     plans.iter().map(one).collect()
@@ -468,15 +482,15 @@ pub fn candidate(question: &Question, plan: &Plan) -> Result<Candidate, Planning
 /// The evaluator of a question that a plan is legal for, and the plan on GPUs that are left.
 fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<(Evaluator<'a>, Plan), PlanningError> {
     let evaluator = Evaluator::new(question)?;
-    evaluator.check(plan)?;
+    evaluator.admit(plan)?;
     let plan = evaluator.placed(plan);
     Ok((evaluator, plan))
 }
 
-/// Where a question's numbers come from.
+/// Where a question's numbers come from; `compressed`: those of compressors too.
 ///
 /// # Errors
 /// A [`PlanningError`] when the question cannot be served at all.
-pub fn provenance(question: &Question) -> Result<Vec<Provenance>, PlanningError> {
-    Ok(Evaluator::new(question)?.provenance())
+pub fn provenance(question: &Question, compressed: bool) -> Result<Vec<Provenance>, PlanningError> {
+    Ok(Evaluator::new(question)?.provenance(compressed))
 }

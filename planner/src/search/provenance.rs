@@ -51,7 +51,8 @@ pub enum Provenance {
 }
 
 impl Evaluator<'_> {
-    pub(super) fn provenance(&self) -> Vec<Provenance> {
+    /// Where the numbers of an answer are from; `compressed`: whether one of its plans is.
+    pub(super) fn provenance(&self, compressed: bool) -> Vec<Provenance> {
         let question = self.question;
         let (machine, model) = (&question.machine, question.model);
         let mut all = vec![Provenance::Machine {
@@ -75,7 +76,9 @@ impl Evaluator<'_> {
             from: self.kernel_costs(),
         });
         all.extend(self.attention_costs().map(Provenance::Attention));
-        all.extend(self.codec_doubt());
+        if compressed {
+            all.extend(self.codec_doubt());
+        }
         if let Some(profile) = &question.profile {
             let launch_used = !self.calibrated.evidence.launch_calibrated;
             let said = profile.says(model, question.compilation, launch_used);

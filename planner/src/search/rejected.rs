@@ -61,8 +61,13 @@ pub enum NoPlan {
         why: Illegal,
     },
     /// No plan is legal and fits.
-    #[error("{}: {}; take more GPUs, a larger one, or a looser filter", .0.which, .0.why)]
-    Rejected(Box<Rejected>),
+    #[error("{}: {}{}; take more GPUs, a larger one, or a looser filter", .first.which, .first.why, too(*.more))]
+    Rejected {
+        /// The first that does not fit, or the last that is not legal.
+        first: Box<Rejected>,
+        /// How many more do not fit.
+        more: usize,
+    },
     /// The filter lets none pass.
     #[error(
         "no legal plan passes the filter (strategy, exactness, FID, budget, engine): loosen one of them"
@@ -82,6 +87,15 @@ pub enum NoPlan {
     /// The costs from the simulation cannot be assigned by.
     #[error("simulated costs make no sound instance: {0}")]
     Costs(assign::Fault),
+}
+
+/// How many more plans share the reason.
+fn too(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        1 => ", and 1 more plan does not fit".to_owned(),
+        more => format!(", and {more} more plans do not fit"),
+    }
 }
 
 impl Rejected {
@@ -125,10 +139,16 @@ mod tests {
                 line: "ring3".to_owned(),
                 why: Illegal::EmptyGrid,
             },
-            NoPlan::Rejected(Box::new(Rejected {
-                which: Which::More(3),
-                why: Unfit::MemoryToo,
-            })),
+            NoPlan::Rejected {
+                first: Box::new(Rejected {
+                    which: Which::Line("ring4".to_owned()),
+                    why: Unfit::Memory {
+                        needs: Bytes::new(2_000_000_000),
+                        has: Bytes::new(1_000_000_000),
+                    },
+                }),
+                more: 3,
+            },
             NoPlan::Filtered,
             NoPlan::Faulty {
                 faults: Faults::default(),
@@ -145,7 +165,7 @@ mod tests {
         assert_eq!(BTreeSet::from_iter(&said).len(), 10, "{said:?}");
         assert_eq!(
             said[5],
-            "3 more: out of memory; take more GPUs, a larger one, or a looser filter"
+            "ring4: out of memory: needs 2 GB of 1 GB, and 3 more plans do not fit; take more GPUs, a larger one, or a looser filter"
         );
     }
 }

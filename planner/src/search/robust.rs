@@ -4,19 +4,22 @@
 //! T(p, 0)  the plan's latency when nothing is wrong
 //! T(p, k)  max over the cases of kind k: simulated with the fault; where the case takes a GPU that the plan
 //!          uses: the latency of the best plan on the GPUs that are left
-//! choice   min over p of (T(p, 0), T(p, 1), ...) sorted from the largest, compared in that order
+//! least    min over p of (T(p, 0), T(p, 1), ...) sorted from the largest, compared in that order
 //! bound    the same with closed forms in place of simulations: no T is less, so no sorted list comes before
+//! choice   of the plans whose worst case the evidence cannot tell from the least, the first in the order of `tied`
 //! ```
 //! The worst case decides; among equals (a lost GPU costs all plans that use it the same) the next worst.
 //!
 //! Guarantees:
-//! 1. A plan is dropped only if its bound comes after the choice: the answer is that of simulating all.
+//! 1. A plan is dropped only if its bound comes after the least, and it would not be chosen for a tie: the answer is that
+//!    of simulating all.
 //! 2. A plan's worst case is not less than its latency when nothing is wrong.
 //! 3. Of cases that a symmetry of machine and plan makes equal, one is simulated.
 //!
 //! Not modelled: what noticing a fault and starting again take, how likely a case is, compressors per layer.
 
 use rayon::prelude::*;
+use sim::plan::Plan;
 use topologies::SimDuration;
 use topologies::fault::Faults;
 
@@ -26,7 +29,9 @@ use super::fault_scenarios::FaultScenarios;
 use super::fault_set::Kind;
 use super::simulated::Simulated;
 use super::space::Space;
+use super::tied::CONFIDENCE;
 use super::{Candidate, PlanningError, Provenance, Question};
+use crate::interval::{Uncertainty, faster};
 
 /// Plans simulated side by side.
 const BATCH: usize = 8;
@@ -64,7 +69,7 @@ pub struct Replan {
     pub case: Faults,
     /// How many cases of its kind have the same answer.
     pub alike: usize,
-    /// The best plan on what is left.
+    /// What is chosen for what is left.
     pub candidate: Candidate,
 }
 
@@ -75,9 +80,10 @@ pub struct Robust {
     pub question: Question,
     /// The kinds of faults.
     pub columns: Vec<Column>,
-    /// The plan of the least worst case.
+    /// Of the plans that are tied with that of the least worst case, which is the first of `plans`, the one that is preferred; that
+    /// first one where the question asks for the fastest.
     pub choice: RobustPlan,
-    /// The fastest plan when nothing is wrong.
+    /// The choice when nothing is wrong.
     pub nominal: RobustPlan,
     /// The plans simulated, best first.
     pub plans: Vec<RobustPlan>,
@@ -113,17 +119,23 @@ pub fn robust(question: &Question, kinds: Vec<Kind>) -> Result<Robust, PlanningE
     let bounded = Bounded::new(&evaluator, Space::new(&evaluator))?;
     let (plans, dropped) = (bounded.plans.clone(), bounded.dropped.clone());
     let number = plans.len();
-    let nominal = Simulated::contenders(&evaluator, bounded)?;
-    let fastest = nominal.best(&evaluator)?;
+    let nominal = evaluator.settle(Simulated::contenders(&evaluator, bounded)?)?;
+    let usual = nominal.best(&evaluator)?;
     let (found, left) = race(&scenarios, plans)?;
-    let same = |faced: &&RobustPlan| faced.candidate.plan == fastest.bounded.plan;
+    let (choice, found, left) = settle(&evaluator, &scenarios, found, left)?;
+    let same = |faced: &&RobustPlan| faced.candidate.plan == usual.bounded.plan;
     let nominal = match found.iter().find(same) {
         Some(nominal) => nominal.clone(),
-        None => scenarios.in_all_cases(&fastest.bounded)?,
+        None => scenarios.in_all_cases(&usual.bounded)?,
     };
+    let provenance = evaluator.provenance(
+        found
+            .iter()
+            .any(|faced| !faced.candidate.plan.compression.is_raw()),
+    );
     Ok(Robust {
         question: question.clone(),
-        choice: found[0].clone(),
+        choice,
         nominal,
         considered: dropped.legal,
         fitting: number,
@@ -136,7 +148,7 @@ pub fn robust(question: &Question, kinds: Vec<Kind>) -> Result<Robust, PlanningE
         plans: found,
         replans: scenarios.replans(),
         columns: scenarios.columns(kinds),
-        provenance: evaluator.provenance(),
+        provenance,
     })
 }
 
@@ -168,6 +180,51 @@ fn race(
         faced.sort_by_cached_key(|faced| (faced.key(), faced.candidate.plan.clone()));
     }
     Ok((faced, queue.collect()))
+}
+
+/// The choice among plans whose worst cases are tied with the least, with all that was simulated and what is left.
+fn settle(
+    evaluator: &Evaluator<'_>,
+    scenarios: &FaultScenarios<'_>,
+    mut faced: Vec<RobustPlan>,
+    mut left: Vec<Waiting>,
+) -> Result<(RobustPlan, Vec<RobustPlan>, Vec<Waiting>), PlanningError> {
+    let least = faced[0].clone();
+    if evaluator.question.fastest {
+        return Ok((least, faced, left));
+    }
+    let first = (least.worst, &least.candidate.uncertainty);
+    let is_tied = |worst: SimDuration, uncertainty: &Uncertainty| {
+        worst <= first.0 || faster(first, (worst, uncertainty)) < CONFIDENCE
+    };
+    let key = |plan: &Plan, times: Vec<SimDuration>| (evaluator.preference(plan), times);
+    let of = |one: &RobustPlan| key(&one.candidate.plan, one.key());
+    let tied = faced
+        .iter()
+        .filter(|one| is_tied(one.worst, &one.candidate.uncertainty));
+    let mut choice = tied
+        .min_by_key(|one| of(one))
+        .expect("the least is tied with itself")
+        .clone();
+    left.sort_by_cached_key(|one| key(&one.bounded.plan, one.key.clone()));
+    let mut kept = Vec::new();
+    for one in left {
+        let (bounded, bound) = (&one.bounded, one.key.clone());
+        let may = is_tied(bound[0], &evaluator.uncertainty(bounded))
+            && key(&bounded.plan, bound) < of(&choice);
+        if !may {
+            kept.push(one);
+            continue;
+        }
+        let judged = scenarios.in_all_cases(bounded)?;
+        if is_tied(judged.worst, &judged.candidate.uncertainty) && of(&judged) < of(&choice) {
+            choice = judged.clone();
+        }
+        faced.push(judged);
+    }
+    kept.sort_by(|a, b| (&a.key, &a.bounded.plan).cmp(&(&b.key, &b.bounded.plan)));
+    faced.sort_by_cached_key(|faced| (faced.key(), faced.candidate.plan.clone()));
+    Ok((choice, faced, kept))
 }
 
 /// From the largest.

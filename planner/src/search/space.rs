@@ -55,7 +55,7 @@ pub struct SearchedSpace {
 impl SearchedSpace {
     pub(super) fn of(evaluator: &Evaluator<'_>) -> Self {
         let question = evaluator.question;
-        let steps = question.request.steps;
+        let steps = evaluator.workload.request.steps;
         Self {
             gpus: evaluator.gpus,
             orders: Orders::new(evaluator)
@@ -198,7 +198,7 @@ fn warmed(mut plan: Plan, workload: &Workload) -> Plan {
 ///   strategy names the ranks that decode: none is one.
 fn finished(plan: Plan, evaluator: &Evaluator<'_>) -> Vec<Plan> {
     let question = evaluator.question;
-    let steps = question.request.steps;
+    let steps = evaluator.workload.request.steps;
     let most = question.engine.decoders(question.model, plan.ranks());
     let decoders = match question.filter.strategy {
         Some(_) if most > 1 => vec![1, most],

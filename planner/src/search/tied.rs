@@ -26,7 +26,7 @@ use crate::interval::{Uncertainty, faster};
 pub const CONFIDENCE: f64 = 0.9;
 
 /// What a plan is preferred for, the best first.
-type Preference = (bool, Fidelity, bool, u32, usize);
+pub(super) type Preference = (bool, Fidelity, bool, u32, usize);
 
 impl Evaluator<'_> {
     pub(super) fn uncertainty(&self, bounded: &BoundedPlan) -> Uncertainty {
@@ -36,7 +36,7 @@ impl Evaluator<'_> {
         Uncertainty::of(&bounded.parts, &bounded.plan, asked, compilation, evidence)
     }
 
-    fn preference(&self, plan: &Plan) -> Preference {
+    pub(super) fn preference(&self, plan: &Plan) -> Preference {
         let engine_refuses = self.launch(plan).command.is_err();
         (
             engine_refuses,

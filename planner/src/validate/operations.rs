@@ -66,6 +66,24 @@ impl Sum {
     }
 }
 
+/// Error of a printed figure.
+const ROUNDING: f64 = 0.01;
+/// Most that a mean is over its median: of real runs 4 at the most.
+const LONG_TAIL: f64 = 100.0;
+
+/// Whether calls with this median can take this sum: half of them and more take the median or longer; of one or two the mean is
+/// the median.
+fn can_take(count: f64, median: f64, sum: f64) -> bool {
+    let least = (count / 2.0).ceil() * median;
+    let most = if count <= 2.0 {
+        count
+    } else {
+        LONG_TAIL * count
+    } * median;
+    let least = if count <= 2.0 { most } else { least };
+    (least * (1.0 - ROUNDING)..=most * (1.0 + ROUNDING)).contains(&sum)
+}
+
 /// A row of the file.
 struct Ask {
     name: String,
@@ -129,14 +147,25 @@ fn read(table: &Table) -> Result<Vec<Ask>, InputError> {
             }
             Ok((gpu, question))
         });
+        let median_us = record.positive(median)?;
+        let count = record.count(count)? as f64;
+        let sum_us = record.positive(sum)?;
+        let contradicted = Reason::Sum {
+            count,
+            median_us,
+            sum_us,
+        };
         Ok(Ask {
             name: format!("{}:{}", table.file, record.line()),
             run: record.text(run).to_owned(),
             gpu: record.text(gpu).to_owned(),
-            median_us: record.positive(median)?,
-            count: record.count(count)? as f64,
-            sum_us: record.positive(sum)?,
-            question,
+            median_us,
+            count,
+            sum_us,
+            question: match can_take(count, median_us, sum_us) {
+                true => question,
+                false => Err(contradicted),
+            },
         })
     };
     table.records().map(read).collect()
@@ -281,6 +310,29 @@ mod tests {
             ),
             "{reasons:?}"
         );
+    }
+
+    /// Of ten calls six and more take the median of 200 us or longer; one call is its median.
+    #[test]
+    fn a_sum_that_its_calls_cannot_take_is_refused() {
+        for (count, sum, holds) in [
+            ("10", "1000", true),
+            ("10", "2000", true),
+            ("10", "980", false),
+            ("10", "200", false),
+            ("10", "300000", false),
+            ("1", "200", true),
+            ("1", "210", false),
+        ] {
+            let row = PRODUCT.replace(",10,200,2000", &format!(",{count},200,{sum}"));
+            let found = scored(&[&row]).unwrap().single;
+            assert_eq!(found.score.mapped == 1, holds, "{count} calls, {sum} us");
+            let refused = found.unmapped.first().map(|row| &row.reason);
+            assert!(
+                holds || matches!(refused, Some(Reason::Sum { .. })),
+                "{refused:?}"
+            );
+        }
     }
 
     #[test]

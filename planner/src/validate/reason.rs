@@ -51,6 +51,15 @@ pub enum Reason {
     Operands(String),
     /// Nothing predicts operations of this kind.
     NotModelled(&'static str),
+    /// So many calls with this median cannot take this sum.
+    Sum {
+        /// Calls.
+        count: f64,
+        /// Their median, microseconds.
+        median_us: f64,
+        /// What they take together, microseconds.
+        sum_us: f64,
+    },
     /// The cells of shapes and types are no tuples.
     Shapes,
     /// The collective, in this word, is not modelled.

@@ -73,6 +73,9 @@ pub(crate) struct CapacityArguments {
     /// In which numbers products run and weights are stored, as for `plan`; or any [default: bf16]
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
     pub precision: Option<String>,
+    /// Who computes attention, as for `plan` [default: what the engine takes on the GPU]
+    #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
+    pub attention_kernel: Option<String>,
     /// The transformer is compiled (torch.compile)
     #[arg(long)]
     pub compile: bool,
@@ -85,6 +88,9 @@ pub(crate) struct CapacityArguments {
     /// Consider only plans with a published FID of at most this
     #[arg(long, value_name = "FID")]
     pub max_fid: Option<f64>,
+    /// Take the plans predicted fastest, also where the evidence cannot tell others from them
+    #[arg(long)]
+    pub fastest: bool,
     /// Draw latency against the rate, and the queue over time (.svg or .png)
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,

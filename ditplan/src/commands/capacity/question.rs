@@ -243,7 +243,7 @@ fn one_question(
         batch: 1,
         guidance: typed.guidance,
         engine: Some(typed.engine),
-        attention_kernel: None,
+        attention_kernel: typed.attention_kernel.clone(),
         precision: typed.precision.clone(),
         compile: typed.compile,
         profile: typed.profile.clone(),
@@ -259,5 +259,8 @@ fn one_question(
         max_fid: typed.max_fid,
         ..Filter::default()
     };
-    question::question(&question, filter)
+    Ok(search::Question {
+        fastest: typed.fastest,
+        ..question::question(&question, filter)?
+    })
 }

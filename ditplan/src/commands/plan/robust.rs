@@ -100,7 +100,7 @@ fn section(page: &mut String, title: &str, lines: &[(String, String)]) {
     text::section(page, title, &named(lines));
 }
 
-/// Plans by faults: the choice and its followers, the fastest plan, and what would be best if one knew.
+/// Plans by faults: the least worst cases, the choice, that without a fault, and what would be best if one knew.
 fn table(found: &Robust, shown: usize) -> String {
     let kinds = found.columns.iter().map(|column| {
         let (above, below) = halves(&column.kind.name);
@@ -125,12 +125,19 @@ fn table(found: &Robust, shown: usize) -> String {
     for faced in &listed {
         row(plans::label(&faced.candidate.plan), faced);
     }
-    let fastest = plans::label(&found.nominal.candidate.plan);
-    if !listed
-        .iter()
-        .any(|faced| plans::label(&faced.candidate.plan) == fastest)
-    {
-        row(format!("{fastest} (fastest)"), &found.nominal);
+    let usual = plans::label(&found.nominal.candidate.plan);
+    let is_listed = |name: &str| {
+        let mut labels = listed
+            .iter()
+            .map(|faced| plans::label(&faced.candidate.plan));
+        labels.any(|label| label == name)
+    };
+    let choice = plans::label(&found.choice.candidate.plan);
+    if !is_listed(&choice) {
+        row(format!("{choice} (choice)"), &found.choice);
+    }
+    if !is_listed(&usual) && usual != choice {
+        row(format!("{usual} (no fault)"), &found.nominal);
     }
     let known = found.columns.iter().map(|column| column.known.latency);
     let known = known.map(seconds);
@@ -168,12 +175,17 @@ fn verdict(found: &Robust) -> String {
         found.runs
     );
     let mut lines = heading(&title);
-    for (name, text) in [
-        ("worst", worst(found, robust)),
+    let mut said = vec![("worst", worst(found, robust))];
+    let least = &found.plans[0];
+    if least.candidate.plan != robust.candidate.plan {
+        said.push(("least", worst(found, least) + " The evidence cannot tell its worst case from the choice's, which goes before it as in `plan`."));
+    }
+    said.extend([
         ("price", price(robust, nominal)),
-        ("fastest", worst(found, nominal)),
+        ("usual", worst(found, nominal)),
         ("search", search),
-    ] {
+    ]);
+    for (name, text) in said {
         lines.push_str(&wrapped(&format!("  {name:<8}{text}"), 10));
     }
     lines
@@ -202,14 +214,21 @@ fn worst(found: &Robust, faced: &RobustPlan) -> String {
 /// What the robust plan costs when nothing is wrong, and what it saves when something is.
 fn price(robust: &RobustPlan, nominal: &RobustPlan) -> String {
     if robust.candidate.plan == nominal.candidate.plan {
-        return "none: it is also the fastest plan when nothing is wrong.".to_owned();
+        return "none: it is also the choice when nothing is wrong.".to_owned();
     }
-    let ratio = |a: SimDuration, b: SimDuration| a.as_secs_f64() / b.as_secs_f64() - 1.0;
+    let than = |a: SimDuration, b: SimDuration, words: [&str; 2]| {
+        let more = a.as_secs_f64() / b.as_secs_f64() - 1.0;
+        format!("{} {}", percent(more.abs()), words[usize::from(more < 0.0)])
+    };
     format!(
-        "{} more when nothing is wrong, against {}, whose worst case is {} longer.",
-        percent(ratio(robust.candidate.latency, nominal.candidate.latency)),
+        "{} when nothing is wrong, against {}, whose worst case is {}.",
+        than(
+            robust.candidate.latency,
+            nominal.candidate.latency,
+            ["more", "less"]
+        ),
         plans::label(&nominal.candidate.plan),
-        percent(ratio(nominal.worst, robust.worst))
+        than(nominal.worst, robust.worst, ["longer", "shorter"])
     )
 }
 

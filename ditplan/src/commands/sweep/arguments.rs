@@ -28,6 +28,9 @@ pub(crate) struct SweepArguments {
     /// Consider only plans whose output keeps this, as for `plan`
     #[arg(long, value_name = "BUDGET", value_hint = ValueHint::Other)]
     pub budget: Option<Budget>,
+    /// Take the plan predicted fastest, also where the evidence cannot tell others from it
+    #[arg(long, conflicts_with = "plan")]
+    pub fastest: bool,
     /// What an hour of a GPU costs, for instance L20=0.8/h, in place of the built-in price
     #[arg(long, value_name = "GPU=DOLLARS/h", value_hint = ValueHint::Other)]
     pub price: Vec<String>,
@@ -56,7 +59,7 @@ pub(crate) struct SweepArguments {
 /// What a sweep's table and picture show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Show {
-    /// The fastest plan at each point
+    /// What `plan` chooses at each point
     Winners,
     /// Plans than which none is faster, cheaper and better at once
     Frontier,

@@ -62,6 +62,8 @@ pub(super) fn question(sweep: &Sweep) -> SweepQuestion {
     let machine = &question.machine;
     let links = machine.links.iter();
     let gpu = &machine.gpus[0];
+    // The planner may choose a compressed plan at some point.
+    let compressed = plans.is_empty() || plans.iter().any(|plan| !plan.compression.is_raw());
     SweepQuestion {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         links: links.map(|link| link.effective().to_string()).collect(),
@@ -70,7 +72,7 @@ pub(super) fn question(sweep: &Sweep) -> SweepQuestion {
         vary: axes.iter().map(ToString::to_string).collect(),
         plans: plans.iter().map(ToString::to_string).collect(),
         digest: digest(sweep),
-        provenance: match search::provenance(question) {
+        provenance: match search::provenance(question, compressed) {
             Ok(sources) => words::sources(&sources),
             Err(error) => vec![error.to_string()],
         },

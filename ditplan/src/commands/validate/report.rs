@@ -12,6 +12,7 @@ use self::lines::{HEAD, baselines, line, unmapped};
 use super::plots::Plot;
 use crate::render::figure::Failure;
 use crate::render::words;
+use planner::validate::operations::Sum;
 use planner::validate::published::{Published, Summary};
 use planner::validate::tier::{Stratum, Tier};
 use planner::validate::{Report, Tiers};
@@ -34,6 +35,7 @@ pub fn write(report: &Report, folder: &Path) -> Result<(), Failure> {
 }
 
 fn tiers(tiers: &Tiers) -> impl Iterator<Item = (&'static str, &'static str, &Tier)> {
+    let operations = tiers.operations.as_ref().map(|found| &found.single);
     let all = [
         ("gemm", "Matrix products", &tiers.gemm),
         ("attention", "Attention", &tiers.attention),
@@ -49,8 +51,11 @@ fn tiers(tiers: &Tiers) -> impl Iterator<Item = (&'static str, &'static str, &Ti
         ),
         ("collectives", "Collectives", &tiers.collectives),
     ];
-    all.into_iter()
-        .filter_map(|(name, title, tier)| Some((name, title, tier.as_ref()?)))
+    let all = all
+        .into_iter()
+        .map(|(name, title, tier)| (name, title, tier.as_ref()));
+    let all = all.chain([("operations", "Kernels of whole runs", operations)]);
+    all.filter_map(|(name, title, tier)| Some((name, title, tier?)))
 }
 
 fn plots(report: &Tiers) -> Vec<(String, Plot<'_>)> {
@@ -131,6 +136,9 @@ fn markdown(report: &Tiers) -> String {
             "\n![predicted against measured]({name}-predicted.svg)\n![errors]({name}-errors.svg)\n"
         );
     }
+    if let Some(operations) = &report.operations {
+        sums(&mut page, &operations.sums);
+    }
     if let Some(published) = &report.published {
         published_section(&mut page, published);
     }
@@ -138,6 +146,24 @@ fn markdown(report: &Tiers) -> String {
         live::section(&mut page, live);
     }
     page
+}
+
+fn sums(page: &mut String, all: &[Sum]) {
+    page.push_str("\n### Sums by run and class\n\n| run | class | rows | measured ms | predicted ms | error | of the run |\n|---|---|---|---|---|---|---|\n");
+    for sum in all {
+        let _ = writeln!(
+            page,
+            "| {} on {} | {} | {} | {:.1} | {:.1} | {:+.1} % | {:.0} % |",
+            sum.run.replace('|', "\\|"),
+            sum.gpu,
+            sum.class.name(),
+            sum.rows,
+            sum.measured.as_us_f64() / 1e3,
+            sum.predicted.as_us_f64() / 1e3,
+            sum.error_pct(),
+            100.0 * sum.share
+        );
+    }
 }
 
 fn published_section(page: &mut String, published: &Published) {
@@ -231,6 +257,33 @@ mod tests {
     use super::*;
     use indicatif::ProgressBar;
     use planner::csv_input::Table;
+
+    /// The kernels of whole runs are drawn as the other tiers are, and their sums are in the page.
+    #[test]
+    fn operations_have_figures_and_sums() {
+        let text = "run,gpu,op,input_dims,input_types,count,median_us,sum_us\n\
+            a,H100-SXM,aten::mm,\"((4096, 4096), (4096, 4096))\",\"('c10::BFloat16', 'c10::BFloat16')\",10,200,2000\n";
+        let table = Table::from_bytes(text.as_bytes(), "o.csv").unwrap();
+        let found = planner::validate::operations::operations(&table, &ProgressBar::hidden());
+        let report = Report {
+            tiers: Tiers {
+                operations: Some(found.unwrap()),
+                ..Tiers::default()
+            },
+        };
+        let folder = tempfile::tempdir().unwrap();
+        write(&report, folder.path()).unwrap();
+        let page = std::fs::read_to_string(folder.path().join("validation.md")).unwrap();
+        assert!(
+            page.contains("| a on H100-SXM | matrix products | 1 | 2.0 |"),
+            "{page}"
+        );
+        for file in ["operations-predicted.svg", "operations-errors.png"] {
+            assert!(page.contains("operations-predicted.svg"));
+            let size = folder.path().join(file).metadata().unwrap().len();
+            assert!(size > 1000, "{file}");
+        }
+    }
 
     #[test]
     fn a_report_has_its_page_and_its_plots() {

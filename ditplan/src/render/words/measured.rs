@@ -44,6 +44,13 @@ pub(crate) fn reason(reason: &Reason) -> String {
             format!("the shapes of \"{name}\" are not those that this operation has")
         }
         Reason::NotModelled(what) => format!("{what} are not predicted"),
+        Reason::Sum {
+            count,
+            median_us,
+            sum_us,
+        } => format!(
+            "sum_us is {sum_us}, which {count} calls with a median of {median_us} us cannot take: correct one of the three"
+        ),
         Reason::Shapes => {
             "input_dims and input_types are no tuples, such as ((768, 64), (64, 8))".to_owned()
         }
@@ -73,11 +80,16 @@ fn no_run(why: &NoRun) -> String {
         NoRun::UnknownModel { cell, nearest } => {
             format!("no model is called \"{cell}\" (nearest: {nearest})")
         }
+        NoRun::Odd {
+            column,
+            cell,
+            wanted,
+        } => format!("column \"{column}\": \"{cell}\" is not read: write {wanted}"),
         NoRun::UNet(model) => format!("{model} is a U-Net"),
         NoRun::Lever(lever, cell) => {
             let (column, what) = match lever {
                 Lever::Cache => ("cache", "steps that are skipped"),
-                Lever::Precision => ("precision", "quantised weights"),
+                Lever::Precision => ("precision", "weights other than bf16 and fp16"),
                 Lever::Attention => ("attention", "this attention kernel"),
                 Lever::Offload => ("offload", "weights that are not resident"),
                 Lever::Notes => ("notes", "a lever that the remarks name"),
@@ -200,6 +212,11 @@ mod tests {
                 nearest: "y",
             },
             NoRun::UNet("y"),
+            NoRun::Odd {
+                column: "warmup",
+                cell: cell(),
+                wanted: "y",
+            },
             NoRun::GpusNotStated,
             NoRun::GpuNotStated(String::new()),
             NoRun::GpuNotStated(cell()),
@@ -224,6 +241,11 @@ mod tests {
             Reason::NoValue,
             Reason::NoCost,
             Reason::BeyondPeak(1.25),
+            Reason::Sum {
+                count: 10.0,
+                median_us: 200.0,
+                sum_us: 2.0,
+            },
             Reason::SplitNotStated,
             Reason::Multiplications(1e18),
             Reason::KernelFormat(cell()),

@@ -1,7 +1,7 @@
 //! Where numbers come from, in words.
 
 use kernels::Provenance as Costs;
-use planner::calibrate::{LaunchSource, Note};
+use planner::calibrate::{LaunchSource, Note, Unused};
 use planner::capacity;
 use planner::interval::ComputeEvidence;
 use planner::profile::Statement;
@@ -94,17 +94,15 @@ fn note(note: &Note) -> String {
             factor,
             evidence,
             runs,
+            first,
         } => format!(
             "GPU time x {factor:.2} of the kernel costs: {}",
-            gpu_time(*evidence, runs)
+            gpu_time(*evidence, runs, *first)
         ),
         Note::Launch { factor, from } => format!("launch factor {factor:.2}: {}", launch(from)),
-        Note::Unexplained {
-            run,
-            factors: (least, most),
-        } => format!(
-            "NOT USED: the run {run} would need GPU time below {least} or above {most} times the kernel costs: check its time, \
-             its request and that weights were resident"
+        Note::Unused { run, why } => format!("NOT USED: the run {run} {}", unused(why)),
+        Note::Contradiction([one, other]) => format!(
+            "CONTRADICTION: the runs {one} and {other} are of one request; the interval holds both: remove the wrong one"
         ),
         Note::Rate {
             kind,
@@ -121,7 +119,35 @@ fn note(note: &Note) -> String {
     }
 }
 
-fn gpu_time(evidence: ComputeEvidence, runs: &[String]) -> String {
+/// Why a run is not used, and what to do.
+fn unused(why: &Unused) -> String {
+    match why {
+        Unused::GpuTime((least, most)) => format!(
+            "would need GPU time below {least} or above {most} times the kernel costs: check its time, its request and that \
+             weights were resident"
+        ),
+        Unused::Rate(kind) => format!(
+            "would need a rate of {kind} below 0.1 or above 20 times the usual one: check its time, its request and its strategy"
+        ),
+        Unused::Launch => {
+            "would need a launch factor below 0.15 or above 2.5: check its time, its request and its strategy".to_owned()
+        }
+        Unused::Given => "says the launch factor, which the file gives: remove one of them".to_owned(),
+        Unused::Split => {
+            "does not say how ranks are split: write its degrees, as in ulysses2+ring2".to_owned()
+        }
+        Unused::Tables => "says nothing new: rates among GPUs joined by NVLink are measured tables, and launching does not bound \
+             it"
+            .to_owned(),
+        Unused::Hidden => "says nothing new: too little of it is messages or launching".to_owned(),
+        Unused::Another(other) => format!("says what {other} says better"),
+        Unused::Contradicts(other) => {
+            format!("contradicts {other}, which is used: remove the wrong one")
+        }
+    }
+}
+
+fn gpu_time(evidence: ComputeEvidence, runs: &[String], first_evidence: ComputeEvidence) -> String {
     let [first, others @ ..] = runs else {
         return match evidence {
             ComputeEvidence::Profile => {
@@ -136,16 +162,17 @@ fn gpu_time(evidence: ComputeEvidence, runs: &[String]) -> String {
         0 => String::new(),
         others => format!(" and {others} more"),
     };
-    let of = match evidence {
+    let of = match first_evidence {
         ComputeEvidence::SameShape => "this request",
         ComputeEvidence::OtherShape => "another shape of this model",
         ComputeEvidence::OtherCompilation => "this model, compiled otherwise",
         ComputeEvidence::Profile => "blocks of the model in the profile",
         ComputeEvidence::OtherHost => "other machines with this GPU",
+        ComputeEvidence::OtherModel => "another model on this machine",
         ComputeEvidence::Alike => "runs of other models or GPUs",
         ComputeEvidence::None => "nothing",
     };
-    format!("from {first}{more} ({of})")
+    format!("from {first} ({of}){more}")
 }
 
 fn launch(from: &LaunchSource) -> String {
@@ -240,11 +267,13 @@ mod tests {
             (ComputeEvidence::OtherCompilation, vec![run()]),
             (ComputeEvidence::OtherHost, vec![run()]),
             (ComputeEvidence::OtherHost, vec![run(), run()]),
+            (ComputeEvidence::OtherModel, vec![run()]),
         ] {
             all.push(Note::GpuTime {
                 factor: 1.2,
                 evidence,
                 runs,
+                first: evidence,
             });
         }
         for from in [
@@ -255,10 +284,19 @@ mod tests {
         ] {
             all.push(Note::Launch { factor: 1.2, from });
         }
-        all.push(Note::Unexplained {
-            run: "a run".to_owned(),
-            factors: (0.2, 6.0),
-        });
+        all.push(Note::Contradiction([run(), "another".to_owned()]));
+        let why = [
+            Unused::GpuTime((0.2, 6.0)),
+            Unused::Rate(CollectiveKind::AllGather),
+            Unused::Launch,
+            Unused::Given,
+            Unused::Split,
+            Unused::Tables,
+            Unused::Hidden,
+            Unused::Another(run()),
+            Unused::Contradicts(run()),
+        ];
+        all.extend(why.map(|why| Note::Unused { run: run(), why }));
         all.extend([Reach::Host, Reach::Network].map(|reach| Note::Rate {
             kind: CollectiveKind::AllGather,
             reach,

@@ -16,6 +16,7 @@ fn question(machine: &str) -> Question {
             steps: 5,
             ..model.default
         },
+        fastest: true,
         ..Question::new(model, machine).expect("readable runs")
     }
 }
@@ -48,6 +49,41 @@ fn exhaustively(
         times.push(kind.cases.iter().map(of_case).max().expect("cases"));
     }
     times
+}
+
+/// Of the plans that are tied with the least worst case, all simulated, the choice is the first in the order of `tied`.
+#[test]
+fn the_choice_is_the_first_of_those_that_are_tied() {
+    for machine in ["4xl20-pcie", "3xL20@25GB/s"] {
+        let question = Question {
+            fastest: false,
+            ..question(machine)
+        };
+        let kinds = usual(&question.machine);
+        let found = robust(&question, kinds.clone()).expect("plans");
+        let evaluator = Evaluator::new(&question).expect("an evaluator");
+        let scenarios = FaultScenarios::new(&evaluator, &kinds).expect("cases");
+        let bounded = Bounded::new(&evaluator, Space::new(&evaluator)).expect("bounds");
+        let all = bounded.plans.iter().map(|one| scenarios.in_all_cases(one));
+        let all: Vec<RobustPlan> = all.collect::<Result<_, _>>().expect("it can run");
+        let of = |one: &RobustPlan| (one.worst, one.candidate.uncertainty.clone());
+        let least = all.iter().min_by_key(|one| one.key()).expect("plans");
+        let (worst, sure) = of(least);
+        let tied = all.iter().filter(|one| {
+            one.worst <= worst || faster((worst, &sure), (one.worst, &of(one).1)) < CONFIDENCE
+        });
+        let first = tied.min_by_key(|one| (evaluator.preference(&one.candidate.plan), one.key()));
+        let first = first.expect("the least is tied");
+        assert_eq!(
+            first.candidate.plan, found.choice.candidate.plan,
+            "{machine}"
+        );
+        assert_eq!(
+            found.plans[0].candidate.plan, least.candidate.plan,
+            "{machine}"
+        );
+        assert!(found.fitting == found.plans.len() + found.pruned);
+    }
 }
 
 #[test]

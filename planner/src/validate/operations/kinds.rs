@@ -120,7 +120,7 @@ pub(super) fn question(op: &str, gpu: &Gpu, arguments: &[Argument]) -> Result<Qu
     let line = line.ok_or_else(|| Reason::Operation(op.to_owned()))?;
     let unlike = || Reason::Operands(op.to_owned());
     match line.class {
-        "product" => product(line.what, arguments)?.ok_or_else(unlike),
+        "product" => product(line, arguments)?.ok_or_else(unlike),
         "attention" => attention(line, gpu.architecture, arguments).ok_or_else(unlike),
         "refused" => Err(Reason::NotModelled(line.what)),
         class => {
@@ -138,8 +138,11 @@ fn tensors(arguments: &[Argument]) -> impl Iterator<Item = (&[u64], &str)> {
     })
 }
 
-/// A product of two matrices; leading sides of the first are rows. `Ok(None)` for operands that are none.
-fn product(what: &str, arguments: &[Argument]) -> Result<Option<Question>, Reason> {
+/// A product of two matrices; of a linear layer and a general product, leading sides of the first are rows. `Ok(None)` for
+/// operands that are none, or whose sides do not belong together.
+fn product(line: &Line, arguments: &[Argument]) -> Result<Option<Question>, Reason> {
+    let what = line.what;
+    let summand = tensors(arguments).next().filter(|_| what == "after-one");
     let mut operands = tensors(arguments).skip(usize::from(what == "after-one"));
     let (Some((a, name)), Some((b, _))) = (operands.next(), operands.next()) else {
         return Ok(None);
@@ -147,6 +150,10 @@ fn product(what: &str, arguments: &[Argument]) -> Result<Option<Question>, Reaso
     let ([rows @ .., k], &[first, second]) = (a, b) else {
         return Ok(None);
     };
+    let leads = what == "transposed" || line.op == "aten::matmul";
+    if rows.len() != 1 && !leads {
+        return Ok(None);
+    }
     let (depth, n) = match what {
         "transposed" => (second, first),
         _ => (first, second),
@@ -158,6 +165,18 @@ fn product(what: &str, arguments: &[Argument]) -> Result<Option<Question>, Reaso
     };
     let m: Option<u64> = rows.iter().try_fold(1, |m: u64, side| m.checked_mul(*side));
     let shape = m.filter(|m| *m > 0 && n > 0 && *k > 0 && depth == *k);
+    // A summand is a matrix like the product, or a row or a column of one.
+    let adds = |m: u64| {
+        summand.is_none_or(|(sides, _)| {
+            let like = sides
+                .iter()
+                .rev()
+                .zip([n, m])
+                .all(|(side, whole)| [1, whole].contains(side));
+            sides.len() <= 2 && like
+        })
+    };
+    let shape = shape.filter(|m| adds(*m));
     Ok(shape.map(|m| Question::Product {
         dtype,
         shape: [m, n, *k],
@@ -167,16 +186,24 @@ fn product(what: &str, arguments: &[Argument]) -> Result<Option<Question>, Reaso
 fn attention(line: &Line, on: Architecture, arguments: &[Argument]) -> Option<Question> {
     let kernel = AttentionKernel::named(line.what, on).ok()?;
     let mut operands = tensors(arguments);
-    let (&[batch, a, b, width], &[_, c, d, _]) = (operands.next()?.0, operands.next()?.0) else {
+    let (query, key) = (operands.next()?.0, operands.next()?.0);
+    let (&[batch, a, b, width], &[key_batch, c, d, key_width]) = (query, key) else {
         return None;
     };
-    let (heads, queries, keys) = match line.operands {
-        "heads-first" => (a, b, d),
-        _ => (b, a, c),
+    let ((heads, queries), (key_heads, keys)) = match line.operands {
+        "heads-first" => ((a, b), (c, d)),
+        _ => ((b, a), (d, c)),
     };
     let shape = [batch, heads, queries, keys, width];
     let whole = shape.iter().all(|side| *side > 0);
-    whole.then_some(Question::Attention { kernel, shape })
+    // Several heads of queries may share one of keys; values are as many as keys.
+    let values = operands.next().filter(|(sides, _)| sides.len() == 4);
+    let alike = key_batch == batch
+        && key_width == width
+        && key_heads > 0
+        && heads.is_multiple_of(key_heads)
+        && values.is_none_or(|(sides, _)| sides[..3] == key[..3]);
+    (whole && alike).then_some(Question::Attention { kernel, shape })
 }
 
 /// Bytes of one value.
@@ -240,8 +267,14 @@ mod tests {
             ask("aten::linear", "((2, 384, 3072), (12288, 3072))"),
             wanted
         );
-        let error = ask("aten::mm", "((768, 3072), (77, 12288))").unwrap_err();
-        assert_eq!(error, Reason::Operands("aten::mm".into()));
+        // The depths differ; more sides than a matrix; a summand of another width.
+        for (op, dims) in [
+            ("aten::mm", "((768, 3072), (77, 12288))"),
+            ("aten::mm", "((2, 768, 3072), (3072, 12288))"),
+            ("aten::addmm", "((77,), (768, 3072), (3072, 12288))"),
+        ] {
+            assert_eq!(ask(op, dims), Err(Reason::Operands(op.into())), "{dims}");
+        }
     }
 
     #[test]
@@ -257,6 +290,22 @@ mod tests {
             ask("aten::_scaled_dot_product_flash_attention", heads),
             wanted
         );
+    }
+
+    /// Batch, heads and width of keys are those of queries; values are as many as keys.
+    #[test]
+    fn attention_of_operands_that_do_not_belong_together_is_refused() {
+        let op = "aten::_flash_attention_forward";
+        let of = |key: &str, value: &str| ask(op, &format!("((2, 4096, 24, 64), {key}, {value})"));
+        assert!(of("(2, 77, 8, 64)", "(2, 77, 8, 64)").is_ok());
+        for (key, value) in [
+            ("(3, 77, 24, 64)", "(3, 77, 24, 64)"),
+            ("(2, 77, 24, 128)", "(2, 77, 24, 128)"),
+            ("(2, 77, 7, 64)", "(2, 77, 7, 64)"),
+            ("(2, 77, 24, 64)", "(2, 78, 24, 64)"),
+        ] {
+            assert_eq!(of(key, value), Err(Reason::Operands(op.into())), "{key}");
+        }
     }
 
     #[test]

@@ -210,3 +210,32 @@ fn rows_of_presets_are_predicted_as_users_are_answered() {
     rows.par_iter().for_each(|run| one(run));
     assert!(rows.len() > 500, "{} rows of presets", rows.len());
 }
+
+/// A cell that is not what its column holds refuses its row, with the column and the remedy.
+#[test]
+fn an_odd_cell_refuses_its_row() {
+    let valid =
+        "s@1,t,HunyuanVideo,720x1280,129,L20,1,PCIe4,none,28,1,1,no,latency,900,s,,printed\n";
+    let odd = |from: &str, to: &str| {
+        let text = format!("{HEADER}{}", valid.replacen(from, to, 1));
+        let table = Table::from_bytes(text.as_bytes(), "p.csv").unwrap();
+        let row = row::read(&table, 0).unwrap().remove(0);
+        Run::of_row(&row, &mut Machines::default()).err()
+    };
+    assert_eq!(odd("none", "none"), None);
+    for (from, to, in_column) in [
+        (",129,", ",many,", "frames"),
+        (",129,", ",99999,", "frames"),
+        (",28,1,", ",28,soon,", "warmup"),
+        (",28,1,", ",28,-1,", "warmup"),
+        (",28,1,", ",99999,1,", "steps"),
+        (",28,1,", ",-28,1,", "steps"),
+        (",no,", ",perhaps,", "compile"),
+        (",printed", ",excellent", "quality"),
+    ] {
+        match odd(from, to) {
+            Some(NoRun::Odd { column, .. }) => assert_eq!(column, in_column, "{to}"),
+            other => panic!("{to}: {other:?}"),
+        }
+    }
+}

@@ -16,11 +16,12 @@ pub(crate) struct RobustAnswer {
     pub question: Question,
     /// The kinds of fault.
     pub faults: Vec<FaultKind>,
-    /// The most robust plan: the least worst case, then the least next worst.
+    /// The most robust plan: the first in the order of `plan` of those whose worst case the evidence cannot tell from the
+    /// least; with --fastest the least.
     pub choice: FacedPlan,
-    /// The fastest plan where nothing is wrong.
+    /// The choice of `plan` where nothing is wrong.
     pub nominal: FacedPlan,
-    /// All simulated plans, most robust first; the first N with --top N.
+    /// All simulated plans, least worst case first; the first N with --top N.
     pub plans: Vec<FacedPlan>,
     /// What to run when GPUs are lost.
     pub replans: Vec<ReplanFor>,
@@ -81,7 +82,7 @@ pub(crate) struct ReplanFor {
     pub case: String,
     /// How many cases have this answer, this one included.
     pub alike: usize,
-    /// The best plan for what is left.
+    /// What `plan` chooses for what is left.
     pub plan: Plan,
 }
 

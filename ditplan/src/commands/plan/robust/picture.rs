@@ -1,4 +1,4 @@
-//! Plans by faults as a table of colours: how much longer each takes than the fastest plan without a fault.
+//! Plans by faults as a table of colours: how much longer each takes than the choice without a fault.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ pub(super) struct Weather {
 }
 
 impl Weather {
-    /// The picture of an answer: the best plans, the fastest without a fault, and what would be best if one
+    /// The picture of an answer: the least worst cases, the choice without a fault, and what would be best if one
     /// knew.
     pub(super) fn new(found: &Robust) -> Self {
         let row = |name: String, faced: &RobustPlan| {
@@ -77,7 +77,7 @@ impl Weather {
         let columns = ["no fault".to_owned()].into_iter().chain(kinds);
         Self {
             title: format!(
-                "{} on {}: seconds by fault, most robust plan first (* fastest without a fault)",
+                "{} on {}: seconds by fault, least worst case first (* choice without a fault)",
                 plans::asked(&found.question),
                 found.question.machine.name
             ),
@@ -87,7 +87,7 @@ impl Weather {
         }
     }
 
-    /// White for the fastest plan's latency without a fault, dark orange for twice as long and beyond.
+    /// White for the latency of the choice without a fault, dark orange for twice as long and beyond.
     fn colour(&self, seconds: f64) -> RGBColor {
         let share = (seconds / self.fastest - 1.0).clamp(0.0, 1.0);
         let mix = |from: f64, to: f64| (from + share * (to - from)).round() as u8;
