@@ -32,7 +32,7 @@ pub use stored::{Decoding, Precision, Stored};
 
 use topologies::{Bytes, Gpu};
 
-use crate::plan::{Components, Plan, Residency, Weights};
+use crate::plan::{self, Components, Plan, Residency, Weights};
 use crate::workload::Workload;
 use shares::Share;
 
@@ -143,7 +143,18 @@ pub fn peak_of(workload: &Workload, plan: &Plan, gpu: &Gpu, stored: &Stored, ran
         Components::Together => workload.model.experts.count(),
         Components::InTurn => 1,
     };
-    Share::new(workload, plan, stored, rank, experts).worst(gpu)
+    let running = Share::new(workload, plan, stored, rank, experts).worst(gpu);
+    if !stored.quantised_there || !plan.execution.precision.is_lossy() {
+        return running;
+    }
+    let mut loaded = plan.clone();
+    loaded.execution.precision = plan::Precision::Bf16;
+    let loading = Share::new(workload, &loaded, stored, rank, experts).phase(Phase::Encode, gpu);
+    if loading.total > running.total {
+        loading
+    } else {
+        running
+    }
 }
 
 /// How many of the transformer's blocks can stay on the GPU beside the others' copies, with the memory that takes; `None`

@@ -41,6 +41,7 @@ pub(super) const LOOP: Stored = Stored {
     encoder_precision: Precision::Bf16,
     weight_precision: Precision::Bf16,
     decoding: Decoding::Elsewhere,
+    quantised_there: false,
 };
 
 pub(super) fn of(workload: &Workload, line: &str) -> Memory {
@@ -343,4 +344,40 @@ fn published_peaks_are_near() {
     );
     // 24.0 GB of 24 (25.8 on the real card), published 22.6.
     assert_eq!(figure("ran_but_predicted_oom"), 1.0, "{memory:#}");
+}
+
+/// Images of a batch decode together: each further one adds three quarters of the first; replicas decode their own.
+#[test]
+fn a_batch_decodes_together() {
+    let here = Stored {
+        decoding: Decoding::Here,
+        ..LOOP
+    };
+    let held = |batch, line: &str| {
+        let flux = workload("FLUX.1-dev", move |request| request.batch = batch);
+        let memory = kept(&flux, &format!("{line} residency=in-turn"), here);
+        (memory.phase == Phase::Decode).then_some(memory.vae.get())
+    };
+    let one = 5 * 256 * 2 * 1024 * 1024;
+    let of = |images: u64| one + one * (images - 1) * 3 / 4;
+    let sixteen = held(16, "none").expect("decoding is the fullest phase");
+    let eight = held(16, "dp2").expect("decoding is the fullest phase");
+    assert_eq!(sixteen - eight, of(16) - of(8));
+    assert!(sixteen > of(16) && sixteen < of(17));
+}
+
+/// Weights that are quantised on the GPU are there in 16 bits first.
+#[test]
+fn quantising_on_the_gpu_needs_room_for_16_bits() {
+    let flux = workload("FLUX.1-dev", |_| {});
+    let there = Stored {
+        quantised_there: true,
+        ..LOOP
+    };
+    let quantised = kept(&flux, "none precision=fp8", there);
+    let plain = kept(&flux, "none", LOOP);
+    assert_eq!(quantised.weights, plain.weights);
+    assert_eq!(quantised.phase, Phase::Encode);
+    assert!(kept(&flux, "none precision=fp8", LOOP).total < quantised.total);
+    assert_eq!(kept(&flux, "none", there).total, plain.total);
 }

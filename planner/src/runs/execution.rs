@@ -11,6 +11,7 @@ use sim::plan::{Components, Encoders, Execution, Precision, Residency, Weights};
 
 use super::reason::{Lever, NoRun};
 use super::row::Row;
+use super::source::Facts;
 
 /// Words of the strategy cell that say where weights live, the longest first.
 const MOVED: [(&str, &str); 10] = [
@@ -47,7 +48,7 @@ const QUANTISED: [&str; 13] = [
 ///
 /// # Errors
 /// [`NoRun::Lever`] for what no plan says.
-pub(super) fn of_row(row: &Row) -> Result<(Execution, String), NoRun> {
+pub(super) fn of_row(row: &Row, facts: &Facts) -> Result<(Execution, String), NoRun> {
     let mut strategy = row.strategy.to_lowercase();
     let mut residency = offload(&row.levers.offload)?;
     for (words, said) in MOVED {
@@ -57,7 +58,10 @@ pub(super) fn of_row(row: &Row) -> Result<(Execution, String), NoRun> {
             residency = over(residency, said);
         }
     }
-    let precision = precision(&row.levers.precision)?;
+    let mut precision = precision(&row.levers.precision)?;
+    if let (Precision::Fp8, Some(other)) = (precision, &facts.fp8) {
+        precision = other.parse().expect("a test reads the built-in sources");
+    }
     if precision != Precision::Bf16 {
         for word in QUANTISED {
             strategy = strategy.replace(word, "");
@@ -162,7 +166,7 @@ mod tests {
             },
             ..Row::default()
         };
-        let (execution, strategy) = of_row(&row)?;
+        let (execution, strategy) = of_row(&row, &Facts::default())?;
         let Execution {
             residency,
             precision,

@@ -460,7 +460,7 @@ fn executed(
     workload: &Workload,
     facts: &Facts,
 ) -> Result<Strategy, NoRun> {
-    let (execution, cell) = execution::of_row(row)?;
+    let (execution, cell) = execution::of_row(row, facts)?;
     let row = Row {
         strategy: cell,
         ..row.clone()

@@ -40,6 +40,8 @@ pub struct Facts {
     pub compressed_loop: Option<Loop>,
     /// What a cell of the column batch counts.
     pub batch: Option<Batch>,
+    /// What a precision called "fp8" is.
+    pub fp8: Option<String>,
     /// Text tokens.
     pub text_tokens: Option<u32>,
     /// Whether rows without a size are of the model's usual one.
@@ -90,6 +92,8 @@ pub struct MemoryFacts {
     pub encoders: Option<Encoders>,
     /// Where the latent is decoded.
     pub decoding: Option<Decoding>,
+    /// Whether weights are quantised on the GPU, after they came there in 16 bits.
+    pub quantised_there: Option<bool>,
     /// How runs on one GPU keep components.
     pub alone: Option<Alone>,
     /// How DistriFusion keeps guidance branches.
@@ -165,6 +169,7 @@ impl Facts {
                     compressed_warmup,
                     compressed_loop,
                     batch,
+                    fp8,
                     text_tokens,
                     usual_shape,
                     attention
@@ -172,6 +177,7 @@ impl Facts {
                 let (to, from) = (&mut all.memory, &facts.memory);
                 overlay!(to, from, counter, gibibytes, rank, weights, encoder_weights);
                 overlay!(to, from, encoders, decoding, alone, displaced_guidance);
+                overlay!(to, from, quantised_there);
             }
         }
         if all.owner.is_none() {

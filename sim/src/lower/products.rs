@@ -2,7 +2,7 @@
 //!
 //! | | product | beside it |
 //! |---|---|---|
-//! | 8 and 4-bit floats | measured table, one quantising kernel in it | eager code of torchao: passes over the activations |
+//! | 8 and 4-bit floats | measured table, one quantising kernel in it; compiled, which quantises in the kernel before: at most half the 16-bit time | eager code of torchao: passes over the activations |
 //! | 8-bit integers | half the 16-bit time | the same; one kernel where fused |
 //! | SVDQuant, 4-bit integers | a third of the 16-bit time | two products of rank 32 |
 //! | weights only | 16 bits | unpacking every weight |
@@ -17,9 +17,9 @@ use super::{LowerError, Setup};
 use crate::plan::{Precision, SVDQ_RANK};
 use crate::workload::{ELEMENT_BYTES, Gemm, Role};
 
-/// Bytes that torchao's eager code moves to quantise an activation: fourteen passes. From FLUX.1 on H100,
+/// Bytes that torchao's eager code moves to quantise an activation: twelve passes. From FLUX.1 on H100,
 /// `float8_dynamic_activation_float8_weight` without compilation, batches of 1, 4 and 8.
-const EAGER_QUANTISING_BYTES: u64 = 28;
+const EAGER_QUANTISING_BYTES: u64 = 24;
 /// Its kernels.
 const EAGER_QUANTISING_KERNELS: u64 = 12;
 
@@ -46,7 +46,9 @@ impl Setup<'_> {
         if !precision.quantises(gemm.role) {
             return of(DType::Bf16);
         }
+        let compiled = self.execution.compilation == Compilation::Compiled;
         let product = match (precision.products(), precision) {
+            (Some(DType::Fp8), _) if compiled => of(DType::Fp8)?.min(of(DType::Bf16)?.scaled(0.5)),
             (Some(dtype), _) => of(dtype)?,
             (None, Precision::SvdqInt4) => of(DType::Bf16)?.scaled(INT4_SHARE),
             (None, _) => of(DType::Bf16)?.scaled(0.5),

@@ -48,4 +48,6 @@ pub struct Stored {
     pub weight_precision: Precision,
     /// Where the latent is decoded.
     pub decoding: Decoding,
+    /// Whether weights are quantised on the GPU, after they came there in 16 bits.
+    pub quantised_there: bool,
 }

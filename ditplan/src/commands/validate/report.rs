@@ -192,6 +192,7 @@ fn published_section(page: &mut String, published: &Published) {
     }
     page.push_str("\n![predicted against measured](published-predicted.svg)\n![by host](published-hosts.svg)\n![by strategy](published-strategies.svg)\n");
     memory(page, all);
+    levers(page, all);
     calibration(page, all);
     worst(page, all);
     unmapped(page, &all.unmapped);
@@ -205,6 +206,27 @@ fn memory(page: &mut String, all: &Summary) {
         page,
         "\nRan out and predicted to: {}; ran out and predicted to fit: {}; ran and predicted to run out: {}.",
         memory.oom_right, memory.oom_wrong, memory.ran_but_predicted_oom
+    );
+}
+
+fn levers(page: &mut String, all: &Summary) {
+    let levers = &all.levers;
+    if levers.rows.is_empty() {
+        return;
+    }
+    let _ = write!(
+        page,
+        "\n### Quantised products, weights that move\n\nIn none of the errors above.\n\n{HEAD}"
+    );
+    line(page, "ditplan", &levers.score);
+    for one in &levers.strata {
+        line(page, &one.name, &one.score);
+    }
+    line(page, "gain over the same run without", &levers.gains);
+    let _ = writeln!(
+        page,
+        "\nOf {} rows with such a run, {} gain or lose as predicted.",
+        levers.gains.mapped, levers.sign_right
     );
 }
 

@@ -146,6 +146,7 @@ fn stored(run: &Run) -> Stored {
             Some(source::Decoding::Elsewhere) => Decoding::Elsewhere,
             Some(source::Decoding::Here) | None => Decoding::Here,
         },
+        quantised_there: facts.quantised_there == Some(true),
     }
 }
 

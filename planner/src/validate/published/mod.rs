@@ -12,6 +12,7 @@
 #[cfg(test)]
 mod conformal;
 pub mod hygiene;
+pub mod levers;
 pub mod memory;
 pub mod score;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::runs::Run;
 use crate::runs::host::{self, Machines};
 use crate::runs::row::{self, Row, Value};
 use hygiene::Flags;
+use levers::{LeverRow, Levers};
 use memory::{MemoryReport, MemoryRow};
 use score::{Part, Prediction, Unknown};
 use tiers::{Hosts, Says, Source, Tier};
@@ -78,6 +80,8 @@ pub struct Summary {
     pub flagged: Part,
     /// The memory model.
     pub memory: MemoryReport,
+    /// Rows with quantised products or weights that move; in none of the errors above.
+    pub levers: Levers,
     /// Rows that calibrated, not scored.
     pub calibration_rows: Vec<CalibrationRow>,
     /// Latency rows that cannot be predicted.
@@ -135,6 +139,7 @@ struct Judged<'a> {
     nothing: &'a [(usize, Scored)],
     one_gpu: &'a [(usize, Scored)],
     memory: &'a [(usize, Result<MemoryRow, Unmapped>)],
+    levers: &'a [LeverRow],
 }
 
 /// Reads, calibrates, flags and predicts all rows of `tables`.
@@ -160,6 +165,7 @@ pub fn published(tables: &[Table]) -> Result<Published, InputError> {
         nothing: &without(&scored, Tier::NothingKnown),
         one_gpu: &without(&alone, Tier::NothingKnown),
         memory: &memory_rows(&read.rows),
+        levers: &levers::rows(&read.runs, &hosts, &flags),
     };
     let files = tables.iter().enumerate().map(|(file, table)| FileSummary {
         file: table.file.clone(),
@@ -304,6 +310,10 @@ impl Judged<'_> {
             digitised: score::part(self.runs, &charted, charted.len()),
             flagged: score::part(self.runs, &flagged, flagged.len()),
             memory: self.memory(&wanted),
+            levers: {
+                let here = self.levers.iter().filter(|row| wanted(row.file));
+                levers::report(here.cloned().collect())
+            },
             calibration_rows: self.calibration_rows(of_run),
             unmapped: self
                 .unmapped

@@ -74,6 +74,7 @@ pub fn predictions(runs: &[Run], hosts: &Hosts, flags: &Flags) -> Vec<Prediction
             let run = &runs[index];
             run.covers.is_latency()
                 && !run.is_one_gpu()
+                && run.is_plain()
                 && run.measured().is_some()
                 && hosts.used(run).is_none()
         })
@@ -173,7 +174,7 @@ pub fn outcomes(runs: &[Run], which: &[usize], hosts: &Hosts, tier: Tier) -> Vec
     which.par_iter().filter_map(one).collect()
 }
 
-fn one_prediction(
+pub(super) fn one_prediction(
     run: &Run,
     hosts: &Hosts,
     tier: Tier,
@@ -231,7 +232,7 @@ fn strata_of(run: &Run, candidate: &Candidate, tier: Tier) -> Vec<String> {
 pub fn alone(runs: &[Run], flags: &Flags) -> Vec<usize> {
     let is_alone = |index: &usize| {
         let run = &runs[*index];
-        run.is_one_gpu() && flags[*index].is_none() && !run.is_digitised()
+        run.is_one_gpu() && flags[*index].is_none() && !run.is_digitised() && run.is_plain()
     };
     (0..runs.len()).filter(is_alone).collect()
 }

@@ -57,6 +57,8 @@ pub(crate) struct Summary {
     pub flagged: Part,
     /// Published peaks of memory.
     pub memory: Memory,
+    /// Rows with quantised products or weights that move; in none of the errors above.
+    pub levers: Levers,
     /// Rows that calibrated and are not scored.
     pub calibration_rows: Vec<CalibrationRow>,
     /// Rows without a prediction.
@@ -151,6 +153,43 @@ pub(crate) struct Memory {
     pub unmapped: Vec<Unmapped>,
 }
 
+/// Rows with quantised products or weights that move.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Levers {
+    /// Errors of their times.
+    #[serde(flatten)]
+    pub score: Score,
+    /// The same by precision and by where weights live.
+    pub strata: Vec<Stratum>,
+    /// Errors of the time without the lever over the time with it, where both were measured alike.
+    pub gains: Score,
+    /// Of these, how many gain, or lose, as predicted.
+    pub sign_right: usize,
+    /// Every row.
+    pub rows: Vec<LeverRow>,
+}
+
+/// A row with quantised products or weights that move.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct LeverRow {
+    /// File and line.
+    pub row: String,
+    /// The plan.
+    pub plan: String,
+    /// Measured, seconds.
+    pub measured_s: Amount,
+    /// Predicted, seconds.
+    pub predicted_s: Amount,
+    /// File and line of the same run without the lever; null where there is none.
+    pub twin: Option<String>,
+    /// Measured time of the twin over that of the row; null without one.
+    pub measured_gain: Option<Amount>,
+    /// The same, predicted.
+    pub predicted_gain: Option<Amount>,
+}
+
 /// The memory of one row.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -231,6 +270,7 @@ impl From<&published::Summary> for Summary {
             digitised: (&of.digitised).into(),
             flagged: (&of.flagged).into(),
             memory: (&of.memory).into(),
+            levers: (&of.levers).into(),
             calibration_rows: all(&of.calibration_rows),
             unmapped: all(&of.unmapped),
             rows: all(&of.rows),
@@ -285,6 +325,27 @@ impl From<&memory::MemoryReport> for Memory {
             ran_but_predicted_oom: of.ran_but_predicted_oom,
             rows: rows.collect(),
             unmapped: all(&of.unmapped),
+        }
+    }
+}
+
+impl From<&published::levers::Levers> for Levers {
+    fn from(of: &published::levers::Levers) -> Self {
+        let row = |row: &published::levers::LeverRow| LeverRow {
+            row: row.row.clone(),
+            plan: row.plan.clone(),
+            measured_s: row.measured.into(),
+            predicted_s: row.predicted.into(),
+            twin: row.gain.as_ref().map(|gain| gain.twin.clone()),
+            measured_gain: row.gain.as_ref().map(|gain| gain.measured.into()),
+            predicted_gain: row.gain.as_ref().map(|gain| gain.predicted.into()),
+        };
+        Self {
+            score: (&of.score).into(),
+            strata: all(&of.strata),
+            gains: (&of.gains).into(),
+            sign_right: of.sign_right,
+            rows: of.rows.iter().map(row).collect(),
         }
     }
 }
