@@ -1,5 +1,7 @@
 //! cache-dit: a script for `torchrun`; its caches stay off, its context and tensor parallelism are used.
 //!
+//! Its rings pass K and V; the "allgather" of its configuration is refused when a model is split (1.5.3).
+//!
 //! Source: vipshop/cache-dit, README and `docs/User_Guide.md` (parallelism): `enable_cache` without a cache
 //! configuration and with `ParallelismConfig(ulysses_size, ring_size, tp_size, ring_rotate_method,
 //! extra_parallel_modules)`; the models of its lists of context and tensor parallelism.
@@ -16,6 +18,7 @@ use super::{Engine, Job, Refusal, diffusers, shell};
 pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
     let plan = job.plan;
     let (engines, repository) = job.engines()?;
+    diffusers::starts(job)?;
     let splits = |split| engines.cache_dit.contains(&split);
     let not_listed = |split| Refusal::NotListed { split };
     check([
@@ -34,6 +37,10 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
         (
             matches!(plan.exchange, Exchange::Attention2d { .. }),
             Refusal::NoAttention2d,
+        ),
+        (
+            matches!(plan.exchange, Exchange::Gather(n) if n > 1),
+            Refusal::RingAndUlyssesOnly,
         ),
         (plan.cfg * plan.data > 1, Refusal::NeitherGuidanceNorBatch),
         (
@@ -78,14 +85,8 @@ fn script(job: &Job<'_>, repository: &str, kept: &str) -> String {
             sizes.push(format!("    {name}={size},"));
         }
     }
-    match plan.exchange {
-        Exchange::Ring(degree) if degree > 1 => {
-            sizes.push("    ring_rotate_method=\"p2p\",".to_owned())
-        }
-        Exchange::Gather(degree) if degree > 1 => {
-            sizes.push("    ring_rotate_method=\"allgather\",".to_owned())
-        }
-        _ => {}
+    if plan.exchange.degree() > 1 {
+        sizes.push("    ring_rotate_method=\"p2p\",".to_owned());
     }
     if job.is_padded() {
         sizes.push("    ulysses_anything=True,".to_owned());

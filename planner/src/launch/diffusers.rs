@@ -11,6 +11,7 @@ use super::{Engine, Job, PROMPT, Refusal, shell};
 pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
     let plan = job.plan;
     let (engines, repository) = job.engines()?;
+    starts(job)?;
     let is_split = plan.ranks() > 1;
     check([
         (
@@ -41,6 +42,17 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
         &(computed(Engine::Diffusers, job)?.to_owned() + &kept(Engine::Diffusers, job)?),
     );
     Ok(format!("cat > run.py <<'EOF'\n{script}EOF\n{start} run.py"))
+}
+
+/// Whether diffusers has a pipeline that starts the model.
+pub(super) fn starts(job: &Job<'_>) -> Result<(), Refusal> {
+    let absent = job.model.engines.diffusers_absent.clone();
+    absent.map_or(Ok(()), |reason| {
+        Err(Refusal::NotStarted {
+            model: job.model.name.clone(),
+            reason,
+        })
+    })
 }
 
 /// The script that every rank runs.
@@ -91,6 +103,9 @@ pub(super) fn call(job: &Job<'_>) -> Vec<String> {
         format!("height={}", request.resolution.height),
         format!("width={}", request.resolution.width),
     ];
+    for image in job.images() {
+        arguments.push(format!("image=load_image(\"{image}\")"));
+    }
     if request.frames > 1 {
         arguments.push(format!("num_frames={}", request.frames));
     }
@@ -99,7 +114,11 @@ pub(super) fn call(job: &Job<'_>) -> Vec<String> {
         arguments.push("guidance_scale=1.0".to_owned());
     }
     arguments.push("generator=torch.Generator().manual_seed(0)".to_owned());
-    let mut lines = vec!["pipe(".to_owned()];
+    let mut lines = Vec::new();
+    if !job.images().is_empty() {
+        lines.push("from diffusers.utils import load_image".to_owned());
+    }
+    lines.push("pipe(".to_owned());
     lines.extend(arguments.iter().map(|argument| format!("    {argument},")));
     lines.push(")".to_owned());
     lines.push("dist.destroy_process_group()".to_owned());

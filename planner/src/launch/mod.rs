@@ -5,12 +5,12 @@
 //! | xDiT | CFG, Ulysses, Ring, PipeFusion, data; the rest is CompactFusion's, a fork of it |
 //! | SGLang Diffusion | CFG, Ulysses, Ring, tensor |
 //! | diffusers | Ulysses and Ring, one of them, K and V gathered |
-//! | cache-dit | Ulysses, Ring (passed or gathered), tensor, with diffusers' pipelines |
+//! | cache-dit | Ulysses, Ring, tensor, with diffusers' pipelines |
 //!
 //! PipeFusion, the code of its paper, is an engine for what was published with it: no command is written.
 //!
-//! Flags are those of xDiT 175e0bf, CompactFusion c30d06b, SGLang's `docs/diffusion/api/cli.md` at 031ba4d
-//! and diffusers 58eb52c. Not checked here: that the plan is legal, and that it fits.
+//! Flags are those of xDiT 0.7.0, SGLang 0.5.23, diffusers 0.42.1 and cache-dit 1.5.3, whose own code `tests/engines` passes
+//! commands to, and of CompactFusion c30d06b. Not checked here: that the plan is legal, and that it fits.
 
 mod attention;
 mod cache_dit;
@@ -146,6 +146,12 @@ impl Job<'_> {
             flags.push(format!("--num_frames {frames}"));
         }
         flags.push(format!("--num_inference_steps {}", self.request.steps));
+    }
+
+    /// The images that the request begins with.
+    fn images(&self) -> Vec<String> {
+        let images = 1..=self.model.engines.images;
+        images.map(|number| format!("image{number}.png")).collect()
     }
 
     /// Whether the pipeline's own guidance has to be switched off.

@@ -17,12 +17,17 @@ pub enum Refusal {
         /// As its file says.
         reason: String,
     },
-    /// xDiT does not start the model.
+    /// The engine does not start the model.
     NotStarted {
         /// Which.
         model: String,
         /// As its file says.
         reason: String,
+    },
+    /// xDiT's runner takes no setting of PipeFusion but its degree.
+    RunnerPipeline {
+        /// Its patches: as many as stages.
+        patches: u32,
     },
     /// Boxes would have different numbers of ranks.
     UnevenBoxes {

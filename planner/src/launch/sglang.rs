@@ -49,6 +49,9 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
     if job.guidance_is_off() {
         words.push("--guidance-scale 1.0".to_owned());
     }
+    if !job.images().is_empty() {
+        words.push(format!("--image-path {}", job.images().join(" ")));
+    }
     words.push(format!("--save-output --prompt {PROMPT}"));
     Ok(shell(&words))
 }

@@ -57,6 +57,11 @@ fn xdit_is_told_every_degree() {
     ] {
         assert!(command.contains(word), "{command}");
     }
+    let staged = flat(&launched(Engine::Xdit, "pipefusion4 warmup=1", "SD3.5-large").unwrap());
+    assert!(
+        staged.contains("--pipefusion_parallel_degree 4 --height"),
+        "{staged}"
+    );
     let staged = flat(&launched(Engine::Xdit, "pipefusion4(m8) warmup=2", "PixArt-alpha").unwrap());
     assert!(
         staged.contains("--num_pipeline_patch 8 --warmup_steps 2"),
@@ -111,6 +116,18 @@ fn what_an_engine_lacks_is_named() {
             "ring4 loop=fused",
             "FLUX.1-dev",
             Refusal::OwnRingLoop,
+        ),
+        (
+            Engine::Xdit,
+            "pipefusion4 warmup=0",
+            "FLUX.1-dev",
+            Refusal::RunnerPipeline { patches: 4 },
+        ),
+        (
+            Engine::Xdit,
+            "pipefusion4(m8) warmup=1",
+            "FLUX.1-dev",
+            Refusal::RunnerPipeline { patches: 4 },
         ),
         (
             Engine::Xdit,
@@ -226,8 +243,6 @@ fn cache_dit_is_told_every_size() {
             "{line}:\n{script}"
         );
     }
-    let gathered = launched(Engine::CacheDit, "allgather-kv4", "FLUX.1-dev").unwrap();
-    assert!(gathered.contains("ring_rotate_method=\"allgather\""));
     assert!(
         launched(Engine::CacheDit, "tp2", "FLUX.1-dev")
             .unwrap()
@@ -246,6 +261,7 @@ fn cache_dit_is_told_every_size() {
             Refusal::UncompressedOrFp8,
         ),
         ("pipefusion4", "FLUX.1-dev", Refusal::NoPipeFusion),
+        ("allgather-kv4", "FLUX.1-dev", Refusal::RingAndUlyssesOnly),
         ("cfg2", "Qwen-Image", Refusal::NeitherGuidanceNorBatch),
         ("ulysses2", "PixArt-alpha", not_listed(Split::Sequence)),
         ("tp2", "CogVideoX-5b", not_listed(Split::Tensor)),
@@ -257,6 +273,34 @@ fn cache_dit_is_told_every_size() {
     ] {
         let found = launched(Engine::CacheDit, plan, model);
         assert_eq!(found, Err(refusal), "{plan}");
+    }
+}
+
+/// A request that begins with an image says so to every engine, and a runner of several tasks is told which.
+#[test]
+fn images_and_tasks_are_said() {
+    for (engine, model, word) in [
+        (Engine::Xdit, "Wan2.1-I2V-14B", "--input_images image1.png"),
+        (Engine::Sglang, "Wan2.1-I2V-14B", "--image-path image1.png"),
+        (
+            Engine::Diffusers,
+            "Qwen-Image-Edit",
+            "image=load_image(\"image1.png\")",
+        ),
+        (
+            Engine::CacheDit,
+            "Wan2.2-I2V-A14B",
+            "image=load_image(\"image1.png\")",
+        ),
+        (Engine::Xdit, "Wan2.2-TI2V-5B", "--task t2v"),
+    ] {
+        let with = flat(&launched(engine, "ulysses2", model).unwrap());
+        assert!(with.contains(word), "{with}");
+        let without = flat(&launched(engine, "ulysses2", "FLUX.1-dev").unwrap());
+        assert!(
+            !without.contains("image1") && !without.contains("--task"),
+            "{without}"
+        );
     }
 }
 

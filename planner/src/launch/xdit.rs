@@ -8,6 +8,9 @@ use super::file::{computed, kept};
 use super::refusal::check;
 use super::{Engine, Job, PROMPT, Refusal, compact, given, shell};
 
+/// The warm-up of its runner, which has no flag for it.
+const RUNNER_WARMUP: u32 = 1;
+
 /// The command, or why there is none.
 pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
     let plan = job.plan;
@@ -19,6 +22,11 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
     }
     let (engines, repository) = job.engines()?;
     is_split(job, &engines.xdit)?;
+    let is_runner = matches!(engines.xdit.start, XditStart::Runner(_));
+    let Pipeline { stages, patches } = plan.pipeline;
+    if is_runner && stages > 1 && (patches, plan.warmup) != (stages, RUNNER_WARMUP) {
+        return Err(Refusal::RunnerPipeline { patches: stages });
+    }
     let mut words = match &engines.xdit.start {
         XditStart::Absent(reason) => {
             return Err(Refusal::NotStarted {
@@ -29,6 +37,12 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
         XditStart::Runner(name) => {
             let mut words: Vec<String> = job.visible_devices().into_iter().collect();
             words.push(format!("xdit --model {name}"));
+            if let Some(task) = &engines.xdit.task {
+                words.push(format!("--task {task}"));
+            }
+            if !job.images().is_empty() {
+                words.push(format!("--input_images {}", job.images().join(" ")));
+            }
             let boxes = job.boxes()?;
             if boxes > 1 {
                 words.push(format!(
@@ -47,7 +61,7 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
     };
     words.extend(given(&kept(Engine::Xdit, job)?));
     words.extend(given(computed(Engine::Xdit, job)?));
-    flags(job, &mut words);
+    flags(job, is_runner, &mut words);
     Ok(shell(&words))
 }
 
@@ -79,7 +93,7 @@ fn is_split(job: &Job<'_>, xdit: &Xdit) -> Result<(), Refusal> {
 }
 
 /// The degrees and the request.
-pub(super) fn flags(job: &Job<'_>, words: &mut Vec<String>) {
+fn flags(job: &Job<'_>, is_runner: bool, words: &mut Vec<String>) {
     let plan = job.plan;
     let mut degree = |flag: &str, degree: u32| {
         if degree > 1 {
@@ -91,7 +105,7 @@ pub(super) fn flags(job: &Job<'_>, words: &mut Vec<String>) {
     degree("ring_degree", plan.exchange.degree());
     let Pipeline { stages, patches } = plan.pipeline;
     degree("pipefusion_parallel_degree", stages);
-    if stages > 1 {
+    if stages > 1 && !is_runner {
         words.push(format!("--num_pipeline_patch {patches}"));
         words.push(format!("--warmup_steps {}", plan.warmup));
     }

@@ -14,6 +14,9 @@ pub struct Engines {
     /// Why no engine runs it, where none does.
     #[serde(default, deserialize_with = "limits::some_line")]
     pub absent: Option<String>,
+    /// Images that a request begins with, beside its prompt.
+    #[serde(default)]
+    pub images: u8,
     /// xDiT.
     #[serde(default)]
     pub xdit: Xdit,
@@ -25,6 +28,9 @@ pub struct Engines {
     /// Whether diffusers knows where to cut its sequence (`_cp_plan`).
     #[serde(default)]
     pub diffusers: bool,
+    /// Why diffusers, and cache-dit with it, does not start it, where they do not.
+    #[serde(default, deserialize_with = "limits::some_line")]
+    pub diffusers_absent: Option<String>,
     /// What cache-dit splits of it.
     #[serde(default)]
     pub cache_dit: Vec<Split>,
@@ -53,6 +59,9 @@ pub enum Split {
 pub struct Xdit {
     /// How it starts it.
     pub start: XditStart,
+    /// Which of the model's tasks its runner is told, where it has several.
+    #[serde(default, deserialize_with = "limits::some_word")]
+    pub task: Option<String>,
     /// What it splits of it.
     #[serde(default)]
     pub splits: Vec<Split>,
@@ -70,6 +79,7 @@ impl Default for Xdit {
             start: XditStart::Absent(
                 "xDiT has neither a runner entry nor an example for it".into(),
             ),
+            task: None,
             splits: Vec::new(),
             text_length: false,
             parallel_vae: true,

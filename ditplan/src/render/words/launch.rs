@@ -27,6 +27,11 @@ fn refusal(engine: Engine, refusal: &Refusal) -> String {
                 "{ranks} ranks do not fill boxes of {gpus_per_box} GPUs evenly, and torchrun starts equally many in each"
             );
         }
+        Refusal::RunnerPipeline { patches } => {
+            return format!(
+                "{name}'s runner starts PipeFusion with {patches} patches and a warm-up of 1 step only"
+            );
+        }
         Refusal::NotSplit { split, model } => {
             return format!("{name} {} {model}", not_split(*split));
         }
@@ -160,6 +165,7 @@ mod tests {
             Refusal::Precision {
                 precision: "fp8".parse().expect("a precision"),
             },
+            Refusal::RunnerPipeline { patches: 4 },
             Refusal::NoCommand,
             Refusal::NoPipeline,
             Refusal::NoContextParallelism,

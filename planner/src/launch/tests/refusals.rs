@@ -17,7 +17,7 @@ fn a_model_is_split_as_the_tables_of_the_engines_say() {
         let cuts = [
             ("ulysses2", Split::Sequence),
             ("ring2", Split::Sequence),
-            ("pipefusion2", Split::Stages),
+            ("pipefusion2 warmup=1", Split::Stages),
             ("cfg2", Split::Guidance),
             ("tp2", Split::Tensor),
         ];
@@ -44,7 +44,10 @@ fn a_model_is_split_as_the_tables_of_the_engines_say() {
         }
         let ulysses = launched(Engine::Diffusers, "ulysses2", name);
         assert_eq!(ulysses.is_ok(), engines.diffusers, "{name}");
-        assert!(launched(Engine::Diffusers, "none", name).is_ok(), "{name}");
+        for engine in [Engine::Diffusers, Engine::CacheDit] {
+            let starts = engines.diffusers_absent.is_none();
+            assert_eq!(launched(engine, "none", name).is_ok(), starts, "{name}");
+        }
         let decoded = launched(Engine::Xdit, "ulysses2+vae-p2", name);
         let every = decoded == Err(Refusal::VaeOnEvery);
         assert_eq!(every, !engines.xdit.parallel_vae, "{name}");

@@ -61,6 +61,8 @@ fn every_damaged_value_of_every_built_in_file_is_told_with_its_key() {
                 "aliases",
                 "repository",
                 "diffusers_class",
+                "diffusers_absent",
+                "task",
                 "settings",
             ];
             let free =

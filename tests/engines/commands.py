@@ -1,0 +1,75 @@
+"""An emitted command, taken apart as the shell would."""
+
+import argparse
+import csv
+import math
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+# What torchrun takes (torch.distributed.run; all are integers or names of hosts).
+TORCHRUN = ("--nproc_per_node", "--nnodes", "--node_rank", "--master_addr", "--master_port")
+
+
+class Refused(Exception):
+    """An engine does not take a command; the text says why."""
+
+
+@dataclass
+class Command:
+    """`variables` NAME=VALUE, `words` from the program on, and the Python `script` of a here-document, if there is one."""
+
+    variables: dict[str, str]
+    words: list[str]
+    script: str | None
+
+
+def parse(text: str) -> Command:
+    """Takes a command apart; comment lines are left out."""
+    script = None
+    lines = text.splitlines()
+    while lines[0].startswith("#"):
+        lines.pop(0)
+    if lines[0] == "cat > run.py <<'EOF'":
+        end = lines.index("EOF")
+        script, lines = "\n".join(lines[1:end]), lines[end + 1 :]
+    words = shlex.split("\n".join(lines).replace("\\\n", " "))
+    count = next(index for index, word in enumerate(words) if "=" not in word)
+    variables = dict(word.split("=", 1) for word in words[:count])
+    return Command(variables, words[count:], script)
+
+
+def torchrun(words: list[str]) -> tuple[int, list[str]]:
+    """Processes that `torchrun ...` starts over all boxes, and the words of the script that each runs."""
+    degrees = {"--nnodes": 1}
+    index = 1
+    while words[index].startswith("--"):
+        name, _, value = words[index].partition("=")
+        if name not in TORCHRUN:
+            raise Refused(f"torchrun knows no {name}")
+        if name in ("--nproc_per_node", "--nnodes"):
+            degrees[name] = int(value)
+        index += 1
+    return math.prod(degrees.values()), words[index:]
+
+
+def strict(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The parser, whose messages are a `Refused` and which completes no shortened name."""
+
+    def error(message: str) -> None:
+        raise Refused(message)
+
+    parser.allow_abbrev = False
+    parser.error = error
+    return parser
+
+
+def pipeline(repository: str) -> str:
+    """The class of diffusers' pipeline that a repository holds, by its `model_index.json`."""
+    with open(Path(__file__).parent / "pipelines.csv") as file:
+        classes = {row["repository"]: row["pipeline"] for row in csv.DictReader(file)}
+    if repository not in classes:
+        raise Refused(f"{repository} is not in tests/engines/pipelines.csv: add it with its pipeline, or none")
+    if not classes[repository]:
+        raise Refused(f"{repository} holds no pipeline of diffusers")
+    return classes[repository]
