@@ -112,6 +112,20 @@ impl Launch {
     }
 }
 
+/// Whether an engine starts the model at all: on one GPU.
+#[must_use]
+pub fn starts(engine: Engine, model: &Model, request: &Request) -> bool {
+    let plan = Plan::single(DeviceId::new(0));
+    let job = Job {
+        plan: &plan,
+        model,
+        request,
+        compilation: Compilation::Eager,
+        gpus_per_box: 1,
+    };
+    Launch::of(engine, &job).command.is_ok()
+}
+
 impl Job<'_> {
     /// What engines know of the model, and its repository; or why no engine runs it.
     fn engines(&self) -> Result<(&Engines, &str), Refusal> {

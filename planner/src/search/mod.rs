@@ -85,6 +85,8 @@ pub struct Question {
     pub attention: Option<AttentionKernel>,
     /// Eager or compiled.
     pub compilation: Compilation,
+    /// Whether the other of both is searched too, and the faster one answered.
+    pub either_compilation: bool,
     /// In which numbers products run; none for any that the engine offers.
     pub precision: Option<Precision>,
     /// Which plans may be chosen.
@@ -119,6 +121,7 @@ impl Question {
             engine: Engine::Xdit,
             attention: None,
             compilation: Compilation::Eager,
+            either_compilation: false,
             precision: Some(Precision::Bf16),
             filter: Filter::default(),
             quality: None,
@@ -386,6 +389,9 @@ impl Evaluation {
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it.
 pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
+    if question.either_compilation {
+        return compiled_or_not(question);
+    }
     let evaluator = Evaluator::new(question)?;
     let space = evaluator.assigned(Space::new(&evaluator))?;
     let bounded = Bounded::new(&evaluator, space)?;
@@ -395,11 +401,50 @@ pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
     answer::compose(&evaluator, simulated)
 }
 
+/// The question eager and compiled.
+fn each_compilation(question: &Question) -> [Question; 2] {
+    [Compilation::Eager, Compilation::Compiled].map(|compilation| Question {
+        compilation,
+        either_compilation: false,
+        ..question.clone()
+    })
+}
+
+/// The answer that is faster, eager or compiled, with what compiling gains.
+fn compiled_or_not(question: &Question) -> Result<Answer, PlanningError> {
+    let [eager, compiled] = each_compilation(question).map(|question| plan(&question));
+    let (eager, compiled) = match (eager, compiled) {
+        (Ok(eager), Ok(compiled)) => (eager, compiled),
+        (one, other) => return one.or(other),
+    };
+    let finding = Finding::Compiling {
+        eager: Timed::of(&eager.choice),
+        compiled: Timed::of(&compiled.choice),
+    };
+    let mut faster = if compiled.choice.latency < eager.choice.latency {
+        compiled
+    } else {
+        eager
+    };
+    faster.findings.push(finding);
+    Ok(faster)
+}
+
 /// The choice of [`plan`] alone, without the plans that cannot be chosen.
 ///
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it.
 pub fn winner(question: &Question, shared: &Shared) -> Result<crate::sweep::Found, PlanningError> {
+    if question.either_compilation {
+        let [eager, compiled] = each_compilation(question).map(|one| winner(&one, shared));
+        return match (eager, compiled) {
+            (Ok(eager), Ok(compiled)) if compiled.candidate.latency < eager.candidate.latency => {
+                Ok(compiled)
+            }
+            (Ok(eager), _) => Ok(eager),
+            (Err(_), other) => other,
+        };
+    }
     let evaluator = Evaluator::sharing(question, shared)?;
     let space = evaluator.assigned(Space::new(&evaluator))?;
     let bounded = Bounded::new(&evaluator, space)?;
