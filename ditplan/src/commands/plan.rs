@@ -14,7 +14,8 @@ use crate::question::SHOWN;
 use crate::render::figure;
 use crate::render::json::pretty;
 use crate::render::plans::{
-    bound, breakdown, label, launch, layout, output_header, quality, residencies, row, title,
+    bound, breakdown, label, launch, layout, memory_parts, output_header, quality, residencies,
+    row, title,
 };
 use crate::render::text::{self, bulleted, heading, seconds, section, wrapped};
 use crate::render::words;
@@ -204,6 +205,7 @@ fn proof(answer: &Answer) -> String {
         ("search", counts),
         ("time", breakdown(choice)),
         ("output", quality(choice)),
+        ("memory", memory_parts(choice)),
     ]);
     for (name, text) in said {
         lines.push_str(&wrapped(&format!("  {name:<8}{text}"), 10));
@@ -279,7 +281,9 @@ fn verdict(answer: &Answer) -> Vec<(&'static str, String)> {
             ),
         ));
     }
-    if let Some(runs) = answer.fastest_launchable().filter(|one| !is_choice(one)) {
+    let all_run = answer.question.filter.launchable;
+    let runs = answer.fastest_launchable().filter(|_| !all_run);
+    if let Some(runs) = runs.filter(|one| !is_choice(one)) {
         let engine = runs.launch.engine;
         said.push((
             "engine",

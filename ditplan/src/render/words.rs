@@ -6,6 +6,7 @@ mod measured;
 mod sources;
 
 use planner::search::{Finding, Gain, Lever, Pays, QualitySource, StopReason, Timed};
+use sim::memory::Phase;
 use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
@@ -146,6 +147,15 @@ pub(crate) fn stop_reason(stop: StopReason) -> String {
             next_bound.as_secs_f64()
         ),
         StopReason::Exhausted => "every plan of this space was simulated".to_owned(),
+    }
+}
+
+/// A phase of a request, in a word.
+pub(crate) const fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Encode => "encode",
+        Phase::Denoise => "denoise",
+        Phase::Decode => "decode",
     }
 }
 

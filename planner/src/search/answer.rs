@@ -106,7 +106,7 @@ pub(super) fn evaluation(
 ) -> Result<Evaluation, PlanningError> {
     let simulation = evaluator.run(plan, Detail::Full)?;
     let candidate = evaluator.candidate(&bounded(evaluator, plan)?, &simulation.totals);
-    let fitting = match candidate.fits {
+    let fitting = match candidate.memory.fits.is_fit() {
         true => None,
         false => Some(evaluator.fitted(plan.clone())?).filter(|other| other != plan),
     };
@@ -173,8 +173,7 @@ impl Evaluator<'_> {
             lower_bound: parts.total,
             gap: (latency.as_secs_f64() / parts.total.as_secs_f64() - 1.0).max(0.0),
             stop_reason: StopReason::Exhausted,
-            peak_memory: memory.total,
-            fits: memory.fits.is_fit(),
+            memory: *memory,
             phases: (totals.phases.encode, totals.phases.shared_decode(plan.vae)),
             exposed: totals.exposed,
             by_class: totals.critical.clone(),

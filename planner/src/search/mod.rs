@@ -25,6 +25,7 @@ use kernels::{AttentionKernel, Tables};
 use sim::execution::Execution;
 use sim::legality::Illegal;
 use sim::lower::LowerError;
+use sim::memory::Memory;
 use sim::model::{Model, Request, RequestError};
 use sim::outcome;
 use sim::plan::{Fidelity, Plan, Precision};
@@ -34,7 +35,7 @@ use sim::simulate::{Simulation, SimulationError};
 use sim::workload::Workload;
 use thiserror::Error;
 use topologies::host::Compilation;
-use topologies::{Bytes, FaultError, Faults, Machine, SimDuration};
+use topologies::{FaultError, Faults, Machine, SimDuration};
 use traces::timeline::{SpanClass, Timeline};
 
 pub use self::assigned::{Assigned, FrontierPoint};
@@ -264,10 +265,8 @@ pub struct Candidate {
     pub gap: f64,
     /// Why the search stopped.
     pub stop_reason: StopReason,
-    /// Peak memory of the fullest GPU.
-    pub peak_memory: Bytes,
-    /// Whether that fits.
-    pub fits: bool,
+    /// What stands in the memory of the fullest GPU at its peak, and whether that fits.
+    pub memory: Memory,
     /// The phases before and after the denoising loop, in the latency.
     pub phases: (SimDuration, SimDuration),
     /// Time that a GPU waits for messages with nothing to compute.

@@ -197,7 +197,7 @@ fn rows_of_presets_are_predicted_as_users_are_answered() {
             ..Question::new(run.model, machine).unwrap()
         };
         let user = search::candidate(&question, &validated.plan).unwrap();
-        let said = |one: &Candidate| (one.latency, one.lo, one.hi, one.peak_memory);
+        let said = |one: &Candidate| (one.latency, one.lo, one.hi, one.memory);
         assert_eq!(
             said(&user),
             said(&validated),
