@@ -42,7 +42,7 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
             "--network: {} has no network links to change",
             machine.name
         );
-        machine = machine.with_bandwidth(LinkKind::Network, rate)?;
+        machine = machine.with_bandwidth(Some(LinkKind::Network), rate)?;
     }
     let known = Arc::new(Known::of_machine(&measured)?);
     let request = request(typed, model, &known)?;
