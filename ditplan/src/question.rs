@@ -60,6 +60,7 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
     );
     let faults = typed.fault.as_deref().map(str::parse::<Faults>);
     let faults = faults.transpose().context("--fault")?.unwrap_or_default();
+    let machine = faults.rewired(machine).context("--fault")?;
     let faults = faults.checked(&machine).context("--fault")?;
     let attention = attention(typed.attention_kernel.as_deref(), &machine.gpus[0])?;
     if let Some(kernel) = attention.filter(|kernel| kernel.is_lossy()) {

@@ -28,11 +28,11 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
         XditStart::Runner(name) => {
             let mut words: Vec<String> = job.visible_devices().into_iter().collect();
             words.push(format!("xdit --model {name}"));
-            let boxes = job.boxes()?;
+            let (boxes, gpus) = job.boxes()?;
             if boxes > 1 {
                 words.push(format!(
-                    "--nnodes {boxes} --nproc_per_node {} --node_rank $BOX --master_addr $FIRST_BOX",
-                    job.gpus_per_box
+                    "--nnodes {boxes} --nproc_per_node {} --node_rank $NODE_RANK --master_addr $HEAD",
+                    gpus.len()
                 ));
             }
             words

@@ -267,8 +267,10 @@ impl<'a> Writer<'a> {
         );
         let rate = nvlink_rate(gpu);
         for link in links_of(self.machine, vertex).filter(|link| link.kind == LinkKind::Nvlink) {
-            let whole = link.capacity.get().is_multiple_of(rate.get());
-            let count = (link.capacity.get() / rate.get()).max(1);
+            // The reader takes at most 64 links.
+            let links = link.capacity.get() / rate.get();
+            let whole = link.capacity.get().is_multiple_of(rate.get()) && links <= 64;
+            let count = links.clamp(1, 64);
             let class = match kind(self.machine, link.to) {
                 VertexKind::NvSwitch => "0x068000",
                 _ => "0x030200",

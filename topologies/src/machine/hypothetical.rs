@@ -149,11 +149,13 @@ pub fn machine(text: &str) -> Result<Machine, NotHypothetical> {
     }
     if is_network && count > 1 && gpu.nvlink_form == Some(NvlinkForm::Board) {
         return Err(fault(format!(
-            "{} stands in nodes with NVLink, and this does not say how many: write {}x8x{}@{network} for nodes of 8, \
+            "{} stands in nodes with NVLink, and this does not say how many: write {}x{}x{}@{network} for nodes of {}, \
              {count}x1x{}@{network} for nodes of one",
             gpu.name,
             count.div_ceil(8),
+            count.min(8),
             gpu.name,
+            count.min(8),
             gpu.name
         )));
     }
