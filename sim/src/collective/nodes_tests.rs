@@ -256,13 +256,22 @@ fn machine(gpu: &str, system: &str, nodes: usize, card: &str) -> Machine {
     Machine::from_toml(&text, "m.toml").unwrap()
 }
 
+/// GPU, NCCL system, nodes, card; bytes and us.
+type Log = (
+    &'static str,
+    &'static str,
+    usize,
+    &'static str,
+    &'static [(u64, f64)],
+);
+
 /// All-reduce of nccl-tests over nodes, of public logs (bytes, us): none of these figures set a constant here.
 ///
 /// Sources: aws-samples/awsome-distributed-training@7217859 (p5.48xlarge, 2 nodes, 3.2 Tbit/s EFA a node),
 /// oracle-quickstart/oci-hpc-oke@61d210a (2 x 8 A100-40, 1.6 Tbit/s RoCE a node), stas00/ml-engineering@744d01e (B200).
 #[test]
 fn published_all_reduces_over_nodes_agree() {
-    let logs: [(&str, &str, usize, &str, &[(u64, f64)]); 2] = [
+    let logs: [Log; 2] = [
         (
             "H100-SXM",
             "h100_sxm",

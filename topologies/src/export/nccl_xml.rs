@@ -275,10 +275,17 @@ impl<'a> Writer<'a> {
                 VertexKind::NvSwitch => "0x068000",
                 _ => "0x030200",
             };
-            let own = match whole {
+            let mut own = match whole {
                 true => String::new(),
                 false => format!(" ditplan_bandwidth=\"{} B/s\"", link.capacity.get()),
             };
+            if kind(self.machine, link.to) == VertexKind::NvSwitch {
+                let (efficiency, latency) = (link.efficiency, link.latency.get());
+                let _ = write!(
+                    own,
+                    " ditplan_efficiency=\"{efficiency:?}\" ditplan_latency=\"{latency} ps\""
+                );
+            }
             let target = bus(link.to);
             let _ = writeln!(
                 self.out,

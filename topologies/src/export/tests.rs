@@ -69,7 +69,12 @@ fn nodes_come_back_from_nccl_xml() {
             "[[nics]]\nname = \"nic\"\nattach = [{}]\nnetwork = \"ib\"\nbandwidth = \"50 GB/s\"\n",
             trays.join(", ")
         );
+    let faster = leaves.replace(
+        "switch = \"nvswitch\"",
+        "switch = \"nvswitch\"\nbandwidth = \"1800 GB/s\"\nefficiency = 0.7\nlatency = \"2 us\"",
+    );
     for (text, sizes) in [
+        (faster.as_str(), [8, 8]),
         (leaves.as_str(), [8, 8]),
         (unequal, [4, 2]),
         (&racks, [72, 72]),

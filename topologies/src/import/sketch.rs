@@ -80,6 +80,8 @@ pub(super) struct Sketch {
     pub gpus: Vec<Slot>,
     /// What each GPU puts through the NVSwitches, one way.
     pub nvswitch: Option<Bandwidth>,
+    /// More keys of `[nvlink]`.
+    pub nvlink: String,
     /// Direct NVLinks.
     pub bridges: Vec<(usize, usize, Bandwidth)>,
     pub nics: Vec<Nic>,

@@ -72,8 +72,9 @@ impl Sketch {
         if let Some(bandwidth) = self.nvswitch {
             let _ = writeln!(
                 out,
-                "\n[{at}nvlink]\nswitch = \"nvswitch\"\nbandwidth = {}",
-                exact(bandwidth)
+                "\n[{at}nvlink]\nswitch = \"nvswitch\"\nbandwidth = {}{}",
+                exact(bandwidth),
+                self.nvlink
             );
         }
         for (a, b, bandwidth) in &self.bridges {
