@@ -42,7 +42,7 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
             "--network: {} has no network links to change",
             machine.name
         );
-        machine = machine.with_bandwidth(LinkKind::Network, rate)?;
+        machine = machine.with_bandwidth(Some(LinkKind::Network), rate)?;
     }
     let known = Arc::new(Known::of_machine(&measured)?);
     let request = request(typed, model, &known)?;
@@ -60,6 +60,7 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
     );
     let faults = typed.fault.as_deref().map(str::parse::<Faults>);
     let faults = faults.transpose().context("--fault")?.unwrap_or_default();
+    let machine = faults.rewired(machine).context("--fault")?;
     let faults = faults.checked(&machine).context("--fault")?;
     let attention = attention(typed.attention_kernel.as_deref(), &machine.gpus[0])?;
     if let Some(kernel) = attention.filter(|kernel| kernel.is_lossy()) {

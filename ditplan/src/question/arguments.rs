@@ -36,7 +36,7 @@ pub(crate) struct QuestionArguments {
     #[arg(long, value_name = "RATE", value_hint = ValueHint::Other)]
     pub network: Option<Bandwidth>,
     /// What is wrong with the machine: gpu3=80%, gpu3=lost, gpu3-link=50%, link:A-B=50% (a link by its ends),
-    /// throttle=85%; several joined by commas
+    /// link:A-B=lost, node1=80%, node1=lost, node1-link=50% (its network cards), throttle=85%; several joined by commas
     #[arg(long, value_name = "FAULTS", value_hint = ValueHint::Other)]
     pub fault: Option<String>,
     /// A recorded trace of the model (a directory), to predict output quality from [default: the

@@ -23,6 +23,7 @@ mod refusal;
 mod sglang;
 mod xdit;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use sim::execution::Software;
@@ -84,7 +85,7 @@ pub struct Job<'a> {
     pub request: &'a Request,
     /// Eager or compiled.
     pub compilation: Compilation,
-    /// GPUs of one box; a plan on more is launched once in every box.
+    /// GPUs of every box, of which the first has the first GPUs; a plan on more is started in each of its boxes.
     pub gpus_per_box: u32,
 }
 
@@ -173,46 +174,48 @@ impl Job<'_> {
         self.model.uses_guidance() && self.request.guidance == Guidance::None
     }
 
-    /// How many boxes the ranks fill, or why they fill none.
-    fn boxes(&self) -> Result<u32, Refusal> {
-        let (ranks, gpus_per_box) = (self.plan.ranks(), self.gpus_per_box);
-        if ranks <= gpus_per_box {
-            return Ok(1);
+    /// How many boxes the ranks stand in and on which GPUs of each, as every box numbers its own; or why no command
+    /// starts them so: launchers number ranks box by box, equally many in each.
+    fn boxes(&self) -> Result<(u32, Vec<usize>), Refusal> {
+        let per_box = self.gpus_per_box as usize;
+        let number = |gpu: &DeviceId| gpu.index() / per_box;
+        let runs = self.plan.placement.chunk_by(|a, b| number(a) == number(b));
+        let runs: Vec<&[DeviceId]> = runs.collect();
+        let own = |run: &[DeviceId]| -> Vec<usize> {
+            run.iter().map(|gpu| gpu.index() % per_box).collect()
+        };
+        let gpus = own(runs[0]);
+        let numbers: BTreeSet<usize> = runs.iter().map(|run| number(&run[0])).collect();
+        if numbers.len() == runs.len() && runs.iter().any(|run| run.len() != gpus.len()) {
+            return Err(Refusal::UnevenBoxes {
+                ranks: self.plan.ranks(),
+                gpus_per_box: self.gpus_per_box,
+            });
         }
-        if ranks.is_multiple_of(gpus_per_box) {
-            return Ok(ranks / gpus_per_box);
+        if numbers.len() < runs.len() || runs.iter().any(|run| own(run) != gpus) {
+            return Err(Refusal::ScatteredRanks);
         }
-        Err(Refusal::UnevenBoxes {
-            ranks,
-            gpus_per_box,
-        })
+        let boxes = u32::try_from(runs.len()).expect("a plan has fewer than 2^32 ranks");
+        Ok((boxes, gpus))
     }
 
-    /// `CUDA_VISIBLE_DEVICES=0,2,1,3`, where the ranks are not on the first GPUs in order.
+    /// `CUDA_VISIBLE_DEVICES=0,2,1,3`, where the ranks are not on a box's first GPUs in order.
     fn visible_devices(&self) -> Option<String> {
-        let placement = &self.plan.placement;
-        let in_order = (0..placement.len())
-            .map(DeviceId::new)
-            .eq(placement.iter().copied());
-        if in_order || self.plan.ranks() > self.gpus_per_box {
-            return None;
-        }
-        let ids = placement.iter().map(|device| device.index().to_string());
-        Some(format!(
-            "CUDA_VISIBLE_DEVICES={}",
-            ids.collect::<Vec<_>>().join(",")
-        ))
+        let (_, gpus) = self.boxes().ok()?;
+        let in_order = gpus.iter().copied().eq(0..gpus.len());
+        let ids: Vec<String> = gpus.iter().map(ToString::to_string).collect();
+        (!in_order).then(|| format!("CUDA_VISIBLE_DEVICES={}", ids.join(",")))
     }
 
-    /// Where processes are started: `torchrun` with its count, in one box or in several.
+    /// Where processes are started: `torchrun` with its count; of several boxes the same command runs in each, and
+    /// they meet at `$HEAD`, one of them.
     fn torchrun(&self) -> Result<Vec<String>, Refusal> {
-        let boxes = self.boxes()?;
+        let (boxes, gpus) = self.boxes()?;
         let mut words: Vec<String> = self.visible_devices().into_iter().collect();
-        let per_box = self.plan.ranks() / boxes;
-        words.push(format!("torchrun --nproc_per_node={per_box}"));
+        words.push(format!("torchrun --nproc_per_node={}", gpus.len()));
         if boxes > 1 {
             words.push(format!(
-                "--nnodes={boxes} --node_rank=$BOX --master_addr=$FIRST_BOX --master_port=29500"
+                "--nnodes={boxes} --rdzv_backend=c10d --rdzv_endpoint=$HEAD:29500"
             ));
         }
         Ok(words)

@@ -76,8 +76,6 @@ pub enum Refusal {
     NeitherGuidanceNorBatch,
     /// A command of it runs one replica.
     OneReplica,
-    /// It is started in one box only.
-    OneBox,
     /// It does not keep weights so.
     Residency {
         /// Where they would live.
@@ -88,6 +86,10 @@ pub enum Refusal {
         /// In which numbers they would run.
         precision: Precision,
     },
+    /// Its ranks are not numbered box by box, or stand on other GPUs of each box.
+    ScatteredRanks,
+    /// Boxes hold different numbers of GPUs.
+    UnequalBoxes,
     /// It decodes the VAE on one rank or on all.
     VaeOnOneOrAll,
     /// It decodes the VAE on every rank.

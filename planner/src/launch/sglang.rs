@@ -22,13 +22,19 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
         ),
         (plan.data > 1, Refusal::OneReplica),
         (plan.vae > 1, Refusal::VaeItself),
-        (plan.ranks() > job.gpus_per_box, Refusal::OneBox),
     ])?;
     let mut words: Vec<String> = job.visible_devices().into_iter().collect();
     words.push(format!(
         "sglang generate --model-path {repository} --num-gpus {}",
         plan.ranks()
     ));
+    let (boxes, _) = job.boxes()?;
+    if boxes > 1 {
+        // --num-gpus counts the GPUs of all (sglang 0.5.23, multimodal_gen/runtime/server_args.py).
+        words.push(format!(
+            "--nnodes {boxes} --node-rank $NODE_RANK --dist-init-addr $HEAD:29500"
+        ));
+    }
     words.push(format!("--ulysses-degree {}", plan.ulysses));
     words.push(format!("--ring-degree {}", plan.exchange.degree()));
     words.push(format!("--enable-cfg-parallel {}", plan.cfg > 1));

@@ -43,11 +43,11 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
             if !job.images().is_empty() {
                 words.push(format!("--input_images {}", job.images().join(" ")));
             }
-            let boxes = job.boxes()?;
+            let (boxes, gpus) = job.boxes()?;
             if boxes > 1 {
                 words.push(format!(
-                    "--nnodes {boxes} --nproc_per_node {} --node_rank $BOX --master_addr $FIRST_BOX",
-                    job.gpus_per_box
+                    "--nnodes {boxes} --nproc_per_node {} --node_rank $NODE_RANK --master_addr $HEAD",
+                    gpus.len()
                 ));
             }
             words

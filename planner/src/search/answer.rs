@@ -11,7 +11,7 @@ use super::simulated::{Simulated, SimulatedPlan};
 use super::space::SearchedSpace;
 use super::{Answer, Candidate, Evaluation, PlanningError, StopReason};
 use crate::interval;
-use crate::launch::{Job, Launch};
+use crate::launch::{Job, Launch, Refusal};
 use crate::sweep::Found;
 
 /// The answer from the simulated plans.
@@ -192,6 +192,18 @@ impl Evaluator<'_> {
     /// How the question's engine runs a plan.
     pub(super) fn launch(&self, plan: &Plan) -> Launch {
         let question = self.question;
+        let first = self.platform.gpus_per_host as usize;
+        let unequal = question
+            .machine
+            .nodes()
+            .iter()
+            .any(|node| node.len() != first);
+        if unequal && plan.placement.iter().any(|gpu| gpu.index() >= first) {
+            return Launch {
+                engine: question.engine,
+                command: Err(Refusal::UnequalBoxes),
+            };
+        }
         let job = Job {
             plan,
             model: question.model,

@@ -61,7 +61,10 @@ fn refusal(engine: Engine, refusal: &Refusal) -> String {
         Refusal::UlyssesAndGatherOnly => "is asked here for Ulysses and all-gather only",
         Refusal::NeitherGuidanceNorBatch => "splits neither guidance nor batch",
         Refusal::OneReplica => "runs one replica a command",
-        Refusal::OneBox => "is started here in one box only",
+        Refusal::ScatteredRanks => {
+            "is started with ranks that follow one another on the same GPUs of each box, not in this order"
+        }
+        Refusal::UnequalBoxes => "is started here on boxes of equally many GPUs",
         Refusal::VaeOnOneOrAll => "decodes the VAE on one rank or on all",
         Refusal::VaeOnEvery => "decodes the VAE on every rank",
         Refusal::VaeItself => "decides by itself how many ranks decode the VAE",
@@ -180,7 +183,8 @@ mod tests {
             Refusal::UlyssesAndGatherOnly,
             Refusal::NeitherGuidanceNorBatch,
             Refusal::OneReplica,
-            Refusal::OneBox,
+            Refusal::ScatteredRanks,
+            Refusal::UnequalBoxes,
             Refusal::VaeOnOneOrAll,
             Refusal::VaeOnEvery,
             Refusal::VaeItself,
