@@ -252,7 +252,8 @@ fn verdict(answer: &Answer) -> Vec<(&'static str, String)> {
         let how = if answer.question.fastest {
             "--fastest: the one predicted fastest"
         } else {
-            "of them the first that runs on the engine, is exact, takes fewer GPUs, has fewer dimensions, is faster"
+            "of those at most a quarter slower the first that runs on the engine, is exact, keeps its weights on the GPU, takes fewer GPUs, has \
+             fewer dimensions, is faster"
         };
         said.push((
             "tie",
