@@ -114,9 +114,13 @@ impl<'a> Evaluator<'a> {
             .placed(machine.evenly(&left, plan.ranks() as usize))
     }
 
-    /// Whether a plan is legal for the question.
+    /// Whether a plan is legal for the question, which says how many GPUs it may take; the machine has those it names.
     pub(super) fn check(&self, plan: &Plan) -> Result<(), Illegal> {
-        self.check_on(plan, self.gpus as usize)
+        let gpus = match plan.ranks() <= self.gpus {
+            true => self.question.machine.gpus.len(),
+            false => self.gpus as usize,
+        };
+        self.check_on(plan, gpus)
     }
 
     /// The same, in the words of the question: of steps that the model's pipeline skips, too.

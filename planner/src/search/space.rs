@@ -311,12 +311,14 @@ struct Orders<'a> {
 impl<'a> Orders<'a> {
     fn new(evaluator: &'a Evaluator<'_>) -> Self {
         let (machine, condition) = (&evaluator.question.machine, &evaluator.condition);
-        // Those that may be used: the first that are left.
-        let may: BTreeSet<DeviceId> = condition
-            .left(machine)
-            .into_iter()
-            .take(evaluator.gpus as usize)
-            .collect();
+        // Those that may be used: the first that are left; of several nodes any, for how many is bounded by the plans.
+        let several = machine.nodes().len() > 1;
+        let most = if several {
+            usize::MAX
+        } else {
+            evaluator.gpus as usize
+        };
+        let may: BTreeSet<DeviceId> = condition.left(machine).into_iter().take(most).collect();
         let left = |island: Vec<DeviceId>| -> Vec<DeviceId> {
             island.into_iter().filter(|gpu| may.contains(gpu)).collect()
         };
