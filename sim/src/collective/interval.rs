@@ -3,7 +3,7 @@
 //! w is the 90th percentile of max(predicted/measured, measured/predicted) - 1 over hold-outs of
 //! the built-in table (`evaluate`), by fabric and size class; the PCIe columns are wider because
 //! PCIe boxes differ. The widths are thus fitted to the rows that their coverage is reported on.
-//! Where a rule could not be held out: PCIe datasheet x/÷ 2 (docs/calibration.md section 10); ring pass,
+//! Where a rule could not be held out: PCIe datasheet x/÷ 2 (docs/calibration.md section 11); ring pass,
 //! the gap to Vidur's lines (A100 8 us + 230 GB/s, H100 5 us + 350 GB/s), up to 2.3 times at 1 MiB;
 //! sister system, two thirds wider than H100 against H200, the one pair that was measured.
 //!

@@ -26,7 +26,7 @@ pub enum Mode {
 /// all of its dimension that lie on the nodes alike; how narrow links lengthen them, of the own.
 pub(super) struct Members {
     first: Vec<DeviceId>,
-    own: Vec<DeviceId>,
+    pub(super) own: Vec<DeviceId>,
 }
 
 /// The forward passes of one rank: of warm-up, and of every compressor that the plan uses after it.

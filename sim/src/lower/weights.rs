@@ -14,7 +14,7 @@ use topologies::{Bytes, CollectiveKind, SimDuration};
 use super::{LowerError, Setup};
 use crate::launch;
 use crate::plan::{Components, Coordinates, Encoders, Weights};
-use crate::platform::HostMemory;
+use crate::platform::{HostMemory, Reach};
 use crate::workload::{Block, ELEMENT_BYTES};
 
 /// What a copy from host memory and the block beside it cost each other: hooks wait for copies on the CPU that launches the
@@ -103,7 +103,15 @@ impl Setup<'_> {
             (at.data, at.cfg) = (rest / plan.cfg, rest % plan.cfg);
         };
         let group = self.members(plan.replicas(), |at, position| member(position, at));
-        Ok(self.message(CollectiveKind::AllGather, &group, bytes)?.time)
+        let several = self.platform.reach(&group.own) == Reach::Network;
+        if self.platform.is_nvlink() || several || self.platform.one_gpu.is_some() {
+            return Ok(self.message(CollectiveKind::AllGather, &group, bytes)?.time);
+        }
+        // The usual rates of gathers on PCIe are of K and V, tens of megabytes; weights fill a ring.
+        let parts = u64::from(plan.replicas());
+        let part = Bytes::new(bytes.get().div_ceil(parts));
+        let hop = self.message(CollectiveKind::RingPass, &group, part)?;
+        Ok(hop.time * (parts - 1))
     }
 
     /// A copy of `bytes` from host memory to the rank's GPU, as all ranks do at once.

@@ -26,6 +26,8 @@ pub(super) const fn engine(emit: Emit) -> Option<Engine> {
 /// The command, with comments where it is not the winning plan's.
 pub(super) fn answer(mut question: Question, engine: Engine) -> Result<String> {
     question.engine = engine;
+    // Of all plans, so that it is said what the engine does not run.
+    question.filter.launchable = false;
     let best = search::plan(&question)?.choice;
     let reason = match words::command(&best.launch) {
         Ok(command) => return Ok(command.to_owned() + "\n"),
