@@ -82,6 +82,7 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
             Some(EngineArgument::Sglang) => Engine::Sglang,
             Some(EngineArgument::Diffusers) => Engine::Diffusers,
             Some(EngineArgument::CacheDit) => Engine::CacheDit,
+            Some(EngineArgument::VllmOmni) => Engine::VllmOmni,
             Some(EngineArgument::Pipefusion) => Engine::PipeFusion,
         },
         attention,

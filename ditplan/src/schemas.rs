@@ -107,7 +107,7 @@ closed! {
     Compilation: Self::ALL;
     AttentionKernel: Self::ALL;
     Precision: Self::ALL;
-    Engine: [Self::Xdit, Self::Sglang, Self::Diffusers, Self::CacheDit, Self::PipeFusion];
+    Engine: Self::BUILT_IN;
     Routing: [Self::Fifo, Self::Shortest, Self::LeastLoaded];
     Guidance: [Self::None, Self::Batched, Self::Sequential, Self::Triple];
     Field: Self::names().collect::<Vec<_>>();

@@ -96,6 +96,8 @@ pub(crate) enum EngineArgument {
     Diffusers,
     /// cache-dit, on diffusers
     CacheDit,
+    /// vLLM-Omni
+    VllmOmni,
     /// The code of the PipeFusion paper: predicted, not started
     Pipefusion,
 }

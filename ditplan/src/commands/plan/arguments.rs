@@ -76,4 +76,6 @@ pub(crate) enum Emit {
     Diffusers,
     /// The script of cache-dit
     CacheDit,
+    /// The command of vLLM-Omni, and a request to it
+    VllmOmni,
 }

@@ -20,6 +20,7 @@ pub(super) const fn engine(emit: Emit) -> Option<Engine> {
         Emit::Sglang => Some(Engine::Sglang),
         Emit::Diffusers => Some(Engine::Diffusers),
         Emit::CacheDit => Some(Engine::CacheDit),
+        Emit::VllmOmni => Some(Engine::VllmOmni),
     }
 }
 

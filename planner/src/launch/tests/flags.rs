@@ -1,6 +1,7 @@
 //! What each engine is told: a flag at its default is absent, above it it stands with its number.
 
 use super::*;
+use crate::launch::template::wrapped;
 
 const XDIT: &[&str] = &[
     "--data_parallel_degree",
@@ -196,7 +197,7 @@ fn batches_compilers_and_padding_are_told() {
                 request.resolution = sim::model::Resolution::square(side);
             };
             let text = changed(engine, "ulysses8", "FLUX.1-dev", set, Eager).unwrap();
-            let said = text.contains("ulysses_anything=True");
+            let said = text.contains("ulysses_anything");
             assert_eq!(said, padded, "{engine} {side}: {text}");
         }
     }
@@ -269,8 +270,12 @@ fn ranks_fill_boxes_from_the_first_gpu_on() {
         assert!(text.starts_with(said.unwrap_or("xdit --model")), "{text}");
     }
     let sglang = |line: &str| launched(Engine::Sglang, line, "FLUX.1-dev");
-    assert!(sglang("ulysses8").is_ok());
-    assert_eq!(sglang("ulysses8+ring2"), Err(Refusal::OneBox));
+    assert!(!sglang("ulysses8").unwrap().contains("--nnodes"));
+    let two = flat(&sglang("ulysses8+ring2").unwrap());
+    assert!(
+        two.contains("--num-gpus 16 --nnodes 2 --node-rank $BOX"),
+        "{two}"
+    );
 }
 
 /// A line takes as many words as go into 94 columns, of which two are the indent of all but the first.
@@ -289,7 +294,7 @@ fn lines_break_where_a_word_would_pass_the_width() {
         (&[94, 1], &[94, 3]),
         (&[95], &[95]),
     ] {
-        let command = shell(&words(lengths));
+        let command = wrapped(&words(lengths));
         let found: Vec<usize> = command
             .lines()
             .map(|line| line.trim_end_matches(" \\").len())
