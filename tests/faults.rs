@@ -25,17 +25,19 @@ struct Bench {
 }
 
 /// Measured rates on PCIe and NVLink; usual rates; links alone, with and without a switch in the way.
-const MACHINES: [&str; 6] = [
+const MACHINES: [&str; 8] = [
     "4xl20-pcie",
     "8xl20-pcie",
     "8xh100-sxm",
     "16xl40-ethernet",
     "4x-emulated-ethernet",
     "8xL20@25GB/s",
+    "2x8xh100-sxm",
+    "2x4xL40S@ethernet-100g",
 ];
 
-/// Every strategy and the hybrids of them, on 4 and 8 GPUs.
-const PLANS: [&str; 17] = [
+/// Every strategy and the hybrids of them, on 4, 8 and 16 GPUs.
+const PLANS: [&str; 19] = [
     "ring4",
     "ring4/1bit warmup=1",
     "ulysses4",
@@ -53,6 +55,8 @@ const PLANS: [&str; 17] = [
     "ring8",
     "ulysses2+ring4",
     "pipefusion4+ulysses2 warmup=1",
+    "ulysses8+ring2",
+    "pipefusion2+ulysses8 warmup=1",
 ];
 
 /// The network does not wait for the last 2^-41 of a transfer: a few picoseconds of each message.

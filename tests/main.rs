@@ -16,6 +16,7 @@
 //! | `listings` | models, machines and GPUs, for people and as JSON |
 //! | `load` | the local server under slow, huge, malformed and concurrent requests |
 //! | `pages` | reports and the local server |
+//! | `nodes` | machines of several nodes: the network counts, chatty dimensions stay inside, commands |
 //! | `parsers` | every parser on the fuzzer's inputs and on damaged ones |
 //! | `physics` | closed forms, conservation laws, exhaustive comparisons (README.md beside this file) |
 //! | `plan_json` | the JSON contract of `plan` and `simulate` |
@@ -45,6 +46,7 @@ mod layers;
 mod limits;
 mod listings;
 mod load;
+mod nodes;
 mod pages;
 mod parsers;
 mod physics;

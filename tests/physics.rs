@@ -35,7 +35,7 @@ use sim::model::{self, Request};
 use sim::plan::Plan;
 use sim::platform::{Platform, RateFactors};
 use sim::simulate::{Detail, Simulation, estimate, simulate};
-use sim::workload::Workload;
+use sim::workload::{BlockKind, Workload};
 use topologies::host::Compilation;
 use topologies::{CollectiveKind, DeviceId, Gpu, Machine, SimDuration};
 use traces::timeline::{SpanClass, Stream};
@@ -98,7 +98,10 @@ impl Rig {
                     compute: 1.0,
                     launch: 0.0,
                     rates: RateFactors::new(),
-                    passes: BTreeMap::new(),
+                    // As many on every GPU; how many there are otherwise, `times.rs` says.
+                    passes: BlockKind::ALL
+                        .map(|kind| (kind, flux::PASSES as f64))
+                        .into(),
                 },
             },
             costs: Counted {

@@ -18,8 +18,8 @@ use topologies::host::Compilation;
 use topologies::import::{self, Hints};
 use topologies::{Faults, Gpu, LinkKind, Machine};
 
-pub(crate) use arguments::{EngineArgument, Format, GuidanceArgument, QuestionArguments};
-use planner::launch::Engine;
+pub(crate) use arguments::{Compile, EngineArgument, Format, GuidanceArgument, QuestionArguments};
+use planner::launch::{Engine, starts};
 use planner::profile::{Accept, Profile};
 use planner::runs::Known;
 use planner::search::{Filter, Question};
@@ -42,7 +42,7 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
             "--network: {} has no network links to change",
             machine.name
         );
-        machine = machine.with_bandwidth(LinkKind::Network, rate)?;
+        machine = machine.with_bandwidth(Some(LinkKind::Network), rate)?;
     }
     let known = Arc::new(Known::of_machine(&measured)?);
     let request = request(typed, model, &known)?;
@@ -60,6 +60,7 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
     );
     let faults = typed.fault.as_deref().map(str::parse::<Faults>);
     let faults = faults.transpose().context("--fault")?.unwrap_or_default();
+    let machine = faults.rewired(machine).context("--fault")?;
     let faults = faults.checked(&machine).context("--fault")?;
     let attention = attention(typed.attention_kernel.as_deref(), &machine.gpus[0])?;
     if let Some(kernel) = attention.filter(|kernel| kernel.is_lossy()) {
@@ -70,6 +71,17 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
              --max-fid and --budget, or take another kernel"
         );
     }
+    let engine = match typed.engine {
+        None | Some(EngineArgument::Xdit | EngineArgument::Any) => Engine::Xdit,
+        Some(EngineArgument::Sglang) => Engine::Sglang,
+        Some(EngineArgument::Diffusers) => Engine::Diffusers,
+        Some(EngineArgument::CacheDit) => Engine::CacheDit,
+        Some(EngineArgument::VllmOmni) => Engine::VllmOmni,
+        Some(EngineArgument::Pipefusion) => Engine::PipeFusion,
+    };
+    let mut filter = filter;
+    filter.launchable |=
+        typed.engine != Some(EngineArgument::Any) && starts(engine, model, &request);
     Ok(Question {
         model,
         request,
@@ -77,20 +89,13 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         known,
         faults,
         gpus,
-        engine: match typed.engine {
-            None | Some(EngineArgument::Xdit) => Engine::Xdit,
-            Some(EngineArgument::Sglang) => Engine::Sglang,
-            Some(EngineArgument::Diffusers) => Engine::Diffusers,
-            Some(EngineArgument::CacheDit) => Engine::CacheDit,
-            Some(EngineArgument::VllmOmni) => Engine::VllmOmni,
-            Some(EngineArgument::Pipefusion) => Engine::PipeFusion,
-        },
+        engine,
         attention,
-        compilation: if typed.compile {
-            Compilation::Compiled
-        } else {
-            Compilation::Eager
+        compilation: match typed.compile {
+            Compile::No | Compile::Auto => Compilation::Eager,
+            Compile::Yes => Compilation::Compiled,
         },
+        either_compilation: typed.compile == Compile::Auto,
         precision: precision(typed.precision.as_deref(), &machine.gpus[0])?,
         filter,
         quality,

@@ -81,6 +81,18 @@ impl Software {
             Self::VirtualRanks => 0.0,
         }
     }
+
+    /// Kernels that a block launches, over those of eager PyTorch.
+    ///
+    /// SGLang's fused kernels: 66 passes are 22 kernels beside 12 of products and attention, eager PyTorch's 185 are 62
+    /// (docs/calibration.md section 3).
+    #[must_use]
+    pub const fn launched_share(self, compilation: Compilation) -> f64 {
+        match (self, compilation) {
+            (Self::Sglang, Compilation::Eager) => 0.46,
+            _ => 1.0,
+        }
+    }
 }
 
 /// How a plan is executed.

@@ -258,6 +258,13 @@ impl Plan {
         self.pipeline.stages > 1 || matches!(self.exchange, Exchange::Displaced(n) if n > 1)
     }
 
+    /// Whether its ranks take the first GPUs in order, as where nothing says which.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
+        let first = (0..self.placement.len()).map(DeviceId::new);
+        first.eq(self.placement.iter().copied())
+    }
+
     /// The same plan on other GPUs, in rank order.
     ///
     /// # Panics

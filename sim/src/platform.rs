@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a measured rate, an NCCL table, or the wiring with its usual rates | a fixed time: measurements already hold what groups beside each other cost |
 //! | only the links of a machine file | flows that share the links max-min fairly |
+//! | one of the first inside nodes, links between them | flows over the links between, at most as fast as what is inside |
 //!
 //! Source of the first rule: in published runs a group of 2 keeps its rate beside three others, and
 //! Ulysses-4 in each of two guidance branches runs at the rate of 4 ranks (docs/calibration.md section 4).
@@ -36,7 +37,16 @@ use crate::one_gpu::OneGpu;
 pub use self::fabric::Fabric;
 use self::fabric::{gpus_per_host, pcie_wiring};
 pub use self::host_link::HostMemory;
-pub use self::message::{Message, RateFactors, Reach, Timing};
+pub use self::message::{Message, RateFactors, Reach, Stage, Timing};
+
+/// Where the time of messages between hosts comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Network {
+    /// Usual rates: those of the published hosts that they were read from, and of labels.
+    Usual,
+    /// The links of the machine.
+    Links,
+}
 
 /// GPUs and the way between them.
 #[derive(Clone, Debug)]
@@ -45,8 +55,12 @@ pub struct Platform {
     pub gpus: Vec<Gpu>,
     /// What joins them.
     pub fabric: Fabric,
-    /// GPUs of one host.
+    /// GPUs of one host: of the first, where hosts differ.
     pub gpus_per_host: u32,
+    /// The host of each GPU.
+    node_of: Vec<usize>,
+    /// Where the time of messages between hosts comes from.
+    network: Network,
     /// Collectives that were timed by themselves on this host: kind, ranks, bus bandwidth.
     pub timed: Vec<(CollectiveKind, u32, Bandwidth)>,
     /// Rate that payload reaches on each link, by link.
@@ -74,10 +88,14 @@ impl Platform {
             Fabric::Pcie(wiring) => Fabric::Pcie(pcie_wiring(gpu, wiring)),
             other => other,
         };
+        let gpus_per_host = count.div_ceil(hosts);
+        let node_of = (0..count).map(|gpu| (gpu / gpus_per_host) as usize);
         Self {
             gpus: vec![gpu.clone(); count as usize],
             fabric,
-            gpus_per_host: count.div_ceil(hosts),
+            gpus_per_host,
+            node_of: node_of.collect(),
+            network: Network::Usual,
             timed: Vec::new(),
             effective: Vec::new(),
             healthy: Vec::new(),
@@ -93,6 +111,7 @@ impl Platform {
     pub fn on_one_gpu(gpu: &Gpu, ranks: u32, exchange: OneGpu) -> Self {
         Self {
             gpus_per_host: ranks,
+            node_of: vec![0; ranks as usize],
             effective: exchange.capacities(),
             one_gpu: Some(exchange),
             ..Self::labelled(gpu, ranks, Fabric::Links)
@@ -112,8 +131,13 @@ impl Platform {
         let timed = machine.host.rates.iter();
         Ok(Self {
             gpus: machine.gpus.clone(),
-            fabric,
             gpus_per_host: gpus_per_host(machine),
+            node_of: machine.devices().map(|gpu| machine.node_of(gpu)).collect(),
+            network: match (&fabric, machine.host.published.is_empty()) {
+                (Fabric::Pcie(_), false) => Network::Usual,
+                _ => Network::Links,
+            },
+            fabric,
             timed: timed
                 .map(|rate| (rate.kind, rate.ranks, rate.bus_bandwidth))
                 .collect(),
@@ -142,6 +166,12 @@ impl Platform {
     #[must_use]
     pub fn gpu(&self, device: DeviceId) -> &Gpu {
         &self.gpus[device.index()]
+    }
+
+    /// Whether its GPUs stand in several hosts.
+    #[must_use]
+    pub fn has_nodes(&self) -> bool {
+        self.node_of.iter().any(|node| *node > 0)
     }
 
     /// The machine, where one is known.

@@ -7,8 +7,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-# What torchrun takes (torch.distributed.run; all are integers or names of hosts).
-TORCHRUN = ("--nproc_per_node", "--nnodes", "--node_rank", "--master_addr", "--master_port")
+# What torchrun takes (torch.distributed.run; all are integers, names or hosts).
+TORCHRUN = ("--nproc_per_node", "--nnodes", "--rdzv_backend", "--rdzv_endpoint")
 
 
 class Refused(Exception):
@@ -27,7 +27,7 @@ class Command:
 
 
 # What a person sets in every box of several.
-BOXES = {"$BOX": "0", "$FIRST_BOX": "localhost"}
+BOXES = {"$NODE_RANK": "0", "$HEAD": "localhost"}
 
 
 def parse(text: str) -> Command:

@@ -15,7 +15,7 @@ pub(super) const K: u64 = DOUBLE + SINGLE;
 /// Bytes of a full activation.
 pub(super) const A: u64 = S * D * 2;
 /// Memory-bound passes over a block's activation (docs/calibration.md section 2).
-pub(super) const PASSES: u64 = 126;
+pub(super) const PASSES: u64 = 91;
 /// Passes of merging a partial output of a raw ring, in single precision (the same place).
 pub(super) const MERGE_PASSES: u64 = 7;
 

@@ -82,7 +82,13 @@ fn around_a_switch(numbers: &mut Numbers) -> Drawn {
             "optics-scale-up",
         ],
     );
-    let machine = hypothetical::machine(&format!("{gpus}x{gpu}@{link}")).expect("a machine");
+    // A network joins nodes, here of one GPU each.
+    let each = if link.starts_with("ethernet") {
+        "1x"
+    } else {
+        ""
+    };
+    let machine = hypothetical::machine(&format!("{gpus}x{each}{gpu}@{link}")).expect("a machine");
     let orders = vec![(0..gpus).collect()];
     Drawn { machine, orders }
 }

@@ -217,24 +217,44 @@ fn a_block_takes_the_root_of_the_squares() {
     }
 }
 
-/// Passes over a block's activation: 126 eager, 66 in SGLang, 53 compiled, times what the model's file says.
+/// Passes over a block's activation: 66 in SGLang, 53 compiled; eager 185, and 90 where level 2 is large beside the memory, half
+/// of that where it holds 35 us of traffic; times what the model's file says. A100's 40 MB hold 40e6 / 2.039e12 = 19.6 us:
+/// 90 + 95 / (1 + .56^4) = 176.5; L40's 96 MB 111 us: 90 + 95 / (1 + 3.17^4) = 90.9.
 #[test]
 fn elementwise_passes_are_those_of_the_table() {
     use sim::execution::Software::{Other, PipeFusionLegacy, Sglang};
     use sim::lower::elementwise_passes;
+    use topologies::gpu::find;
     for model in sim::model::known() {
-        for (compilation, software, usual) in [
-            (Compilation::Eager, Other, 126.0),
-            (Compilation::Eager, PipeFusionLegacy, 126.0),
-            (Compilation::Eager, Sglang, 66.0),
-            (Compilation::Compiled, Other, 53.0),
-            (Compilation::Compiled, Sglang, 53.0),
+        for (compilation, software, gpu, usual) in [
+            (Compilation::Eager, Other, "A100-80-SXM", 176.5),
+            (Compilation::Eager, PipeFusionLegacy, "L40", 90.9),
+            (Compilation::Eager, Sglang, "L40", 66.0),
+            (Compilation::Compiled, Other, "A100-80-SXM", 53.0),
+            (Compilation::Compiled, Sglang, "L40", 53.0),
         ] {
-            let found = elementwise_passes(model, compilation, software);
+            let found = elementwise_passes(model, compilation, software, find(gpu).unwrap());
             let expected: f64 = usual * model.elementwise.passes;
-            assert!((found - expected).abs() <= 0.5, "{}: {found}", model.name);
+            assert!((found - expected).abs() <= 0.6, "{}: {found}", model.name);
             assert_eq!(found.fract(), 0.0);
         }
+    }
+}
+
+/// With more bandwidth level 2 holds less, and more passes count; the same passes are done no later for it.
+#[test]
+fn more_bandwidth_never_slows_the_passes() {
+    let flux = sim::model::find("FLUX.1-dev").unwrap();
+    for gpu in topologies::gpu::known() {
+        let time = |memory: f64| {
+            let faster = gpu.scaled(1.0, memory);
+            let eager = Compilation::Eager;
+            let other = sim::execution::Software::Other;
+            let passes = sim::lower::elementwise_passes(flux, eager, other, &faster);
+            passes / faster.memory_bandwidth.as_f64()
+        };
+        let times: Vec<f64> = (0..60).map(|step| time(1.06_f64.powi(step))).collect();
+        assert!(times.is_sorted_by(|a, b| a > b), "{}: {times:?}", gpu.name);
     }
 }
 

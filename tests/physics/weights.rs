@@ -203,10 +203,10 @@ fn beyond(precision: &str, compilation: Compilation) -> i128 {
     linear(&format!("none precision={precision}")) - linear("none")
 }
 
-/// Sums over FLUX.1's quantised products: m k, n k, m (n + k).
-fn products() -> (i128, i128, i128) {
+/// Sums over FLUX.1's quantised products: m k, n k, m (n + k), m n k.
+fn products() -> (i128, i128, i128, i128) {
     let rig = rig("4xl20-pcie", 1, 1);
-    let mut sums = (0, 0, 0);
+    let mut sums = (0, 0, 0, 0);
     for block in rig.workload.blocks() {
         for linear in &block.linears {
             let quantised = matches!(
@@ -224,6 +224,7 @@ fn products() -> (i128, i128, i128) {
                 sums.0 += used * m * k;
                 sums.1 += used * n * k;
                 sums.2 += used * m * (n + k);
+                sums.3 += used * m * n * k;
             }
         }
     }
@@ -234,11 +235,12 @@ fn products() -> (i128, i128, i128) {
 #[test]
 fn quantising_takes_its_passes() {
     use Compilation::{Compiled, Eager};
-    let (activations, weights, branch) = products();
+    let (activations, weights, branch, flops) = products();
     for (precision, compilation, expected) in [
         ("fp8", Eager, 24 * activations),
         ("nvfp4", Eager, 24 * activations),
-        ("fp8", Compiled, 0),
+        // At most half of the 2 m n k in 16 bits.
+        ("fp8", Compiled, -flops),
         ("fp8-weights", Eager, 20 * weights),
         ("int8-weights", Compiled, 3 * weights),
         ("nf4-weights", Eager, 3 * weights),
@@ -256,7 +258,7 @@ fn quantising_takes_its_passes() {
 #[test]
 fn quantised_weights_shrink() {
     let flux = rig("4xl20-pcie", 1, 1).workload;
-    let (_, weights, _) = products();
+    let (_, weights, _, _) = products();
     let weights = u64::try_from(weights).expect("positive");
     let whole = kept(&flux, "none", LOOP).weights.get();
     let left = whole - 2 * weights;

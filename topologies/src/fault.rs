@@ -5,6 +5,9 @@
 //! gpu3=lost                  nothing can run on it; the others' wiring stays
 //! gpu3-link=50%              all links of that GPU at half width
 //! link:gpu2-socket0=50%      one link, both ways, by the names of its ends in the machine file
+//! link:node0.nic1-lan=lost   that link is gone: what went over it takes another way
+//! node1=80%, node1=lost      all GPUs of a node
+//! node1-link=50%             all links between that node's network cards and their switches
 //! throttle=85%               the clocks of all GPUs: compute slows, memory and links do not
 //! gpu3=80%,throttle=85%      all of these at once
 //! ```
@@ -21,7 +24,7 @@ use thiserror::Error;
 use crate::ids::{DeviceId, LinkId};
 use crate::machine::Machine;
 use crate::suggest::nearest;
-use crate::topology::VertexKind;
+use crate::topology::{TopologyError, VertexKind};
 
 mod text;
 
@@ -54,6 +57,14 @@ pub enum Fault {
     GpuLinks(DeviceId, Percent),
     /// A link is narrower, both ways; named by its ends: `gpu2-socket0`.
     Link(String, Percent),
+    /// A link is gone, both ways; named as above.
+    LinkLost(String),
+    /// All GPUs of a node are slower.
+    Node(usize, Percent),
+    /// A node is gone.
+    NodeLost(usize),
+    /// A node's links to its networks are narrower.
+    NodeLinks(usize, Percent),
     /// All GPUs' clocks are lower.
     Throttle(Percent),
 }
@@ -63,7 +74,8 @@ pub enum Fault {
 pub enum FaultError {
     /// It is written in no known way.
     #[error(
-        "fault \"{text}\": write gpu3=80%, gpu3=lost, gpu3-link=50%, link:A-B=50% or throttle=85%, several joined by commas"
+        "fault \"{text}\": write gpu3=80%, gpu3=lost, gpu3-link=50%, link:A-B=50%, link:A-B=lost, node1=80%, node1=lost, \
+         node1-link=50% or throttle=85%, several joined by commas"
     )]
     Form {
         /// What was typed.
@@ -88,6 +100,32 @@ pub enum FaultError {
         machine: String,
         /// Its last GPU.
         last: usize,
+    },
+    /// No such node.
+    #[error("fault \"{fault}\": {machine} has the nodes node0 to node{last}")]
+    Node {
+        /// The fault.
+        fault: String,
+        /// The machine.
+        machine: String,
+        /// Its last node.
+        last: usize,
+    },
+    /// A lost link among cases of which each may happen.
+    #[error(
+        "fault \"{fault}\": a lost link is another wiring: give it with --fault, not as a case of --robust"
+    )]
+    Wiring {
+        /// The fault.
+        fault: String,
+    },
+    /// Without a lost link two GPUs do not reach each other.
+    #[error("faults \"{faults}\": {cut}")]
+    Cut {
+        /// The faults.
+        faults: String,
+        /// Who does not reach whom.
+        cut: TopologyError,
     },
     /// No such link.
     #[error(
@@ -168,8 +206,10 @@ impl Fault {
             Self::Slow(_, left)
             | Self::GpuLinks(_, left)
             | Self::Link(_, left)
+            | Self::Node(_, left)
+            | Self::NodeLinks(_, left)
             | Self::Throttle(left) => left.share() == 1.0,
-            Self::Lost(_) => false,
+            Self::Lost(_) | Self::NodeLost(_) | Self::LinkLost(_) => false,
         }
     }
 
@@ -178,7 +218,20 @@ impl Fault {
     pub const fn gpu(&self) -> Option<DeviceId> {
         match self {
             Self::Slow(gpu, _) | Self::Lost(gpu) | Self::GpuLinks(gpu, _) => Some(*gpu),
-            Self::Link(..) | Self::Throttle(_) => None,
+            Self::Link(..)
+            | Self::LinkLost(_)
+            | Self::Node(..)
+            | Self::NodeLost(_)
+            | Self::NodeLinks(..)
+            | Self::Throttle(_) => None,
+        }
+    }
+
+    /// The node it names.
+    const fn node(&self) -> Option<usize> {
+        match self {
+            Self::Node(node, _) | Self::NodeLost(node) | Self::NodeLinks(node, _) => Some(*node),
+            _ => None,
         }
     }
 }
@@ -200,6 +253,28 @@ impl Faults {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The machine without the links that are lost; the faults stay, and change nothing more there.
+    ///
+    /// # Errors
+    /// [`FaultError`]: a link that `machine` lacks, or GPUs that no longer reach each other.
+    pub fn rewired(&self, machine: Machine) -> Result<Machine, FaultError> {
+        let mut lost = BTreeSet::new();
+        for fault in &self.0 {
+            if let Fault::LinkLost(name) = fault {
+                Fault::Link(name.clone(), Percent(100.0)).check(&machine)?;
+                lost.extend(fault.links(&machine));
+            }
+        }
+        if lost.is_empty() {
+            return Ok(machine);
+        }
+        let cut = |cut| FaultError::Cut {
+            faults: self.to_string(),
+            cut,
+        };
+        machine.without(&lost).map_err(cut)
     }
 
     /// The faults that change something on `machine`, all of which it can have.
@@ -231,12 +306,21 @@ impl Faults {
                 Fault::Lost(gpu) => {
                     lost.insert(*gpu);
                 }
+                Fault::Node(node, left) => {
+                    for gpu in &machine.nodes()[*node] {
+                        let speed_factor = &mut speed_factors[gpu.index()];
+                        speed_factor.compute *= left.share();
+                        speed_factor.memory *= left.share();
+                    }
+                }
+                Fault::NodeLost(node) => lost.extend(&machine.nodes()[*node]),
+                Fault::LinkLost(_) => {}
                 Fault::Throttle(left) => {
                     for speed_factor in &mut speed_factors {
                         speed_factor.compute *= left.share();
                     }
                 }
-                Fault::GpuLinks(..) | Fault::Link(..) => {
+                Fault::GpuLinks(..) | Fault::Link(..) | Fault::NodeLinks(..) => {
                     let left = fault.width();
                     for link in fault.links(machine) {
                         widths[link.index()] *= left;
@@ -271,8 +355,10 @@ impl Fault {
     /// What is left of the bandwidth of its links.
     fn width(&self) -> f64 {
         match self {
-            Self::GpuLinks(_, left) | Self::Link(_, left) => left.share(),
-            Self::Slow(..) | Self::Lost(_) | Self::Throttle(_) => 1.0,
+            Self::GpuLinks(_, left) | Self::Link(_, left) | Self::NodeLinks(_, left) => {
+                left.share()
+            }
+            _ => 1.0,
         }
     }
 
@@ -285,11 +371,12 @@ impl Fault {
                 ends.iter()
                     .any(|end| machine.vertices[end.index()].kind == VertexKind::Gpu(*gpu))
             }
-            Self::Link(name, _) => {
+            Self::Link(name, _) | Self::LinkLost(name) => {
                 let reverse = machine.link(*id).reverse;
                 link_name(machine, *id) == *name || link_name(machine, reverse) == *name
             }
-            Self::Slow(..) | Self::Lost(_) | Self::Throttle(_) => false,
+            Self::NodeLinks(node, _) => machine.leaves(*node, *id),
+            _ => false,
         };
         let all = (0..machine.links.len()).map(LinkId::new);
         all.filter(concerns).collect()
@@ -307,7 +394,22 @@ impl Fault {
                 last: machine.gpus.len() - 1,
             });
         }
-        if matches!(self, Self::GpuLinks(..) | Self::Link(..)) && self.links(machine).is_empty() {
+        let last = machine.nodes().len() - 1;
+        if self.node().is_some_and(|node| node > last) {
+            return Err(FaultError::Node {
+                fault,
+                machine: named,
+                last,
+            });
+        }
+        if matches!(self, Self::LinkLost(_)) && !self.links(machine).is_empty() {
+            return Err(FaultError::Wiring { fault });
+        }
+        let of_links = matches!(
+            self,
+            Self::GpuLinks(..) | Self::Link(..) | Self::NodeLinks(..)
+        );
+        if of_links && self.links(machine).is_empty() {
             let known = link_names(machine);
             let Self::Link(wanted, _) = self else {
                 return Err(FaultError::NoLinks {

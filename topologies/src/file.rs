@@ -24,6 +24,28 @@
 //! `source`, `sockets`, `networks`. `[[gpus]]` takes `bandwidth` where its PCIe links are not the GPU's usual
 //! ones, `[[nics]]` takes `slot_bandwidth`.
 //!
+//! `nodes = 2` makes two nodes, each as the file describes one; nodes that differ are `[[node]]` sections with `count`,
+//! `sockets`, `[pcie]`, `[[node.gpus]]` and so on of their own. Networks join nodes: `networks` are switches that never
+//! block, `[fabric]` (`name`, `leaves` = `"rails"` or `"nodes"`, `over_subscription`, `latency`) has leaves and a spine,
+//! `[[network_links]]` (`between`, `bandwidth`) join two `networks`.
+//! `[[nics]]` and `[[pcie_switches]]` take `count` and lists in `attach`; several are numbered: `nic0`, `nic1` ...
+//!
+//! ```toml
+//! nodes = 2
+//! sockets = ["socket0", "socket1"]
+//!
+//! [fabric]
+//! name = "infiniband"
+//! leaves = "rails"               # NIC k of every node on leaf k, a spine above
+//! over_subscription = 2          # up-links carry half of what the ports do; 1 unless said
+//!
+//! [[nics]]
+//! name = "nic"                   # node0.nic0, node0.nic1, node1.nic0, node1.nic1
+//! attach = ["socket0", "socket1"]
+//! network = "infiniband"
+//! bandwidth = "400 Gbit/s"
+//! ```
+//!
 //! `[host]` takes `name`, `source`, `software`, `launch_factor`, `nccl_system` and `collectives`: `"usual"` rates of the
 //! wiring (the default), or its `"links"`. `[[host.run]]` is a run that calibrates: `model`, `width`, `height`, `steps`,
 //! `latency`, and where they are not 1, `none`, eager or the host's: `frames`, `batch`, `guidance`, `text_tokens`, `gpus`,
@@ -34,6 +56,7 @@
 //! Guarantees: an unknown key, a bare number where a unit is due, or an unknown name is an error that
 //! gives file, line, key and remedy; nothing is skipped.
 
+mod fabric;
 mod hardware;
 mod measured;
 mod section;

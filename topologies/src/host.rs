@@ -40,6 +40,7 @@ macro_rules! words {
     ($name:ident, [$(($variant:ident, $word:literal)),+ $(,)?]) => {
         impl $name {
             /// Every variant, in order.
+            #[allow(dead_code, reason = "not every list of words is walked")]
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
         }
 

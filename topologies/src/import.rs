@@ -25,6 +25,7 @@ mod xml;
 
 use thiserror::Error;
 
+use crate::machine::hypothetical::Interconnect;
 use crate::machine::{Machine, MachineError};
 
 pub use nccl_tests::{LogError, NcclLog, NcclRow, nccl_tests};
@@ -77,6 +78,10 @@ pub struct Hints {
     pub gpu: Option<String>,
     /// Text and file name of `nvidia-smi -q -x` of the same machine.
     pub smi_xml: Option<(String, String)>,
+    /// How many nodes there are like the one that the file describes; with `fabric` only.
+    pub nodes: Option<u32>,
+    /// What every network card is a port of.
+    pub fabric: Option<&'static Interconnect>,
 }
 
 /// A machine from a file.
@@ -144,7 +149,7 @@ pub fn text<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str, ImportError> {
 /// let table = "\tGPU0\tGPU1\tCPU Affinity\tNUMA Affinity\n\
 ///              GPU0\t X \tPIX\t0-47\t0\n\
 ///              GPU1\tPIX\t X \t0-47\t0\n";
-/// let hints = Hints { gpu: Some("L40S".to_owned()), smi_xml: None };
+/// let hints = Hints { gpu: Some("L40S".to_owned()), ..Hints::default() };
 /// let imported = import::machine(table.as_bytes(), "topo.txt", &hints)?;
 /// assert_eq!(imported.machine.interconnect(), "PCIe 32 GB/s, 1 socket");
 /// assert!(imported.assumed.iter().any(|line| line.contains("peer-to-peer")));
@@ -162,6 +167,12 @@ pub fn machine(bytes: &[u8], file: &str, hints: &Hints) -> Result<Imported, Impo
             file: file.to_owned(),
             fault: "is nvidia-smi -q -x, which does not say how GPUs are connected".to_owned(),
             remedy: "give the file of nvidia-smi topo -m, and this one with --smi-xml".to_owned(),
+        }),
+        Kind::Toml if hints.nodes.is_some() || hints.fabric.is_some() => Err(ImportError::File {
+            file: file.to_owned(),
+            fault: "is our own machine file, which says its nodes itself".to_owned(),
+            remedy: "write nodes = 2 and [[nics]] into it, and leave out --nodes and --fabric"
+                .to_owned(),
         }),
         Kind::Toml => Ok(Imported {
             machine: Machine::from_toml(text, file)?,

@@ -9,10 +9,12 @@
 //! Guarantees:
 //! 1. Every GPU reaches every other; every link has capacity.
 //! 2. Routes are computed once and depend on nothing but the wiring.
+//! 3. GPUs are of one node exactly if links other than a network's join them.
 //!
 //! Not modelled: links that change during a run. What is slower or gone is a [`crate::fault`].
 
 pub mod hypothetical;
+pub(crate) mod nodes;
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,7 +26,7 @@ use crate::host::{Host, PublishedHost, UnknownWord, words};
 use crate::ids::{DeviceId, LinkId};
 use crate::suggest::nearest;
 use crate::topology::{
-    Link, LinkKind, PeerToPeer, Route, Topology, TopologyError, Vertex, VertexKind,
+    Link, LinkKind, PeerToPeer, Route, Topology, TopologyError, Vertex, VertexId, VertexKind,
 };
 use crate::units::Bandwidth;
 
@@ -63,6 +65,11 @@ const PRESETS: &[(&str, &str)] = &[
     ),
     ("8xb200-sxm", include_str!("../machines/8xb200-sxm.toml")),
     ("gb200-nvl72", include_str!("../machines/gb200-nvl72.toml")),
+    (
+        "2x8xh100-sxm",
+        include_str!("../machines/2x8xh100-sxm.toml"),
+    ),
+    ("2x8xl40s", include_str!("../machines/2x8xl40s.toml")),
     ("4xrtx4090", include_str!("../machines/4xrtx4090.toml")),
     (
         "4x-emulated-ethernet",
@@ -162,6 +169,8 @@ pub struct Machine {
     /// Whether GPUs may access each other over PCIe.
     pub peer_to_peer: PeerToPeer,
     routes: Vec<Route>,
+    /// The node of each GPU.
+    node_of: Vec<usize>,
 }
 
 /// One line of a list of machines.
@@ -236,6 +245,7 @@ impl Machine {
         }
         topology.check_links()?;
         let routes = topology.routes(gpus.len(), peer_to_peer)?;
+        let node_of = nodes::of_gpus(&topology, gpus.len());
         Ok(Self {
             name: about.name,
             about: about.about,
@@ -246,6 +256,7 @@ impl Machine {
             links: topology.links,
             peer_to_peer,
             routes,
+            node_of,
         })
     }
 
@@ -334,17 +345,31 @@ impl Machine {
         (0..self.gpus.len()).map(DeviceId::new)
     }
 
-    /// The same machine with every link of one technology at another capacity.
+    /// The same machine with every link of one technology, or every link, at another capacity; links between
+    /// two network switches, which carry what several ports do, change in proportion to the fastest port.
     /// Measured rates and runs of the host are kept; whoever asks what-if decides if they still hold.
     ///
     /// # Errors
     /// [`TopologyError::ZeroCapacity`].
     pub fn with_bandwidth(
         self,
-        kind: LinkKind,
+        kind: Option<LinkKind>,
         capacity: Bandwidth,
     ) -> Result<Self, TopologyError> {
-        self.with_links(|of| of == kind, |link| link.capacity = capacity)
+        let vertices = self.vertices.clone();
+        let is_switch = |end: VertexId| vertices[end.index()].kind == VertexKind::NetworkSwitch;
+        let is_between = |link: &Link| is_switch(link.from) && is_switch(link.to);
+        let is_port = |link: &&Link| link.kind == LinkKind::Network && !is_between(link);
+        let ports = self.links.iter().filter(is_port);
+        let fastest = ports.map(|link| link.capacity).max();
+        let ratio = fastest.map_or(1.0, |fastest| capacity.as_f64() / fastest.as_f64());
+        let change = |link: &mut Link| {
+            link.capacity = match is_between(link) {
+                true => link.capacity.scaled(ratio),
+                false => capacity,
+            }
+        };
+        self.with_links(|of| kind.is_none_or(|kind| of == kind), change)
     }
 
     /// The same machine with every link of some technologies changed by `change`, which keeps the kind.
@@ -411,15 +436,23 @@ impl Machine {
     /// The interconnect in words: `PCIe 32 GB/s, 2 sockets`.
     #[must_use]
     pub fn interconnect(&self) -> String {
-        let is_gpu =
-            |link: &Link| matches!(self.vertices[link.from.index()].kind, VertexKind::Gpu(_));
+        let from = |link: &Link| self.vertices[link.from.index()].kind;
+        let is_gpu = |link: &Link| matches!(from(link), VertexKind::Gpu(_));
         let fastest = |kind: LinkKind| {
             let of_kind = self.links.iter().filter(|link| link.kind == kind);
-            let own = of_kind.filter(|link| kind != LinkKind::Pcie || is_gpu(link));
+            let own = of_kind.filter(|link| match kind {
+                LinkKind::Pcie => is_gpu(link),
+                LinkKind::Network => from(link) != VertexKind::NetworkSwitch,
+                _ => true,
+            });
             own.map(|link| link.capacity).max()
         };
         let count = |kind: VertexKind| self.vertices.iter().filter(|v| v.kind == kind).count();
+        let nodes = self.nodes().len();
         let mut words = Vec::new();
+        if nodes > 1 {
+            words.push(format!("{nodes} nodes"));
+        }
         if let Some(capacity) = fastest(LinkKind::Nvlink) {
             let has = |of: fn(&Gpu) -> bool| self.gpus.iter().any(of);
             let name = match () {
@@ -435,6 +468,7 @@ impl Machine {
         match count(VertexKind::HostBridge) {
             0 => {}
             1 => words.push("1 socket".to_owned()),
+            sockets if nodes > 1 => words.push(format!("{sockets} sockets in all")),
             sockets => words.push(format!("{sockets} sockets")),
         }
         if let Some(capacity) = fastest(LinkKind::Network) {

@@ -15,6 +15,7 @@
 //! 2. A route is the path of least latency, then fewest links, then smallest vertex numbers.
 //! 3. GPUs are never in the middle of a route.
 //! 4. The route back is the mirror of the route there, except for staged routes (below).
+//! 5. GPUs that are equally near to several network cards take them in turn (`cards`), as NCCL does.
 //!
 //! A *staged* route is taken where peer-to-peer access is off: the data goes to a buffer in the memory
 //! of the receiver's socket and from there to the receiver. (NCCL's shared-memory transport, whose
@@ -24,6 +25,8 @@
 //!
 //! Not modelled: PCIe credits and ordering, adaptive routing, several parallel paths for one transfer,
 //! staging in host memory before a NIC without GPUDirect.
+
+mod cards;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -262,10 +265,14 @@ impl Topology {
             .map(|p| p.expect("every GPU of a machine has a vertex"))
             .collect();
         let trees: Vec<Tree> = position.iter().map(|p| self.tree(&outgoing, *p)).collect();
+        let cards = cards::Cards::new(self, &outgoing, &trees, &position);
         let mut routes = vec![Route::default(); gpus * gpus];
         for a in 0..gpus {
             for b in a + 1..gpus {
-                let there = self.path(&trees[a], position[b])?;
+                let nearest = self.path(&trees[a], position[b])?;
+                let there = cards
+                    .in_turn(self, &trees, (a, b), &nearest)
+                    .unwrap_or(nearest);
                 routes[b * gpus + a] = self.mirror(&there.links);
                 routes[a * gpus + b] = there;
             }

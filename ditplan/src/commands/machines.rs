@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use schemars::JsonSchema;
 use serde::Serialize;
 use topologies::export;
+use topologies::hypothetical::network;
 use topologies::import::{self, Hints};
 use topologies::machine;
 
@@ -48,6 +49,12 @@ struct ImportArguments {
     /// The model of all GPUs (`ditplan gpus` lists them)
     #[arg(long, value_name = "NAME")]
     gpu: Option<String>,
+    /// How many nodes there are like the one of the file; with --fabric
+    #[arg(long, value_name = "N", requires = "fabric", value_parser = clap::value_parser!(u32).range(1..))]
+    nodes: Option<u32>,
+    /// What joins the nodes, one port a network card: ib-400g, ethernet-100g ... (`ditplan machines` lists them)
+    #[arg(long, value_name = "NAME", requires = "nodes")]
+    fabric: Option<String>,
     /// Write the machine file here [default: print it]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -121,7 +128,8 @@ fn presets(format: Format) -> String {
     let note = "The same GPUs on another host behave differently: a preset carries what was measured on its\n\
                 host. Describe your own in a file and give it as --machine FILE.toml.\n\n";
     let hypothetical = "Equal GPUs around one switch, measured by nobody: COUNTxGPU@RATE or COUNTxGPU@INTERCONNECT, as\n\
-                        16xL20@25GB/s or 8xH100-SXM@nvlink6. One way, a GPU:\n";
+                        16xL20@25GB/s or 8xH100-SXM@nvlink6; nodes of them: NODESxCOUNTxGPU@NETWORK, as\n\
+                        2x8xH100-SXM@ib-400g, or COUNTxGPU@INSIDE+NETWORK. One way, a GPU:\n";
     let mut links = table(
         &["interconnect", "rate", "data", "latency", "source"],
         &[1, 2, 3],
@@ -145,6 +153,13 @@ fn import(typed: &ImportArguments) -> Result<String> {
     let hints = Hints {
         gpu: typed.gpu.clone(),
         smi_xml,
+        nodes: typed.nodes,
+        fabric: typed
+            .fabric
+            .as_deref()
+            .map(network)
+            .transpose()
+            .context("--fabric")?,
     };
     let found = import::machine(&bytes, &file, &hints)?;
     let Some(out) = &typed.out else {

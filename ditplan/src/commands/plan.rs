@@ -14,7 +14,8 @@ use crate::question::SHOWN;
 use crate::render::figure;
 use crate::render::json::pretty;
 use crate::render::plans::{
-    bound, breakdown, label, launch, layout, output_header, quality, residencies, row, title,
+    bound, breakdown, label, launch, layout, memory_parts, output_header, quality, residencies,
+    row, title,
 };
 use crate::render::text::{self, bulleted, heading, seconds, section, wrapped};
 use crate::render::words;
@@ -204,6 +205,7 @@ fn proof(answer: &Answer) -> String {
         ("search", counts),
         ("time", breakdown(choice)),
         ("output", quality(choice)),
+        ("memory", memory_parts(choice)),
     ]);
     for (name, text) in said {
         lines.push_str(&wrapped(&format!("  {name:<8}{text}"), 10));
@@ -250,7 +252,8 @@ fn verdict(answer: &Answer) -> Vec<(&'static str, String)> {
         let how = if answer.question.fastest {
             "--fastest: the one predicted fastest"
         } else {
-            "of them the first that runs on the engine, is exact, takes fewer GPUs, has fewer dimensions, is faster"
+            "of those at most a quarter slower the first that runs on the engine, is exact, keeps its weights on the GPU, takes fewer GPUs, has \
+             fewer dimensions, is faster"
         };
         said.push((
             "tie",
@@ -279,7 +282,9 @@ fn verdict(answer: &Answer) -> Vec<(&'static str, String)> {
             ),
         ));
     }
-    if let Some(runs) = answer.fastest_launchable().filter(|one| !is_choice(one)) {
+    let all_run = answer.question.filter.launchable;
+    let runs = answer.fastest_launchable().filter(|_| !all_run);
+    if let Some(runs) = runs.filter(|one| !is_choice(one)) {
         let engine = runs.launch.engine;
         said.push((
             "engine",

@@ -107,7 +107,7 @@ fn write_chakra(found: &Evaluation, folder: &Path) -> std::io::Result<()> {
 /// That the plan's GPUs have no room for it, and what would.
 fn does_not_fit(question: &Question, found: &Evaluation) -> String {
     let gpu = &question.machine.gpus[0];
-    let (needs, has) = (found.candidate.peak_memory, gpu.memory);
+    let (needs, has) = (found.candidate.memory.total, gpu.memory);
     let short = format!(
         "This does not run: it needs {needs} and a {} has {has}.",
         gpu.name
@@ -144,7 +144,7 @@ fn report(question: &Question, found: &Evaluation, timeline: Option<&Path>) -> S
     }
     let mut page = plans::title(question) + "\n" + &text::rendered(&mut table);
     page.push_str(&plans::residencies([candidate, &found.single].into_iter()));
-    if !candidate.fits {
+    if !candidate.memory.fits.is_fit() {
         page.push_str(&wrapped(&does_not_fit(question, found), 0));
     }
     page.push('\n');
@@ -153,6 +153,7 @@ fn report(question: &Question, found: &Evaluation, timeline: Option<&Path>) -> S
         ("proof", plans::bound(candidate)),
         ("time", plans::breakdown(candidate)),
         ("output", plans::quality(candidate)),
+        ("memory", plans::memory_parts(candidate)),
     ] {
         page.push_str(&wrapped(&format!("  {name:<8}{text}"), 10));
     }

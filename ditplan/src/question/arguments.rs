@@ -36,7 +36,7 @@ pub(crate) struct QuestionArguments {
     #[arg(long, value_name = "RATE", value_hint = ValueHint::Other)]
     pub network: Option<Bandwidth>,
     /// What is wrong with the machine: gpu3=80%, gpu3=lost, gpu3-link=50%, link:A-B=50% (a link by its ends),
-    /// throttle=85%; several joined by commas
+    /// link:A-B=lost, node1=80%, node1=lost, node1-link=50% (its network cards), throttle=85%; several joined by commas
     #[arg(long, value_name = "FAULTS", value_hint = ValueHint::Other)]
     pub fault: Option<String>,
     /// A recorded trace of the model (a directory), to predict output quality from [default: the
@@ -53,7 +53,7 @@ pub(crate) struct QuestionArguments {
     /// How classifier-free guidance runs
     #[arg(long, value_enum, default_value_t = GuidanceArgument::Default)]
     pub guidance: GuidanceArgument,
-    /// Who executes the plan [default: xdit]
+    /// Who executes the plan: only plans that it starts are searched, where it starts the model [default: xdit]
     #[arg(long, value_enum)]
     pub engine: Option<EngineArgument>,
     /// Who computes attention: fa2, fa3, fa3-fp8, fa4, cudnn, xformers, triton, aiter, sage, sage3 ...
@@ -65,9 +65,20 @@ pub(crate) struct QuestionArguments {
     /// [default: bf16]
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
     pub precision: Option<String>,
-    /// The transformer is compiled (torch.compile)
-    #[arg(long)]
-    pub compile: bool,
+    /// The transformer is compiled (torch.compile); auto: whichever is faster
+    #[arg(long, value_enum, num_args = 0..=1, default_value_t = Compile::No, default_missing_value = "yes")]
+    pub compile: Compile,
+}
+
+/// Whether the transformer is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compile {
+    /// Eager
+    No,
+    /// Compiled; starting takes minutes once
+    Yes,
+    /// Whichever is faster
+    Auto,
 }
 
 /// How classifier-free guidance runs.
@@ -100,6 +111,8 @@ pub(crate) enum EngineArgument {
     VllmOmni,
     /// The code of the PipeFusion paper: predicted, not started
     Pipefusion,
+    /// xDiT's figures for any plan, whether or not an engine runs it: plans of research too
+    Any,
 }
 
 /// For people or for programs.

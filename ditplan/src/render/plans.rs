@@ -136,13 +136,38 @@ pub(crate) fn row(
 
 /// `38.4 GB`, with the marks of how that fits, or `OOM`.
 pub(crate) fn memory(found: &Candidate) -> String {
-    let memory = gigabytes(found.peak_memory);
-    match found.fits {
+    let memory = gigabytes(found.memory.total);
+    match found.memory.fits.is_fit() {
         true => format!("{memory} {}", marks(found).join(","))
             .trim_end()
             .to_owned(),
         false => format!("{memory} OOM"),
     }
+}
+
+/// What stands in the fullest GPU's memory at its peak, the largest part first.
+pub(crate) fn memory_parts(found: &Candidate) -> String {
+    let memory = &found.memory;
+    let mut parts = [
+        ("transformer", memory.weights),
+        ("encoders", memory.encoders),
+        ("activations", memory.activations),
+        ("kept K and V", memory.kv_cache),
+        ("bases of compressors", memory.bases),
+        ("VAE", memory.vae),
+        ("CUDA and NCCL", memory.runtime),
+    ];
+    parts.sort_by_key(|part| std::cmp::Reverse(part.1));
+    let shown = parts.iter().filter(|(_, bytes)| bytes.as_f64() >= 5e7);
+    let shown: Vec<String> = shown
+        .map(|(name, bytes)| format!("{name} {}", gigabytes(*bytes)))
+        .collect();
+    format!(
+        "{} a GPU at most, to {}: {}.",
+        gigabytes(memory.total),
+        words::phase(memory.phase),
+        shown.join(", ")
+    )
 }
 
 /// How a plan's weights are kept, as marks in tables; none where all are on every GPU.

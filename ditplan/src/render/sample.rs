@@ -1,6 +1,7 @@
 //! An answer to print in tests: the published runs of FLUX.1-dev on four L20 (CompactFusion), with
 //! intervals, bounds and memory that are made up.
 
+use sim::memory::{Fit, Memory, Phase};
 use sim::model;
 use topologies::{Bytes, Machine, SimDuration};
 use traces::timeline::SpanClass;
@@ -47,8 +48,19 @@ fn candidate(
         lower_bound: seconds(latency * 0.93),
         gap: 0.07 / 0.93,
         stop_reason: StopReason::Exhausted,
-        peak_memory: Bytes::new(34_200_000_000),
-        fits: true,
+        memory: Memory {
+            rank: 0,
+            phase: Phase::Denoise,
+            weights: Bytes::new(23_800_000_000),
+            encoders: Bytes::new(9_770_000_000),
+            activations: Bytes::ZERO,
+            kv_cache: Bytes::ZERO,
+            bases: Bytes::ZERO,
+            vae: Bytes::ZERO,
+            runtime: Bytes::new(630_000_000),
+            total: Bytes::new(34_200_000_000),
+            fits: Fit::Fits(Bytes::new(13_800_000_000)),
+        },
         phases: (SimDuration::ZERO, SimDuration::ZERO),
         exposed: seconds(exposed),
         by_class: vec![

@@ -6,6 +6,7 @@ mod measured;
 mod sources;
 
 use planner::search::{Finding, Gain, Lever, Pays, QualitySource, StopReason, Timed};
+use sim::memory::Phase;
 use topologies::SimDuration;
 use traces::timeline::SpanClass;
 
@@ -25,6 +26,14 @@ pub(crate) fn finding(finding: &Finding) -> String {
             without,
         } => self::lever(*lever, (*pays, *probability), with, without),
         Finding::Gain(gain) => self::gain(gain),
+        Finding::Compiling { eager, compiled } => format!(
+            "compiled, {} takes {}; eager, {} takes {}: {:.2}x. Compiling takes minutes at the first start, which is not counted",
+            compiled.plan,
+            compiled.latency,
+            eager.plan,
+            eager.latency,
+            compiled.gain_over(eager)
+        ),
         Finding::OneGpuIsFastest => {
             "more GPUs do not pay here: no plan is faster than one GPU".to_owned()
         }
@@ -141,6 +150,15 @@ pub(crate) fn stop_reason(stop: StopReason) -> String {
     }
 }
 
+/// A phase of a request, in a word.
+pub(crate) const fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Encode => "encode",
+        Phase::Denoise => "denoise",
+        Phase::Decode => "decode",
+    }
+}
+
 /// What a kind of work is called in a sentence.
 const fn work(class: SpanClass) -> &'static str {
     match class {
@@ -194,6 +212,10 @@ mod tests {
                 without: timed("ring4", 4.0),
             }));
         }
+        all.push(Finding::Compiling {
+            eager: timed("ring4", 4.0),
+            compiled: timed("ring4", 2.0),
+        });
         all.push(Finding::Gain(Box::new(Gain {
             with: timed("ring4/1bit warmup=1 loop=fused", 2.0),
             raw: timed("ring4", 4.0),

@@ -59,7 +59,7 @@ fn attention_us(gpu: &Gpu, kernel: AttentionKernel, tokens: u64, head_dim: u64) 
     Some(cost.time.as_us_f64())
 }
 
-/// The largest share of the peak that measured products of the GPU, or of another with its chip, reach.
+/// The largest share of the peak that measured products of the GPU, or of another with its chip, reach; its measured rate too.
 fn measured_product(gpu: &Gpu, dtype: DType, peak: f64) -> f64 {
     let tables = Tables::built_in().gemm.iter();
     let own = tables
@@ -69,7 +69,11 @@ fn measured_product(gpu: &Gpu, dtype: DType, peak: f64) -> f64 {
         Shape::Attention(_) => 0.0,
     };
     let shares = own.flat_map(|table| table.measured().map(share));
-    shares.fold(0.0, f64::max)
+    let rate = gpu
+        .sustained_gemm
+        .filter(|_| gpu.sustained_source.starts_with("measured"));
+    let sustained = rate.map(|rate| rate.as_f64() / gpu.peak_bf16.as_f64());
+    shares.chain(sustained).fold(0.0, f64::max)
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use kernels::CostModel;
 use sim::execution::{Calibration, Execution};
 use sim::lower::Parts;
+use sim::plan::Plan;
 use sim::platform::Reach;
 use sim::simulate::estimate;
-use topologies::{CollectiveKind, SimDuration};
+use topologies::{CollectiveKind, DeviceId, SimDuration};
 
 use crate::runs::Run;
 use crate::runs::row::Metric;
@@ -53,7 +54,16 @@ pub fn terms(run: &Run, calibration: &Calibration, costs: &dyn CostModel) -> Opt
         calibration: calibration.clone(),
     };
     let seconds = SimDuration::as_secs_f64;
-    let of_plan = |(index, plan)| {
+    let of_plan = |(index, plan): (usize, &Plan)| {
+        // Launchers start equally many ranks on each node.
+        let ranks = plan.ranks() as usize;
+        let machine = run.platform.machine();
+        let machine = machine.filter(|machine| machine.gpus.len() >= ranks);
+        let spread = machine.map(|machine| {
+            let gpus: Vec<DeviceId> = machine.devices().collect();
+            plan.clone().placed(machine.evenly(&gpus, ranks))
+        });
+        let plan = spread.as_ref().unwrap_or(plan);
         let parts: Parts = estimate(&run.workload, plan, &run.platform, &execution, costs).ok()?;
         let fixed = match run.covers {
             Metric::Latency => seconds(parts.fixed),

@@ -36,6 +36,8 @@ const RUN_SPREAD: f64 = 0.08;
 const GPU_TIMES: (f64, f64) = (0.2, 6.0);
 /// Least share of a run that a kind must have to calibrate its rate.
 const LEAST_SHARE: f64 = 0.2;
+/// Least launch time, over GPU time, of a run that calibrates launching: below it a run says nearly nothing ([`weighed`]).
+const LEAST_LAUNCH: f64 = 0.5;
 
 /// A factor, and the run that says so.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,6 +105,11 @@ impl GpuTime {
             estimate: pooled.at(&traits),
         }
     }
+}
+
+/// Whether stages of a pipeline send each other long skips: that is not modelled, and would look like launching.
+fn sends_skips(run: &Run) -> bool {
+    run.plan().pipeline.stages > 1 && run.model.architecture.has_long_skips()
 }
 
 /// The rule on the runs of one machine.
@@ -314,12 +321,12 @@ impl<'a> Rule<'a> {
         let plain = run.compiler.compilation() == Compilation::Eager
             && run.span == Span::OneBox
             && run.is_printed_split()
-            && (run.role.is_none() || wanted);
+            && (run.role.is_none() && !sends_skips(run) || wanted);
         let (calibration, _) = plain.then(|| self.so_far(run, &HostFactors::default()))?;
         let found = terms(run, &calibration, self.costs)?;
         let messages: f64 = found.exposed.values().sum();
         let ratio = found.launch / found.gpu.max(1e-12);
-        (wanted || ratio >= 0.8 && messages < 0.5 * found.gpu).then_some(ratio)
+        (wanted || ratio >= LEAST_LAUNCH && messages < 0.5 * found.gpu).then_some(ratio)
     }
 
     /// Why a run on several GPUs says nothing.

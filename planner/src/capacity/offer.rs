@@ -104,7 +104,9 @@ impl Menu {
         for (&(market, size, shape), found) in asked.iter().zip(&found) {
             match found {
                 // A plan that leaves GPUs idle is the offer of a smaller size.
-                Ok(answer) if answer.choice.plan.ranks() == size && answer.choice.fits => {
+                Ok(answer)
+                    if answer.choice.plan.ranks() == size && answer.choice.memory.fits.is_fit() =>
+                {
                     plans.insert((market, size, answer.choice.plan.clone()));
                 }
                 Ok(answer) => {
@@ -184,7 +186,7 @@ fn priced(question: &Question, market: usize, gpus: u32, plan: Plan) -> Offer {
             one.gpus = gpus;
             one.request.batch = batch;
             match search::candidate(&one, &offer.plan) {
-                Ok(found) if found.fits => {
+                Ok(found) if found.memory.fits.is_fit() => {
                     if batch == 1 {
                         factor = found.hi.as_secs_f64() / found.latency.as_secs_f64();
                         launch = Some(found.launch);

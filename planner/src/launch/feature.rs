@@ -170,7 +170,7 @@ impl Feature {
             Self::VaeSome => plan.vae > 1 && plan.vae < plan.ranks().min(case.file.decoders),
             Self::StagesSet => stages > 1 && (patches, plan.warmup) != (stages, 1),
             Self::Several => plan.ranks() > 1,
-            Self::Boxes => plan.ranks() > job.gpus_per_box,
+            Self::Boxes => job.boxes().is_ok_and(|(boxes, _)| boxes > 1),
             Self::Placed => job.devices().is_some(),
             Self::Sharded => plan.execution.residency.transformer == Weights::Sharded,
             Self::Compiled => job.compilation == Compilation::Compiled,

@@ -14,6 +14,7 @@ mod refusal;
 mod template;
 mod words;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use sim::model::{Guidance, Model, OnEngine, Request};
@@ -75,7 +76,7 @@ pub struct Job<'a> {
     pub request: &'a Request,
     /// Eager or compiled.
     pub compilation: Compilation,
-    /// GPUs of one box; a plan on more is launched once in every box.
+    /// GPUs of every box, of which the first has the first GPUs; a plan on more is started in each of its boxes.
     pub gpus_per_box: u32,
 }
 
@@ -95,6 +96,20 @@ impl Launch {
         let command = Case::of(engine, job).command();
         Self { engine, command }
     }
+}
+
+/// Whether an engine starts the model at all: on one GPU.
+#[must_use]
+pub fn starts(engine: Engine, model: &Model, request: &Request) -> bool {
+    let plan = Plan::single(DeviceId::new(0));
+    let job = Job {
+        plan: &plan,
+        model,
+        request,
+        compilation: Compilation::Eager,
+        gpus_per_box: 1,
+    };
+    Launch::of(engine, &job).command.is_ok()
 }
 
 /// A job before an engine.
@@ -125,6 +140,7 @@ impl<'a> Case<'a> {
         self.is_run()?;
         self.residency()?;
         self.precision()?;
+        self.job.boxes()?;
         let command = template::shell(&command.lines(self)?);
         let Some(script) = &self.file.script else {
             return Ok(command);
@@ -214,32 +230,37 @@ impl Job<'_> {
         self.model.uses_guidance() && self.request.guidance == Guidance::None
     }
 
-    /// How many boxes the ranks fill, or why they fill none.
-    fn boxes(&self) -> Result<u32, Refusal> {
-        let (ranks, gpus_per_box) = (self.plan.ranks(), self.gpus_per_box);
-        if ranks <= gpus_per_box {
-            return Ok(1);
+    /// How many boxes the ranks stand in and on which GPUs of each, as every box numbers its own; or why no command
+    /// starts them so: launchers number ranks box by box, equally many in each.
+    fn boxes(&self) -> Result<(u32, Vec<usize>), Refusal> {
+        let per_box = self.gpus_per_box as usize;
+        let number = |gpu: &DeviceId| gpu.index() / per_box;
+        let runs = self.plan.placement.chunk_by(|a, b| number(a) == number(b));
+        let runs: Vec<&[DeviceId]> = runs.collect();
+        let own = |run: &[DeviceId]| -> Vec<usize> {
+            run.iter().map(|gpu| gpu.index() % per_box).collect()
+        };
+        let gpus = own(runs[0]);
+        let numbers: BTreeSet<usize> = runs.iter().map(|run| number(&run[0])).collect();
+        if numbers.len() == runs.len() && runs.iter().any(|run| run.len() != gpus.len()) {
+            return Err(Refusal::UnevenBoxes {
+                ranks: self.plan.ranks(),
+                gpus_per_box: self.gpus_per_box,
+            });
         }
-        if ranks.is_multiple_of(gpus_per_box) {
-            return Ok(ranks / gpus_per_box);
+        if numbers.len() < runs.len() || runs.iter().any(|run| own(run) != gpus) {
+            return Err(Refusal::ScatteredRanks);
         }
-        Err(Refusal::UnevenBoxes {
-            ranks,
-            gpus_per_box,
-        })
+        let boxes = u32::try_from(runs.len()).expect("a plan has fewer than 2^32 ranks");
+        Ok((boxes, gpus))
     }
 
-    /// The numbers of its GPUs (`0,2,1,3`), where the ranks of a box are not on the first ones in order.
+    /// The numbers of its GPUs (`0,2,1,3`), where the ranks are not on a box's first ones in order.
     fn devices(&self) -> Option<String> {
-        let placement = &self.plan.placement;
-        let in_order = (0..placement.len())
-            .map(DeviceId::new)
-            .eq(placement.iter().copied());
-        if in_order || self.plan.ranks() > self.gpus_per_box {
-            return None;
-        }
-        let ids = placement.iter().map(|device| device.index().to_string());
-        Some(ids.collect::<Vec<_>>().join(","))
+        let (_, gpus) = self.boxes().ok()?;
+        let in_order = gpus.iter().copied().eq(0..gpus.len());
+        let ids: Vec<String> = gpus.iter().map(ToString::to_string).collect();
+        (!in_order).then(|| ids.join(","))
     }
 }
 

@@ -67,6 +67,10 @@ pub enum Refusal {
         /// In which numbers they would run.
         precision: Precision,
     },
+    /// Its ranks are not numbered box by box, or stand on other GPUs of each box.
+    ScatteredRanks,
+    /// Boxes hold different numbers of GPUs.
+    UnequalBoxes,
     /// Every rank decodes the VAE of the model.
     VaeAlone {
         /// Which.

@@ -198,9 +198,14 @@ fn compressed_ring_goes_to_the_fork() {
 fn ranks_beyond_a_box_start_in_every_box() {
     let command = flat(&launched(Engine::Xdit, "ulysses8+ring2", "PixArt-alpha").unwrap());
     assert!(
-        command.contains("--nproc_per_node=8 --nnodes=2"),
+        command.contains(
+            "torchrun --nproc_per_node=8 --nnodes=2 --rdzv_backend=c10d --rdzv_endpoint=$HEAD:29500"
+        ),
         "{command}"
     );
+    let sglang = flat(&launched(Engine::Sglang, "ulysses8+ring2", "FLUX.1-dev").unwrap());
+    let words = "--num-gpus 16 --nnodes 2 --node-rank $NODE_RANK --dist-init-addr $HEAD:29500 --ulysses-degree 8";
+    assert!(sglang.contains(words), "{sglang}");
     assert!(launched(Engine::Xdit, "ulysses4+ring3", "PixArt-alpha").is_err());
 }
 

@@ -69,7 +69,7 @@ impl Profile {
             });
         }
         let host = self.host(model, compilation);
-        let usual = sim::lower::elementwise_passes(model, compilation, Software::Other);
+        let usual = sim::lower::elementwise_passes(model, compilation, Software::Other, &self.gpu);
         if let Some(rate) = self.memory() {
             said.push(Statement::Memory {
                 rate,

@@ -176,7 +176,7 @@ impl Machines {
         }
         let made = match (self.preset(host, span, count), span) {
             (Some(preset), Span::Emulated(rate)) => {
-                let changed = Machine::clone(&preset).with_bandwidth(LinkKind::Network, rate);
+                let changed = Machine::clone(&preset).with_bandwidth(Some(LinkKind::Network), rate);
                 Arc::new(changed.map_err(NoRun::Links)?)
             }
             (Some(preset), _) => preset,

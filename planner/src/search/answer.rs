@@ -11,7 +11,7 @@ use super::simulated::{Simulated, SimulatedPlan};
 use super::space::SearchedSpace;
 use super::{Answer, Candidate, Evaluation, PlanningError, StopReason};
 use crate::interval;
-use crate::launch::{Job, Launch};
+use crate::launch::{Job, Launch, Refusal};
 use crate::sweep::Found;
 
 /// The answer from the simulated plans.
@@ -106,7 +106,7 @@ pub(super) fn evaluation(
 ) -> Result<Evaluation, PlanningError> {
     let simulation = evaluator.run(plan, Detail::Full)?;
     let candidate = evaluator.candidate(&bounded(evaluator, plan)?, &simulation.totals);
-    let fitting = match candidate.fits {
+    let fitting = match candidate.memory.fits.is_fit() {
         true => None,
         false => Some(evaluator.fitted(plan.clone())?).filter(|other| other != plan),
     };
@@ -173,8 +173,7 @@ impl Evaluator<'_> {
             lower_bound: parts.total,
             gap: (latency.as_secs_f64() / parts.total.as_secs_f64() - 1.0).max(0.0),
             stop_reason: StopReason::Exhausted,
-            peak_memory: memory.total,
-            fits: memory.fits.is_fit(),
+            memory: *memory,
             phases: (totals.phases.encode, totals.phases.shared_decode(plan.vae)),
             exposed: totals.exposed,
             by_class: totals.critical.clone(),
@@ -193,6 +192,18 @@ impl Evaluator<'_> {
     /// How the question's engine runs a plan.
     pub(super) fn launch(&self, plan: &Plan) -> Launch {
         let question = self.question;
+        let first = self.platform.gpus_per_host as usize;
+        let unequal = question
+            .machine
+            .nodes()
+            .iter()
+            .any(|node| node.len() != first);
+        if unequal && plan.placement.iter().any(|gpu| gpu.index() >= first) {
+            return Launch {
+                engine: question.engine,
+                command: Err(Refusal::UnequalBoxes),
+            };
+        }
         let job = Job {
             plan,
             model: question.model,

@@ -102,20 +102,25 @@ impl<'a> Evaluator<'a> {
         Plan::single(best.expect("a condition leaves a GPU"))
     }
 
-    /// The plan where its GPUs are left, else on the first ones that are.
+    /// The plan where its GPUs are left and it says which; else on the first ones that are, equally many of each node.
     pub(super) fn placed(&self, plan: &Plan) -> Plan {
         let lost = |gpu: &DeviceId| self.condition.lost.contains(gpu);
-        if !plan.placement.iter().any(lost) {
+        if !plan.is_in_order() && !plan.placement.iter().any(lost) {
             return plan.clone();
         }
-        let left = self.condition.left(&self.question.machine).into_iter();
+        let machine = &self.question.machine;
+        let left = self.condition.left(machine);
         plan.clone()
-            .placed(left.take(plan.ranks() as usize).collect())
+            .placed(machine.evenly(&left, plan.ranks() as usize))
     }
 
-    /// Whether a plan is legal for the question.
+    /// Whether a plan is legal for the question, which says how many GPUs it may take; the machine has those it names.
     pub(super) fn check(&self, plan: &Plan) -> Result<(), Illegal> {
-        self.check_on(plan, self.gpus as usize)
+        let gpus = match plan.ranks() <= self.gpus {
+            true => self.question.machine.gpus.len(),
+            false => self.gpus as usize,
+        };
+        self.check_on(plan, gpus)
     }
 
     /// The same, in the words of the question: of steps that the model's pipeline skips, too.

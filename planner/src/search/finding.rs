@@ -78,6 +78,13 @@ pub enum Finding {
     },
     /// What the fastest compressed plan saves, where a part of it is its ring's loop.
     Gain(Box<Gain>),
+    /// The choice eager and the choice compiled; what compiling takes at the first start is not in it.
+    Compiling {
+        /// Eager.
+        eager: Timed,
+        /// Compiled.
+        compiled: Timed,
+    },
     /// No plan is faster than one GPU.
     OneGpuIsFastest,
     /// What most of the chosen plan's critical path is.
@@ -99,7 +106,7 @@ pub enum Finding {
 }
 
 impl Timed {
-    fn of(candidate: &Candidate) -> Self {
+    pub(super) fn of(candidate: &Candidate) -> Self {
         Self {
             plan: candidate.plan.clone(),
             latency: candidate.latency,

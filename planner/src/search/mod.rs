@@ -25,6 +25,7 @@ use kernels::{AttentionKernel, Tables};
 use sim::execution::Execution;
 use sim::legality::Illegal;
 use sim::lower::LowerError;
+use sim::memory::Memory;
 use sim::model::{Model, Request, RequestError};
 use sim::outcome;
 use sim::plan::{Fidelity, Plan, Precision};
@@ -34,7 +35,7 @@ use sim::simulate::{Simulation, SimulationError};
 use sim::workload::Workload;
 use thiserror::Error;
 use topologies::host::Compilation;
-use topologies::{Bytes, FaultError, Faults, Machine, SimDuration};
+use topologies::{FaultError, Faults, Machine, SimDuration};
 use traces::timeline::{SpanClass, Timeline};
 
 pub use self::assigned::{Assigned, FrontierPoint};
@@ -85,6 +86,8 @@ pub struct Question {
     pub attention: Option<AttentionKernel>,
     /// Eager or compiled.
     pub compilation: Compilation,
+    /// Whether the other of both is searched too, and the faster one answered.
+    pub either_compilation: bool,
     /// In which numbers products run; none for any that the engine offers.
     pub precision: Option<Precision>,
     /// Which plans may be chosen.
@@ -119,6 +122,7 @@ impl Question {
             engine: Engine::Xdit,
             attention: None,
             compilation: Compilation::Eager,
+            either_compilation: false,
             precision: Some(Precision::Bf16),
             filter: Filter::default(),
             quality: None,
@@ -261,10 +265,8 @@ pub struct Candidate {
     pub gap: f64,
     /// Why the search stopped.
     pub stop_reason: StopReason,
-    /// Peak memory of the fullest GPU.
-    pub peak_memory: Bytes,
-    /// Whether that fits.
-    pub fits: bool,
+    /// What stands in the memory of the fullest GPU at its peak, and whether that fits.
+    pub memory: Memory,
     /// The phases before and after the denoising loop, in the latency.
     pub phases: (SimDuration, SimDuration),
     /// Time that a GPU waits for messages with nothing to compute.
@@ -386,6 +388,9 @@ impl Evaluation {
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it.
 pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
+    if question.either_compilation {
+        return compiled_or_not(question);
+    }
     let evaluator = Evaluator::new(question)?;
     let space = evaluator.assigned(Space::new(&evaluator))?;
     let bounded = Bounded::new(&evaluator, space)?;
@@ -395,11 +400,50 @@ pub fn plan(question: &Question) -> Result<Answer, PlanningError> {
     answer::compose(&evaluator, simulated)
 }
 
+/// The question eager and compiled.
+fn each_compilation(question: &Question) -> [Question; 2] {
+    [Compilation::Eager, Compilation::Compiled].map(|compilation| Question {
+        compilation,
+        either_compilation: false,
+        ..question.clone()
+    })
+}
+
+/// The answer that is faster, eager or compiled, with what compiling gains.
+fn compiled_or_not(question: &Question) -> Result<Answer, PlanningError> {
+    let [eager, compiled] = each_compilation(question).map(|question| plan(&question));
+    let (eager, compiled) = match (eager, compiled) {
+        (Ok(eager), Ok(compiled)) => (eager, compiled),
+        (one, other) => return one.or(other),
+    };
+    let finding = Finding::Compiling {
+        eager: Timed::of(&eager.choice),
+        compiled: Timed::of(&compiled.choice),
+    };
+    let mut faster = if compiled.choice.latency < eager.choice.latency {
+        compiled
+    } else {
+        eager
+    };
+    faster.findings.push(finding);
+    Ok(faster)
+}
+
 /// The choice of [`plan`] alone, without the plans that cannot be chosen.
 ///
 /// # Errors
 /// A [`PlanningError`] when no plan can serve it.
 pub fn winner(question: &Question, shared: &Shared) -> Result<crate::sweep::Found, PlanningError> {
+    if question.either_compilation {
+        let [eager, compiled] = each_compilation(question).map(|one| winner(&one, shared));
+        return match (eager, compiled) {
+            (Ok(eager), Ok(compiled)) if compiled.candidate.latency < eager.candidate.latency => {
+                Ok(compiled)
+            }
+            (Ok(eager), _) => Ok(eager),
+            (Err(_), other) => other,
+        };
+    }
     let evaluator = Evaluator::sharing(question, shared)?;
     let space = evaluator.assigned(Space::new(&evaluator))?;
     let bounded = Bounded::new(&evaluator, space)?;

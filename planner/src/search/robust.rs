@@ -29,7 +29,7 @@ use super::fault_scenarios::FaultScenarios;
 use super::fault_set::Kind;
 use super::simulated::Simulated;
 use super::space::Space;
-use super::tied::CONFIDENCE;
+use super::tied::{CONFIDENCE, NEAR};
 use super::{Candidate, PlanningError, Provenance, Question};
 use crate::interval::{Uncertainty, faster};
 
@@ -195,7 +195,8 @@ fn settle(
     }
     let first = (least.worst, &least.candidate.uncertainty);
     let is_tied = |worst: SimDuration, uncertainty: &Uncertainty| {
-        worst <= first.0 || faster(first, (worst, uncertainty)) < CONFIDENCE
+        worst <= first.0
+            || worst <= first.0.scaled(NEAR) && faster(first, (worst, uncertainty)) < CONFIDENCE
     };
     let key = |plan: &Plan, times: Vec<SimDuration>| (evaluator.preference(plan), times);
     let of = |one: &RobustPlan| key(&one.candidate.plan, one.key());

@@ -1,11 +1,11 @@
 //! The space of plans: every legal mix of degrees, exchanges, patches and compressors.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kernels::Compressor;
 use sim::plan::{Compression, Exchange, Pipeline, Plan, Precision, RingLoop};
 use sim::workload::Workload;
-use topologies::DeviceId;
+use topologies::{DeviceId, Machine};
 
 use super::assigned::Assigned;
 use super::evaluator::Evaluator;
@@ -132,7 +132,7 @@ impl Space {
         &mut self,
         evaluator: &Evaluator<'_>,
         plan: &Plan,
-        orders: &Orders,
+        orders: &Orders<'_>,
         compressors: &[Compressor],
     ) {
         let fused = Plan {
@@ -295,36 +295,47 @@ fn exchanges(degree: u32) -> Vec<Exchange> {
 /// The orders in which ranks may take GPUs.
 ///
 /// Islands are groups of GPUs that no route tells apart, so other orders within them are the same
-/// by symmetry; orders that mix both ways are left out.
-struct Orders {
+/// by symmetry; orders that mix both ways are left out. Nodes follow one another, so that the inner dimensions of a
+/// plan, which exchange most, stay inside: tensor and Ulysses groups, then rings, then pipelines, guidance, data.
+struct Orders<'a> {
     /// One island after another.
     filled: Vec<DeviceId>,
-    /// Round the islands; none where each is a single GPU.
+    /// Round the islands of each node; none where each is a single GPU.
     round: Option<Vec<DeviceId>>,
+    machine: &'a Machine,
     /// Where some GPUs or their links are slower: those last. Plans on fewer GPUs leave them out, and of
     /// pipelines they are the last stage, which has the fewest blocks.
     healthy_first: Option<Vec<DeviceId>>,
 }
 
-impl Orders {
-    fn new(evaluator: &Evaluator<'_>) -> Self {
+impl<'a> Orders<'a> {
+    fn new(evaluator: &'a Evaluator<'_>) -> Self {
         let (machine, condition) = (&evaluator.question.machine, &evaluator.condition);
-        // Those that may be used: the first that are left.
-        let may: BTreeSet<DeviceId> = condition
-            .left(machine)
-            .into_iter()
-            .take(evaluator.gpus as usize)
-            .collect();
+        // Those that may be used: the first that are left; of several nodes any, for how many is bounded by the plans.
+        let several = machine.nodes().len() > 1;
+        let most = if several {
+            usize::MAX
+        } else {
+            evaluator.gpus as usize
+        };
+        let may: BTreeSet<DeviceId> = condition.left(machine).into_iter().take(most).collect();
         let left = |island: Vec<DeviceId>| -> Vec<DeviceId> {
             island.into_iter().filter(|gpu| may.contains(gpu)).collect()
         };
         let mut islands: Vec<Vec<DeviceId>> = machine.islands().into_iter().map(left).collect();
         islands.retain(|island| !island.is_empty());
-        let filled: Vec<DeviceId> = islands.iter().flatten().copied().collect();
-        let longest = islands.iter().map(Vec::len).max().unwrap_or(0);
-        let round = (0..longest)
-            .flat_map(|place| islands.iter().filter_map(move |island| island.get(place)));
-        let round = (islands.len() < filled.len()).then(|| round.copied().collect());
+        let islands = by_node(islands, |gpu| machine.node_of(gpu));
+        let filled: Vec<DeviceId> = islands.iter().flatten().flatten().copied().collect();
+        let round_of = |node: &Vec<Vec<DeviceId>>| {
+            let longest = node.iter().map(Vec::len).max().unwrap_or(0);
+            let at = |place| {
+                node.iter()
+                    .filter_map(move |island| island.get(place).copied())
+            };
+            (0..longest).flat_map(at).collect::<Vec<DeviceId>>()
+        };
+        let count: usize = islands.iter().map(Vec::len).sum();
+        let round = (count < filled.len()).then(|| islands.iter().flat_map(round_of).collect());
         let health = |gpu: &DeviceId| condition.health(machine, *gpu);
         let mut healthy_first = filled.clone();
         healthy_first.sort_by(|a, b| health(b).total_cmp(&health(a)));
@@ -332,21 +343,39 @@ impl Orders {
             healthy_first: (healthy_first != filled).then_some(healthy_first),
             round,
             filled,
+            machine,
         }
     }
 
     /// Placements of `ranks` ranks that differ.
     fn placements(&self, ranks: usize) -> Vec<Vec<DeviceId>> {
         let others = [&self.round, &self.healthy_first].into_iter().flatten();
-        let mut all = vec![self.filled[..ranks].to_vec()];
-        for order in others {
-            let placement = order[..ranks].to_vec();
+        let orders = std::iter::once(&self.filled).chain(others);
+        let mut all = vec![self.machine.evenly(&self.filled, ranks)];
+        for placement in orders.map(|order| order[..ranks].to_vec()) {
             if !all.contains(&placement) {
                 all.push(placement);
             }
         }
         all
     }
+}
+
+/// Islands of each node, in the order of their first GPUs; an island of several nodes is one of each.
+fn by_node(
+    islands: Vec<Vec<DeviceId>>,
+    node_of: impl Fn(DeviceId) -> usize,
+) -> Vec<Vec<Vec<DeviceId>>> {
+    let mut nodes: BTreeMap<usize, Vec<Vec<DeviceId>>> = BTreeMap::new();
+    for island in islands {
+        for part in island.chunk_by(|a, b| node_of(*a) == node_of(*b)) {
+            nodes
+                .entry(node_of(part[0]))
+                .or_default()
+                .push(part.to_vec());
+        }
+    }
+    nodes.into_values().collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! | predicted faster | slower |
 //!
 //! A plan is tied with the fastest while the probability that the fastest is faster is below [`CONFIDENCE`]
-//! ([`crate::interval::faster`]). Guarantees: the choice is simulated, as is every plan that would go before it; those
+//! ([`crate::interval::faster`]); of those that are predicted at most a quarter slower, one is chosen. Guarantees: the choice is simulated, as is every plan that would go before it; those
 //! that are tied by their bounds and would not are counted.
 
 use sim::plan::{Exchange, Fidelity, Plan, Residency};
@@ -24,6 +24,10 @@ use crate::interval::{Uncertainty, faster};
 
 /// How sure the fastest must be of a plan for that plan to be called slower.
 pub const CONFIDENCE: f64 = 0.9;
+
+/// A plan predicted to take longer than the fastest by more than this is not chosen for what is preferred, however little is known:
+/// where only links are, plans twice as slow are within the interval.
+pub(super) const NEAR: f64 = 1.25;
 
 /// What a plan is preferred for, the best first.
 pub(super) type Preference = (bool, Fidelity, bool, u32, usize);
@@ -66,8 +70,11 @@ impl Evaluator<'_> {
             if !is_uniform(&bounded.plan) && bounded.plan != worth {
                 return false;
             }
+            let near = latency <= first.0.scaled(NEAR);
             latency <= first.0
-                || faster((first.0, &first.1), (latency, &self.uncertainty(bounded))) < CONFIDENCE
+                || near
+                    && faster((first.0, &first.1), (latency, &self.uncertainty(bounded)))
+                        < CONFIDENCE
         };
         let key = |plan: &Plan, latency| (self.preference(plan), latency);
         let plans = found.plans.iter().enumerate();

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use sim::model::Resolution;
 use thiserror::Error;
-use topologies::{Bandwidth, LinkKind, SimDuration};
+use topologies::topology::TopologyError;
+use topologies::{Bandwidth, LinkKind, Machine, SimDuration};
 
 use crate::search::{Budget, Question};
 
@@ -287,10 +288,13 @@ impl Field {
             (Self::Batch, Value::Count(batch)) => question.request.batch = batch,
             (Self::TextTokens, Value::Count(tokens)) => question.request.text_tokens = tokens,
             (Self::Bandwidth(kind), Value::Rate(rate)) => {
-                self.links(question, kind, |link| link.capacity = rate)?;
+                self.links(question, kind, |machine| machine.with_bandwidth(kind, rate))?;
             }
             (Self::Latency(kind), Value::Time(time)) => {
-                self.links(question, kind, |link| link.latency = time)?;
+                let fits = |of: LinkKind| kind.is_none_or(|kind| of == kind);
+                let change =
+                    |machine: Machine| machine.with_links(fits, |link| link.latency = time);
+                self.links(question, kind, change)?;
             }
             (Self::Compute, Value::Number(factor)) => scale(question, factor, 1.0),
             (Self::Memory, Value::Number(factor)) => scale(question, 1.0, factor),
@@ -309,7 +313,7 @@ impl Field {
         self,
         question: &mut Question,
         kind: Option<LinkKind>,
-        change: impl Fn(&mut topologies::Link),
+        change: impl Fn(Machine) -> Result<Machine, TopologyError>,
     ) -> Result<(), String> {
         let fits = |of: LinkKind| kind.is_none_or(|kind| of == kind);
         if !question.machine.links.iter().any(|link| fits(link.kind)) {
@@ -318,7 +322,7 @@ impl Field {
                 self, question.machine.name
             ));
         }
-        let machine = question.machine.clone().with_links(fits, change);
+        let machine = change(question.machine.clone());
         question.machine = machine.map_err(|error| error.to_string())?;
         Ok(())
     }

@@ -10,7 +10,7 @@
 //! time = latency + max over links of (flows on it · bytes · protocol overhead / effective rate)
 //! ```
 //! The ring visits the nearest unvisited rank next, so an island is finished before its slow
-//! up-link is crossed: once out and once back.
+//! up-link is crossed: once out and once back. Over nodes there is a ring for each network card ([`super::nodes`]).
 //!
 //! | protocol | bytes on the wire | base, us | hop over NVLink, PCIe, network, us |
 //! |---|---|---|---|
@@ -22,7 +22,7 @@
 //!
 //! Guarantees: payload bytes are the closed forms above; the bundle's uncontended time is `time`.
 //!
-//! Not modelled: trees, NVLS, PAT; channel counts; the collapse of all-to-all on dual-socket PCIe
+//! Not modelled: trees inside a node, PAT; channel counts; the collapse of all-to-all on dual-socket PCIe
 //! hosts beyond what their links explain (see [`super::rates`]).
 
 use topologies::{Bandwidth, Bytes, CollectiveKind, LinkId, SimDuration};
@@ -47,6 +47,8 @@ pub struct Hop {
     pub latency: SimDuration,
     /// Slowest kind of link on the way.
     pub kind: HopKind,
+    /// Between nodes: the link on which the way leaves the sender's.
+    pub wire: Option<LinkId>,
 }
 
 /// The ranks of a collective and the ways between them.
@@ -86,7 +88,7 @@ pub enum Protocol {
 pub struct Decomposition {
     /// The protocol taken.
     pub protocol: Protocol,
-    /// Ranks in ring order; for all-to-all in their own order.
+    /// Ranks in ring order, of several rings the first's; for all-to-all in their own order.
     pub order: Vec<usize>,
     /// The flows.
     pub bundle: Bundle,
@@ -95,6 +97,9 @@ pub struct Decomposition {
 }
 
 impl Protocol {
+    /// Every protocol.
+    pub(super) const ALL: [Self; 3] = [Self::Ll, Self::Ll128, Self::Simple];
+
     /// Bytes on the wire per byte of payload.
     #[must_use]
     pub const fn overhead(self) -> f64 {
@@ -170,7 +175,7 @@ impl<'a> Group<'a> {
         kinds.max().expect("two ranks have a hop between them")
     }
 
-    fn hop(&self, from: usize, to: usize) -> &Hop {
+    pub(super) fn hop(&self, from: usize, to: usize) -> &Hop {
         self.hops[from][to]
             .as_ref()
             .expect("a rank sends nothing to itself")
@@ -199,7 +204,7 @@ impl<'a> Group<'a> {
     }
 
     /// The pairs that exchange data in `kind`.
-    fn pairs(&self, kind: CollectiveKind, order: &[usize]) -> Vec<(usize, usize)> {
+    pub(super) fn pairs(&self, kind: CollectiveKind, order: &[usize]) -> Vec<(usize, usize)> {
         let n = order.len();
         if kind == CollectiveKind::AllToAll {
             let pairs = (0..n).flat_map(|from| (0..n).map(move |to| (from, to)));
@@ -209,7 +214,10 @@ impl<'a> Group<'a> {
     }
 
     /// How many of `pairs` cross each link.
-    fn crossings(&self, pairs: &[(usize, usize)]) -> Vec<(LinkId, f64)> {
+    pub(super) fn crossings<'p>(
+        &self,
+        pairs: impl IntoIterator<Item = &'p (usize, usize)>,
+    ) -> Vec<(LinkId, f64)> {
         let mut count = vec![0.0; self.effective.len()];
         let mut links = Vec::new();
         for (from, to) in pairs {
@@ -228,18 +236,16 @@ impl<'a> Group<'a> {
     /// `kind` of `size` (nccl-tests' size, see [`CollectiveKind`]) over this group's links.
     #[must_use]
     pub fn decompose(&self, kind: CollectiveKind, size: Bytes) -> Decomposition {
-        let order = match kind {
-            CollectiveKind::AllToAll => (0..self.hops.len()).collect(),
-            _ => self.ring_order(),
-        };
-        let pairs = self.pairs(kind, &order);
-        let crossings = self.crossings(&pairs);
-        let protocols = [Protocol::Ll, Protocol::Ll128, Protocol::Simple];
-        let choices = protocols.into_iter().filter_map(|protocol| {
+        let orders = self.orders(kind);
+        let pairs: Vec<Vec<(usize, usize)>> =
+            orders.iter().map(|order| self.pairs(kind, order)).collect();
+        let crossings = self.mean_crossings(&pairs);
+        let order = &orders[0];
+        let choices = Protocol::ALL.into_iter().filter_map(|protocol| {
             let overhead = protocol.overhead();
             let share = |(link, flows): &(LinkId, f64)| (*link, flows * overhead);
             let bundle = Bundle {
-                latency: self.latency(kind, protocol, &pairs)?,
+                latency: self.latency(kind, protocol, &pairs[0])?,
                 shares: crossings.iter().map(share).collect(),
                 cap: None,
                 bytes: flow_bytes(kind, self.ranks(), size),

@@ -11,6 +11,7 @@ fn hop(links: &[usize], kind: HopKind) -> Hop {
         links: links.iter().map(|link| LinkId::new(*link)).collect(),
         latency: SimDuration::ZERO,
         kind,
+        wire: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which ranks take equally long: all of them where nothing is wrong, else those whose GPUs are equally fast
-//! and whose groups are the same where a narrow link lengthens their messages.
+//! and whose groups are the same where a narrow link lengthens their messages. On several nodes, those whose groups
+//! lie on the nodes alike.
 //!
 //! ```text
 //! gpu2=80%        ring4: ranks 0, 1, 3 | rank 2
@@ -22,7 +23,12 @@ pub(super) struct Classes {
 impl Classes {
     pub(super) fn new(setup: &Setup<'_>) -> Self {
         let ranks = setup.plan.ranks() as usize;
-        if setup.platform.is_sound() {
+        let spans: Vec<Vec<Vec<usize>>> = match setup.platform.has_nodes() {
+            true => (0..ranks).map(|rank| spans(setup, rank as u32)).collect(),
+            false => Vec::new(),
+        };
+        let all_alike = spans.iter().all(|of_rank| *of_rank == spans[0]);
+        if setup.platform.is_sound() && all_alike {
             return Self {
                 leads: vec![0],
                 of: vec![0; ranks],
@@ -37,7 +43,9 @@ impl Classes {
         for rank in 0..ranks {
             let alike = |lead: &u32| {
                 let lead = *lead as usize;
-                speed_factor(lead) == speed_factor(rank) && narrow[lead] == narrow[rank]
+                speed_factor(lead) == speed_factor(rank)
+                    && narrow[lead] == narrow[rank]
+                    && (all_alike || spans[lead] == spans[rank])
             };
             let class = classes.leads.iter().position(alike);
             classes.of.push(class.unwrap_or(classes.leads.len()));
@@ -53,6 +61,29 @@ impl Classes {
     pub(super) fn of(&self, rank: u32) -> usize {
         self.of[rank as usize]
     }
+}
+
+/// How each group of a rank lies on the nodes.
+fn spans(setup: &Setup<'_>, rank: u32) -> Vec<Vec<usize>> {
+    let plan = setup.plan;
+    let outer = setup.group_of(rank, plan.exchange.degree(), |at, position| {
+        at.outer = position
+    });
+    let across = match plan.exchange {
+        Exchange::Attention2d { columns, .. } => columns as usize,
+        _ => outer.len(),
+    };
+    let at = plan.coordinates(rank).outer as usize;
+    let row = &outer[at / across * across..][..across];
+    let column: Vec<DeviceId> = outer[at % across..]
+        .iter()
+        .copied()
+        .step_by(across)
+        .collect();
+    let ulysses = setup.group_of(rank, plan.ulysses, |at, position| at.ulysses = position);
+    let tensor = setup.group_of(rank, plan.tensor, |at, position| at.tensor = position);
+    let groups = [row, &column, &ulysses, &tensor];
+    groups.map(|group| setup.platform.span(group)).to_vec()
 }
 
 /// A rank's place in one dimension.

@@ -23,7 +23,7 @@ pub enum Mode {
 }
 
 /// A group that exchanges messages: what its messages cost is known of the first rank's, which stands for
-/// all of its dimension; how narrow links lengthen them, of the own.
+/// all of its dimension that lie on the nodes alike; how narrow links lengthen them, of the own.
 pub(super) struct Members {
     first: Vec<DeviceId>,
     own: Vec<DeviceId>,
@@ -253,8 +253,11 @@ impl Setup<'_> {
         size: Bytes,
     ) -> Result<Message, LowerError> {
         let factors = &self.execution.calibration.rates;
-        let message = self.platform.message(kind, &group.first, size, factors)?;
-        let longer = self.platform.lengthened(kind, &group.own, size);
+        let platform = self.platform;
+        let alike = platform.span(&group.first) == platform.span(&group.own);
+        let group_of = if alike { &group.first } else { &group.own };
+        let message = platform.message(kind, group_of, size, factors)?;
+        let longer = platform.lengthened(&message, &group.own);
         Ok(message.lengthened(longer))
     }
 

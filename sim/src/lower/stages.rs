@@ -10,7 +10,7 @@ use super::pass::{BlockTimes, Mode, Pass};
 use super::{LowerError, Setup};
 use crate::launch;
 use crate::plan::{Coordinates, stage_blocks};
-use crate::platform::Message;
+use crate::platform::{Message, Reach};
 use crate::workload::ELEMENT_BYTES;
 
 /// What one stage does with one patch (or with everything, in warm-up).
@@ -236,13 +236,18 @@ fn hops(setup: &Setup<'_>, ranks: &[u32], patches: u64) -> Result<Vec<Message>, 
     });
     let factors = &setup.execution.calibration.rates;
     let kind = CollectiveKind::RingPass;
-    let message = setup.platform.message(kind, &group, bytes, factors)?;
+    let whole = setup.platform.message(kind, &group, bytes, factors)?;
     let hop = |stage: usize| {
         let ends = ends(setup, ranks, stage);
-        let longer = setup.platform.lengthened(kind, &ends, bytes);
-        message.clone().lengthened(longer)
+        // Over several nodes some hops stay inside.
+        let message = match whole.reach {
+            Reach::Network => setup.platform.message(kind, &ends, bytes, factors)?,
+            Reach::Host => whole.clone(),
+        };
+        let longer = setup.platform.lengthened(&message, &ends);
+        Ok(message.lengthened(longer))
     };
-    Ok((0..ranks.len()).map(hop).collect())
+    (0..ranks.len()).map(hop).collect()
 }
 
 /// The GPUs of a stage and of the one behind it.

@@ -6,9 +6,9 @@
 //! ```
 //! Guarantee: nothing gets faster, for rings keep the order and the protocol that they were set up with.
 
-use topologies::{Bandwidth, Bytes, CollectiveKind, Condition, DeviceId, LinkId, SpeedFactor};
+use topologies::{Bandwidth, Condition, DeviceId, LinkId, SpeedFactor};
 
-use super::Platform;
+use super::{Message, Platform};
 
 impl Platform {
     /// The same platform in another condition.
@@ -53,16 +53,22 @@ impl Platform {
         pairs.any(|(from, to)| narrow(*from, *to))
     }
 
-    /// By how much narrow links lengthen a collective among `group`: 1 or more.
+    /// By how much narrow links lengthen `message` among `group`: 1 or more.
     #[must_use]
-    pub fn lengthened(&self, kind: CollectiveKind, group: &[DeviceId], size: Bytes) -> f64 {
+    pub fn lengthened(&self, message: &Message, group: &[DeviceId]) -> f64 {
         if self.condition.widths.is_empty() || group.len() < 2 {
             return 1.0;
         }
-        let Some(links) = self.links_of(group) else {
+        let flows = match message.stage {
+            Some(_) => self.flows(message, group),
+            None => self
+                .links_of(group)
+                .zip(message.sizes.first())
+                .map(|(links, size)| links.decompose(message.kind, *size).bundle),
+        };
+        let Some(flows) = flows else {
             return 1.0;
         };
-        let flows = links.decompose(kind, size).bundle;
         let (now, healthy) = (
             flows.uncontended(&self.effective),
             flows.uncontended(&self.healthy),

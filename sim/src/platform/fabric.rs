@@ -55,24 +55,21 @@ impl Fabric {
     }
 }
 
-/// The ways from the first GPU to each other one.
-fn ways(machine: &Machine) -> impl Iterator<Item = impl Iterator<Item = &Link>> {
-    let others = machine.devices().skip(1);
-    let route = |to| machine.route(DeviceId::new(0), to);
-    others.map(move |to| route(to).links.iter().map(|link| machine.link(*link)))
-}
-
-/// Whether NVLink alone joins the GPUs of the first GPU's host, at the rate of its datasheet.
+/// Whether NVLink alone joins the GPUs of each host, at the rate of the datasheet.
 fn joined_by_nvlink(machine: &Machine) -> bool {
     let usual = machine.gpus[0].nvlink;
     let is_usual = |link: &Link| link.kind == LinkKind::Nvlink && Some(link.capacity) == usual;
-    ways(machine).all(|mut way| way.all(is_usual))
+    let is_joined = |host: &Vec<DeviceId>| {
+        let mut links = host[1..]
+            .iter()
+            .flat_map(|to| &machine.route(host[0], *to).links);
+        links.all(|link| is_usual(machine.link(*link)))
+    };
+    machine.nodes().iter().all(is_joined)
 }
 
-/// GPUs joined without a network: those of the first GPU's host.
+/// GPUs of the first host.
 pub(super) fn gpus_per_host(machine: &Machine) -> u32 {
-    let is_network = |link: &Link| link.kind == LinkKind::Network;
-    let local = ways(machine).map(|mut way| !way.any(is_network));
-    u32::try_from(1 + local.filter(|local| *local).count())
-        .expect("a machine has fewer than 2^32 GPUs")
+    let first = &machine.nodes()[0];
+    u32::try_from(first.len()).expect("a machine has fewer than 2^32 GPUs")
 }

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use kernels::{Miss, Provenance};
 use topologies::topology::{Link, LinkKind};
-use topologies::{Bandwidth, Bytes, CollectiveKind, DeviceId, LinkId, Machine, SimDuration};
+use topologies::{
+    Architecture, Bandwidth, Bytes, CollectiveKind, DeviceId, LinkId, Machine, SimDuration,
+};
 
-use super::{Fabric, Platform};
+use super::{Fabric, Network, Platform};
 use crate::collective::{
-    Ask, Bundle, CollectiveCost, Element, Group, Hop, HopKind, HostRates, NcclTable, Wiring,
+    Algorithm, Ask, Bundle, CollectiveCost, Element, Fabric as Links, Group, Hop, HopKind,
+    HostRates, Inside, NcclTable, Protocol, Wiring, cap, size_inside,
 };
 use crate::graph::Path;
 use crate::one_gpu::{self, OneGpu};
@@ -49,6 +52,19 @@ pub struct Message {
     pub provenance: Provenance,
     /// Whether it leaves the host.
     pub reach: Reach,
+    /// Where a stage inside nodes was measured and the links between them decide: how.
+    pub stage: Option<Stage>,
+}
+
+/// How a message crosses nodes beside a measured stage inside them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Rings or a tree.
+    pub algorithm: Algorithm,
+    /// The protocol of the wires.
+    pub protocol: Protocol,
+    /// Of the message's time, what passes before the first byte.
+    pub latency: SimDuration,
 }
 
 impl Message {
@@ -69,6 +85,10 @@ impl Message {
         sizes.extend((0..times).flat_map(|_| &other.sizes));
         Self {
             time: self.time + other.time * u64::from(times),
+            stage: self.stage.zip(other.stage).map(|(own, other)| Stage {
+                latency: own.latency + other.latency * u64::from(times),
+                ..own
+            }),
             sizes,
             ..self.clone()
         }
@@ -79,10 +99,37 @@ impl Platform {
     /// Whether `group` leaves its host.
     #[must_use]
     pub fn reach(&self, group: &[DeviceId]) -> Reach {
-        let host = |device: &DeviceId| device.index() / self.gpus_per_host as usize;
-        let first = group.first().map(host);
-        let same = group.iter().all(|device| Some(host(device)) == first);
-        if same { Reach::Host } else { Reach::Network }
+        if self.span(group).len() < 2 {
+            Reach::Host
+        } else {
+            Reach::Network
+        }
+    }
+
+    /// How many ranks of `group` each node holds that has one, the fullest first.
+    #[must_use]
+    pub fn span(&self, group: &[DeviceId]) -> Vec<usize> {
+        let mut ranks = BTreeMap::new();
+        for device in group {
+            *ranks.entry(self.node_of[device.index()]).or_insert(0) += 1;
+        }
+        let mut span: Vec<usize> = ranks.into_values().collect();
+        span.sort_unstable_by(|a, b| b.cmp(a));
+        span
+    }
+
+    /// The ranks of `group` in the node that holds most of them, the first of such nodes.
+    fn fullest(&self, group: &[DeviceId]) -> Vec<DeviceId> {
+        let mut parts: BTreeMap<usize, Vec<DeviceId>> = BTreeMap::new();
+        for device in group {
+            parts
+                .entry(self.node_of[device.index()])
+                .or_default()
+                .push(*device);
+        }
+        let most = parts.values().map(Vec::len).max();
+        let fullest = parts.into_values().find(|part| Some(part.len()) == most);
+        fullest.unwrap_or_default()
     }
 
     /// What `kind` of nccl-tests' `size` costs among `group`, at rates times `factors`.
@@ -115,9 +162,14 @@ impl Platform {
             sizes: vec![size],
             provenance: cost.provenance,
             reach,
+            stage: None,
         };
-        let timed = self.timed.iter().any(|rate| rate.0 == kind);
+        let measured = self.timed(reach);
+        let timed = measured.iter().any(|rate| rate.0 == kind);
         let wiring = match (&self.fabric, reach) {
+            (_, Reach::Network) if !timed && self.network == Network::Links => {
+                return self.across(ask, group, factors);
+            }
             (Fabric::NvLink(system), _) if !timed => {
                 return Ok(fixed(
                     NcclTable::built_in().time(system, None, ask)?,
@@ -131,7 +183,7 @@ impl Platform {
         };
         let pcie = self.gpu(group[0]).pcie;
         let rates = HostRates {
-            measured: &self.timed,
+            measured: &measured,
             wiring,
             pcie,
         };
@@ -161,7 +213,79 @@ impl Platform {
             sizes: vec![size],
             provenance: Provenance::Measured,
             reach: Reach::Host,
+            stage: None,
         })
+    }
+
+    /// Collectives that were timed in one node, or over several: on more ranks than a node holds.
+    fn timed(&self, reach: Reach) -> Vec<(CollectiveKind, u32, Bandwidth)> {
+        let over_nodes = |ranks: u32| ranks > self.gpus_per_host;
+        let fits = |ranks: u32| !self.has_nodes() || over_nodes(ranks) == (reach == Reach::Network);
+        let all = self.timed.iter().copied();
+        all.filter(|(_, ranks, _)| fits(*ranks)).collect()
+    }
+
+    /// A message among ranks of several nodes: a stage inside that is measured, beside flows over the network.
+    fn across(&self, ask: Ask, group: &[DeviceId], factors: &RateFactors) -> Result<Message, Miss> {
+        let reach = Reach::Network;
+        let factor = factors.get(&(ask.kind, reach)).copied();
+        if self.fabric == Fabric::Links {
+            return Ok(self.over_links(ask, group, factor, reach));
+        }
+        let part = self.fullest(group);
+        let staged = |algorithm: Algorithm| -> Result<_, Miss> {
+            let inside = match part.len() {
+                1 => None,
+                fullest => {
+                    let size = size_inside(ask.kind, algorithm, ask.size, (group.len(), fullest));
+                    let whole = self.message(ask.kind, &part, size, factors)?.time;
+                    let least = self.message(ask.kind, &part, Bytes::new(1), factors)?.time;
+                    let latency = least.min(whole);
+                    Some(Inside {
+                        latency,
+                        time: whole.saturating_sub(latency),
+                    })
+                }
+            };
+            let links = self
+                .links_of(group)
+                .expect("nodes joined by links are a machine's");
+            Ok(links.across(ask.kind, algorithm, ask.size, inside))
+        };
+        let (mut best, mut algorithm) = (staged(Algorithm::Rings)?, Algorithm::Rings);
+        if self.sums_in_switches() && ask.kind == CollectiveKind::AllReduce {
+            let tree = staged(Algorithm::SwitchTree)?;
+            if tree.time < best.time {
+                (best, algorithm) = (tree, Algorithm::SwitchTree);
+            }
+        }
+        let stage = Stage {
+            algorithm,
+            protocol: best.protocol,
+            latency: best.bundle.latency,
+        };
+        Ok(Message {
+            time: best.time.scaled(1.0 / factor.unwrap_or(1.0)),
+            timing: factor.map_or(Timing::Shared, |_| Timing::Fixed),
+            kind: ask.kind,
+            sizes: vec![ask.size],
+            provenance: Provenance::Datasheet,
+            reach,
+            stage: factor.is_none().then_some(stage),
+        })
+    }
+
+    /// Whether the NVLink switches of a node sum what they pass on (NVLS): from Hopper on.
+    fn sums_in_switches(&self) -> bool {
+        let Fabric::NvLink(system) = &self.fabric else {
+            return false;
+        };
+        let summing = [
+            Architecture::Hopper,
+            Architecture::Blackwell,
+            Architecture::BlackwellUltra,
+        ];
+        matches!(system.fabric, Links::NvLink(_)) && summing.contains(&system.architecture)
     }
 
     fn over_links(
@@ -182,6 +306,7 @@ impl Platform {
             sizes: vec![ask.size],
             provenance: Provenance::Datasheet,
             reach,
+            stage: None,
         }
     }
 
@@ -195,10 +320,17 @@ impl Platform {
     /// What `message` moves over the links when `group` sends it; nothing where no machine is known.
     ///
     /// Of a shared message these are the bytes on the wire; of a fixed one the payload, for its
-    /// protocol is not known, and no latency, which its time holds.
+    /// protocol is not known, and no latency, which its time holds. Of one beside a stage inside nodes these are the
+    /// bytes between the nodes, at most as fast as that stage.
     #[must_use]
     pub fn flows(&self, message: &Message, group: &[DeviceId]) -> Option<Bundle> {
         let links = self.links_of(group)?;
+        if let Some(stage) = message
+            .stage
+            .filter(|_| self.reach(group) == Reach::Network)
+        {
+            return staged(&links, message, stage);
+        }
         let (&first, rest) = message.sizes.split_first()?;
         let decomposed = links.decompose(message.kind, first);
         let mut flows = decomposed.bundle;
@@ -215,7 +347,9 @@ impl Platform {
         if message.timing == Timing::Fixed {
             flows.latency = SimDuration::ZERO;
             for (_, weight) in &mut flows.shares {
-                *weight = (*weight / decomposed.protocol.overhead()).round();
+                let flows = *weight / decomposed.protocol.overhead();
+                // Of several rings each counts in part.
+                *weight = (flows * ROUND).round() / ROUND;
             }
         }
         Some(flows)
@@ -227,8 +361,19 @@ impl Platform {
         let (Timing::Shared, Some(&size)) = (message.timing, message.sizes.first()) else {
             return None;
         };
-        let pair = self.links_of(&[from, to])?.decompose(message.kind, size);
         let links = &self.machine.as_ref()?.route(from, to).links;
+        let pair = self.links_of(&[from, to])?;
+        if let Some(stage) = message
+            .stage
+            .filter(|_| self.reach(&[from, to]) == Reach::Network)
+        {
+            let overhead = stage.protocol.overhead();
+            return Some(Bundle {
+                shares: links.iter().map(|&link| (link, overhead)).collect(),
+                ..staged(&pair, message, stage)?
+            });
+        }
+        let pair = pair.decompose(message.kind, size);
         let overhead = pair.protocol.overhead();
         Some(Bundle {
             shares: links.iter().map(|&link| (link, overhead)).collect(),
@@ -258,6 +403,26 @@ impl Platform {
     }
 }
 
+/// Weights of fixed messages' flows are rounded to a part in this many.
+const ROUND: f64 = (1u32 << 20) as f64;
+
+/// The flows between nodes of a message beside a stage inside: together with that stage's cap they take its time.
+fn staged(links: &Group<'_>, message: &Message, stage: Stage) -> Option<Bundle> {
+    let wires = |size: &Bytes| links.wires(message.kind, stage.algorithm, *size);
+    let (shares, _) = wires(message.sizes.first()?);
+    let bytes = message.sizes.iter().map(|size| wires(size).1).sum();
+    let overhead = stage.protocol.overhead();
+    Some(Bundle {
+        latency: stage.latency,
+        shares: shares
+            .iter()
+            .map(|(link, flows)| (*link, flows * overhead))
+            .collect(),
+        cap: cap(bytes, message.time.saturating_sub(stage.latency)),
+        bytes,
+    })
+}
+
 fn hop(machine: &Machine, from: DeviceId, to: DeviceId) -> Hop {
     let route = machine.route(from, to);
     let kind = |link: &LinkId| match machine.link(*link).kind {
@@ -274,5 +439,10 @@ fn hop(machine: &Machine, from: DeviceId, to: DeviceId) -> Hop {
             .map(kind)
             .max()
             .unwrap_or(HopKind::NvLink),
+        wire: route
+            .links
+            .iter()
+            .copied()
+            .find(|link| kind(link) == HopKind::Network),
     }
 }

@@ -113,6 +113,7 @@ fn imported(bytes: &[u8], smi_xml: Option<(String, String)>) {
         let hints = Hints {
             gpu,
             smi_xml: smi_xml.clone(),
+            ..Hints::default()
         };
         if let Ok(found) = import::machine(bytes, FILE, &hints) {
             used(&found.machine);

@@ -129,6 +129,7 @@ fn the_simulated_ring_is_the_workers() {
         let hop = |from, to| {
             let route = machine.route(DeviceId::new(from), DeviceId::new(to));
             Hop {
+                wire: None,
                 links: route.links.clone(),
                 latency: route.latency,
                 kind: HopKind::Network,

@@ -11,13 +11,15 @@ use std::fmt::Write;
 use super::{Exported, escaped, kind, links_of};
 use crate::gpu::{Architecture, Gpu};
 use crate::import::{pci, sketch::nvlink_rate};
-use crate::machine::Machine;
+use crate::machine::{Machine, nodes::parts};
 use crate::topology::{Link, LinkKind, PeerToPeer, VertexId, VertexKind};
 
 struct Writer<'a> {
     machine: &'a Machine,
     out: String,
     lost: Vec<String>,
+    /// The part that each vertex is in, without networks.
+    parts: Vec<usize>,
 }
 
 /// A bus number that is each vertex's own.
@@ -48,6 +50,7 @@ pub fn nccl_xml(machine: &Machine) -> Exported {
         machine,
         out: String::new(),
         lost: Vec::new(),
+        parts: parts(machine.vertices.len(), &machine.links),
     };
     writer.system();
     writer.lose_networks();
@@ -106,6 +109,7 @@ impl<'a> Writer<'a> {
         for (number, socket) in sockets.iter().enumerate() {
             self.cpu(number, *socket, &sockets);
         }
+        self.network_links();
         self.out.push_str("</system>\n");
     }
 
@@ -120,6 +124,16 @@ impl<'a> Writer<'a> {
             "  <cpu host_hash=\"{host:#x}\" numaid=\"{number}\" arch=\"{arch}\" vendor=\"{vendor}\" \
              familyid=\"{family}\" modelid=\"{model}\""
         );
+        let node = self.parts[socket.index()];
+        let of_node = sockets
+            .iter()
+            .filter(|other| self.parts[other.index()] == node);
+        if of_node
+            .map(|other| self.host(*other, sockets))
+            .any(|other| other != host)
+        {
+            let _ = write!(self.out, " ditplan_node=\"{node}\"");
+        }
         if let Some(rate) = rate {
             let _ = write!(self.out, " ditplan_link=\"{} B/s\"", rate.get());
             self.lose(
@@ -149,6 +163,36 @@ impl<'a> Writer<'a> {
         }
         let first = sockets.iter().position(|other| seen.contains(other));
         first.expect("a socket is joined to itself") + 1
+    }
+
+    /// What a part is called in its node.
+    fn name(&self, vertex: VertexId) -> &'a str {
+        let name = self.machine.vertices[vertex.index()].name.as_str();
+        let whole = name
+            .strip_prefix("node")
+            .and_then(|rest| rest.split_once('.'));
+        match whole {
+            Some((number, own)) if number.parse::<u32>().is_ok() => own,
+            _ => name,
+        }
+    }
+
+    /// Links between networks; NCCL passes over elements that it does not know.
+    fn network_links(&mut self) {
+        let is_network = |end| kind(self.machine, end) == VertexKind::NetworkSwitch;
+        let between = |link: &&Link| is_network(link.from) && is_network(link.to);
+        let forward = self.machine.links.iter().enumerate();
+        let forward = forward.filter(|(index, link)| *index < link.reverse.index());
+        for link in forward.map(|(_, link)| link).filter(between) {
+            let [from, to] = [link.from, link.to].map(|end| escaped(self.name(end)));
+            let (rate, latency, efficiency) =
+                (link.capacity.get(), link.latency.get(), link.efficiency);
+            let _ = writeln!(
+                self.out,
+                "  <ditplan_network_link from=\"{from}\" to=\"{to}\" bandwidth=\"{rate} B/s\" \
+                 latency=\"{latency} ps\" efficiency=\"{efficiency:?}\"/>"
+            );
+        }
     }
 
     /// What hangs below a socket or a switch.
@@ -223,16 +267,25 @@ impl<'a> Writer<'a> {
         );
         let rate = nvlink_rate(gpu);
         for link in links_of(self.machine, vertex).filter(|link| link.kind == LinkKind::Nvlink) {
-            let whole = link.capacity.get().is_multiple_of(rate.get());
-            let count = (link.capacity.get() / rate.get()).max(1);
+            // The reader takes at most 64 links.
+            let links = link.capacity.get() / rate.get();
+            let whole = link.capacity.get().is_multiple_of(rate.get()) && links <= 64;
+            let count = links.clamp(1, 64);
             let class = match kind(self.machine, link.to) {
                 VertexKind::NvSwitch => "0x068000",
                 _ => "0x030200",
             };
-            let own = match whole {
+            let mut own = match whole {
                 true => String::new(),
                 false => format!(" ditplan_bandwidth=\"{} B/s\"", link.capacity.get()),
             };
+            if kind(self.machine, link.to) == VertexKind::NvSwitch {
+                let (efficiency, latency) = (link.efficiency, link.latency.get());
+                let _ = write!(
+                    own,
+                    " ditplan_efficiency=\"{efficiency:?}\" ditplan_latency=\"{latency} ps\""
+                );
+            }
             let target = bus(link.to);
             let _ = writeln!(
                 self.out,
@@ -244,15 +297,16 @@ impl<'a> Writer<'a> {
 
     fn card(&mut self, vertex: VertexId, depth: usize) {
         let indent = "  ".repeat(depth);
-        let name = escaped(&self.machine.vertices[vertex.index()].name);
+        let name = escaped(self.name(vertex));
         let _ = writeln!(self.out, "{indent}<nic>");
         for link in links_of(self.machine, vertex).filter(|link| link.kind == LinkKind::Network) {
             let speed = link.capacity.get() / 125_000;
             let (latency, efficiency) = (link.latency.as_us_f64(), link.efficiency);
+            let network = escaped(self.name(link.to));
             let _ = writeln!(
                 self.out,
                 "{indent}  <net name=\"{name}\" dev=\"{}\" speed=\"{speed}\" port=\"1\" latency=\"{latency:.6}\" \
-                 gdr=\"1\" ditplan_efficiency=\"{efficiency:?}\"/>",
+                 gdr=\"1\" ditplan_efficiency=\"{efficiency:?}\" ditplan_network=\"{network}\"/>",
                 vertex.index()
             );
         }
@@ -266,8 +320,16 @@ impl<'a> Writer<'a> {
             .count();
         if networks > 1 {
             self.lose(format!(
-                "NCCL's file does not say which of {networks} networks a card is on"
+                "NCCL does not read which of {networks} networks a card is on, nor what joins them"
             ));
+        }
+        let nodes: Vec<usize> = self
+            .machine
+            .devices()
+            .map(|gpu| self.machine.node_of(gpu))
+            .collect();
+        if !nodes.is_sorted() {
+            self.lose("GPUs are numbered node by node in the file");
         }
         let slow: BTreeMap<u64, String> = self
             .of_kind(LinkKind::Network)

@@ -19,6 +19,10 @@ impl fmt::Display for Fault {
             Self::Lost(gpu) => write!(f, "{gpu}=lost"),
             Self::GpuLinks(gpu, left) => write!(f, "{gpu}-link={left}"),
             Self::Link(name, left) => write!(f, "link:{name}={left}"),
+            Self::LinkLost(name) => write!(f, "link:{name}=lost"),
+            Self::Node(node, left) => write!(f, "node{node}={left}"),
+            Self::NodeLost(node) => write!(f, "node{node}=lost"),
+            Self::NodeLinks(node, left) => write!(f, "node{node}-link={left}"),
             Self::Throttle(left) => write!(f, "throttle={left}"),
         }
     }
@@ -33,14 +37,19 @@ impl FromStr for Fault {
             text: text.to_owned(),
         };
         let (what, left) = text.rsplit_once('=').ok_or_else(form)?;
-        let gpu = |name: &str| {
-            let number = name.strip_prefix("gpu").ok_or_else(form)?;
+        let numbered = |name: &str, kind: &str| {
+            let number = name.strip_prefix(kind)?;
             let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-            let number: u32 = number.parse().ok().filter(|_| digits).ok_or_else(form)?;
-            Ok(DeviceId::new(number as usize))
+            let number: Option<u32> = number.parse().ok().filter(|_| digits);
+            number.map(|number| number as usize)
         };
+        let gpu = |name: &str| numbered(name, "gpu").map(DeviceId::new).ok_or_else(form);
         if left == "lost" {
-            return Ok(Self::Lost(gpu(what)?));
+            return Ok(match (what.strip_prefix("link:"), numbered(what, "node")) {
+                (Some(name), _) => Self::LinkLost(name.to_owned()),
+                (None, Some(node)) => Self::NodeLost(node),
+                (None, None) => Self::Lost(gpu(what)?),
+            });
         }
         let number = left.strip_suffix('%').and_then(|left| left.parse().ok());
         let percent = || {
@@ -56,6 +65,12 @@ impl FromStr for Fault {
         }
         if let Some(name) = what.strip_prefix("link:") {
             return Ok(Self::Link(name.to_owned(), percent()?));
+        }
+        if let Some(node) = numbered(what.strip_suffix("-link").unwrap_or(what), "node") {
+            return Ok(match what.ends_with("-link") {
+                true => Self::NodeLinks(node, percent()?),
+                false => Self::Node(node, percent()?),
+            });
         }
         match what.strip_suffix("-link") {
             Some(name) => Ok(Self::GpuLinks(gpu(name)?, percent()?)),
@@ -95,7 +110,9 @@ impl Fault {
         match (self, other) {
             (Self::Slow(a, _) | Self::Lost(a), Self::Slow(b, _) | Self::Lost(b))
             | (Self::GpuLinks(a, _), Self::GpuLinks(b, _)) => a == b,
-            (Self::Link(a, _), Self::Link(b, _)) => a == b,
+            (Self::Link(a, _) | Self::LinkLost(a), Self::Link(b, _) | Self::LinkLost(b)) => a == b,
+            (Self::Node(a, _) | Self::NodeLost(a), Self::Node(b, _) | Self::NodeLost(b))
+            | (Self::NodeLinks(a, _), Self::NodeLinks(b, _)) => a == b,
             (Self::Throttle(_), Self::Throttle(_)) => true,
             _ => false,
         }

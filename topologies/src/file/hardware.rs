@@ -1,5 +1,13 @@
-//! GPUs, sockets, switches and links of a machine file.
+//! GPUs, sockets, switches and links of a machine file, node by node.
+//!
+//! ```text
+//! no nodes            one node, whose parts are called as the file names them
+//! nodes = 2           two nodes, each as the file describes it: node0.socket0, node1.socket0 ...
+//! [[node]] count = 2  nodes that differ: what one holds stands in its section
+//! ```
+//! GPUs are numbered through the machine, `gpu0` to the last; a section names the GPUs of its own node.
 
+use super::fabric::Fabric;
 use super::section::Section;
 use crate::gpu::{self, Architecture, Gpu, NvlinkForm};
 use crate::ids::DeviceId;
@@ -49,27 +57,46 @@ pub(super) struct Wiring {
     pub(super) gpus: Vec<Gpu>,
     pub(super) topology: Topology,
     pub(super) peer_to_peer: PeerToPeer,
+    pub(super) fabric: Option<Fabric>,
+    /// What the names of the node's parts begin with.
+    prefix: String,
+    /// The node's first vertex and GPU.
+    first: (usize, usize),
 }
 
 pub(super) fn wiring(root: &Section<'_>) -> Result<Wiring, MachineError> {
     let mut wiring = Wiring::default();
-    for (key, kind) in [
-        ("sockets", VertexKind::HostBridge),
-        ("networks", VertexKind::NetworkSwitch),
-    ] {
-        for name in root.texts(key)? {
-            wiring.add_named(root, key, &name, kind)?;
+    for name in root.texts("networks")? {
+        wiring.add(root, "networks", name, VertexKind::NetworkSwitch)?;
+    }
+    wiring.fabric = Fabric::read(root, &wiring.topology)?;
+    wiring.network_links(root)?;
+    let listed = root.tables("node")?;
+    let count = root.count("nodes")?;
+    if listed.is_empty() {
+        wiring.nodes(root, "nodes", count.unwrap_or(1), (0, count.unwrap_or(1)))?;
+    } else {
+        if count.is_some() {
+            let remedy = "count them by [[node]] sections, or by count = 2 in one of them";
+            return Err(root.fault("nodes", "stands beside [[node]]", remedy));
+        }
+        let counts: Vec<u32> = listed
+            .iter()
+            .map(|node| Ok(node.count("count")?.unwrap_or(1)))
+            .collect::<Result<_, MachineError>>()?;
+        let all = counts
+            .iter()
+            .fold(0, |all: u32, count| all.saturating_add(*count));
+        let mut before = 0;
+        for (node, count) in listed.iter().zip(counts) {
+            wiring.nodes(node, "count", count, (before, all))?;
+            node.finish()?;
+            before += count;
         }
     }
-    let pcie = Pcie::read(root.table("pcie")?.as_ref())?;
-    wiring.peer_to_peer = pcie.peer_to_peer;
-    wiring.pcie_switches(root, &pcie)?;
-    wiring.gpus(root, &pcie)?;
-    wiring.socket_links(root)?;
-    wiring.nvlink(root)?;
-    wiring.nvlink_bridges(root)?;
-    wiring.nics(root, &pcie)?;
-    wiring.staging(root)?;
+    if let Some(fabric) = wiring.fabric.take() {
+        fabric.join_leaves(&mut wiring.topology);
+    }
     Ok(wiring)
 }
 
@@ -126,6 +153,51 @@ fn link(
 }
 
 impl Wiring {
+    /// `count` nodes as `section` describes one; `before` of `all` nodes stand before them.
+    fn nodes(
+        &mut self,
+        section: &Section<'_>,
+        key: &'static str,
+        count: u32,
+        (before, all): (u32, u32),
+    ) -> Result<(), MachineError> {
+        if all as usize > MOST_GPUS {
+            let fault = format!("makes more than {MOST_GPUS} nodes");
+            return Err(section.fault(key, fault, "describe a part of the machine"));
+        }
+        for node in before..before + count {
+            if all > 1 {
+                self.prefix = format!("node{node}.");
+            }
+            self.first = (self.topology.vertices.len(), self.gpus.len());
+            self.node(section, node)?;
+            if all > 1 && self.first.1 == self.gpus.len() {
+                return Err(section.missing("gpus", "add [[gpus]]: every node holds at least one"));
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, section: &Section<'_>, node: u32) -> Result<(), MachineError> {
+        for name in section.texts("sockets")? {
+            self.add_named(section, "sockets", &name, VertexKind::HostBridge)?;
+        }
+        let pcie = Pcie::read(section.table("pcie")?.as_ref())?;
+        if node > 0 && pcie.peer_to_peer != self.peer_to_peer {
+            let fault = "sets another peer_to_peer than the nodes before";
+            return Err(section.fault("pcie", fault, "write the same in every [[node]]"));
+        }
+        self.peer_to_peer = pcie.peer_to_peer;
+        self.pcie_switches(section, &pcie)?;
+        self.gpus(section, &pcie)?;
+        self.socket_links(section)?;
+        self.nvlink(section)?;
+        self.nvlink_bridges(section)?;
+        self.nics(section, &pcie, node)?;
+        self.staging(section)
+    }
+
+    /// A part of the node, of which the file says `name`.
     fn add_named(
         &mut self,
         section: &Section<'_>,
@@ -133,15 +205,59 @@ impl Wiring {
         name: &str,
         kind: VertexKind,
     ) -> Result<VertexId, MachineError> {
+        let whole = if name.is_empty() {
+            String::new()
+        } else {
+            format!("{}{name}", self.prefix)
+        };
+        self.add(section, key, whole, kind)
+    }
+
+    /// Parts of the node: `name` itself where there is one, else `name0`, `name1` ...
+    fn add_numbered(
+        &mut self,
+        section: &Section<'_>,
+        count: usize,
+        kind: VertexKind,
+    ) -> Result<Vec<VertexId>, MachineError> {
+        let name = section.required_text("name")?;
+        let named = |index: usize| match count {
+            1 => name.clone(),
+            _ => format!("{name}{index}"),
+        };
+        let add = |index| self.add_named(section, "name", &named(index), kind);
+        (0..count).map(add).collect()
+    }
+
+    fn add(
+        &mut self,
+        section: &Section<'_>,
+        key: &'static str,
+        name: String,
+        kind: VertexKind,
+    ) -> Result<VertexId, MachineError> {
         if self.topology.vertices.len() >= MOST_PARTS {
             let fault = format!("makes more than {MOST_PARTS} GPUs, switches, NICs and sockets");
             return Err(section.fault(key, fault, "describe a part of the machine"));
         }
-        if name.is_empty() || self.topology.named(name).is_some() {
+        if name.is_empty() || self.topology.named(&name).is_some() {
             let fault = format!("names \"{name}\" a second time");
             return Err(section.fault(key, fault, "give every part of the machine its own name"));
         }
         Ok(self.topology.add(name, kind))
+    }
+
+    /// What the file calls a part: a network by its name, a part of the node without the node.
+    fn said(&self, index: usize) -> Option<String> {
+        let vertex = &self.topology.vertices[index];
+        match vertex.kind {
+            VertexKind::NetworkSwitch => Some(vertex.name.clone()),
+            _ if index < self.first.0 => None,
+            VertexKind::Gpu(device) => {
+                Some(DeviceId::new(device.index() - self.first.1).to_string())
+            }
+            _ => vertex.name.strip_prefix(&self.prefix).map(str::to_owned),
+        }
     }
 
     /// The vertex that `key` names, if its kind is one of `kinds`.
@@ -154,16 +270,21 @@ impl Wiring {
         kinds: &str,
     ) -> Result<VertexId, MachineError> {
         let vertices = &self.topology.vertices;
-        let position = vertices.iter().position(|v| v.name == name && fits(v.kind));
-        position.map(VertexId::new).ok_or_else(|| {
-            let known = vertices.iter().filter(|v| fits(v.kind));
-            let known: Vec<&str> = known.map(|v| v.name.as_str()).collect();
-            let remedy = match nearest(name, known.iter().copied()) {
-                Some(near) => format!("did you mean {near}? Known: {}", known.join(", ")),
-                None => format!("add a {kinds} of that name"),
-            };
-            section.fault(key, format!("= \"{name}\" is no {kinds}"), remedy)
-        })
+        let fitting = (0..vertices.len()).filter(|index| fits(vertices[*index].kind));
+        let known: Vec<(usize, String)> = fitting
+            .filter_map(|index| Some((index, self.said(index)?)))
+            .collect();
+        let found = known.iter().find(|(_, said)| said == name);
+        found
+            .map(|(index, _)| VertexId::new(*index))
+            .ok_or_else(|| {
+                let known: Vec<&str> = known.iter().map(|(_, said)| said.as_str()).collect();
+                let remedy = match nearest(name, known.iter().copied()) {
+                    Some(near) => format!("did you mean {near}? Known: {}", known.join(", ")),
+                    None => format!("add a {kinds} of that name"),
+                };
+                section.fault(key, format!("= \"{name}\" is no {kinds}"), remedy)
+            })
     }
 
     /// Where GPUs plug in: one point, or a list of points that get `count` GPUs each.
@@ -179,12 +300,15 @@ impl Wiring {
         names.iter().map(slot).collect()
     }
 
-    /// Where a NIC or a PCIe switch plugs in.
-    fn slot(&self, section: &Section<'_>) -> Result<VertexId, MachineError> {
-        match self.slots(section)?.as_slice() {
-            [slot] => Ok(*slot),
-            _ => Err(section.fault("attach", "names several points", "name one")),
+    /// Where the NICs or PCIe switches of a section plug in: `count` at each point.
+    fn ports(&self, section: &Section<'_>) -> Result<Vec<VertexId>, MachineError> {
+        let slots = self.slots(section)?;
+        let count = section.count("count")?.unwrap_or(1) as usize;
+        if slots.len().saturating_mul(count) > MOST_PARTS {
+            let fault = format!("makes more than {MOST_PARTS} parts");
+            return Err(section.fault("count", fault, "describe a part of the machine"));
         }
+        Ok(slots.iter().flat_map(|slot| vec![*slot; count]).collect())
     }
 
     /// The two ends of a link.
@@ -208,8 +332,7 @@ impl Wiring {
 
     fn pcie_switches(&mut self, root: &Section<'_>, pcie: &Pcie) -> Result<(), MachineError> {
         for section in root.tables("pcie_switches")? {
-            let name = section.required_text("name")?;
-            let up = self.slot(&section)?;
+            let up = self.ports(&section)?;
             let defaults = pcie.link(Bandwidth::ZERO);
             let uplink = link(
                 &section,
@@ -218,9 +341,11 @@ impl Wiring {
                 defaults.efficiency,
                 defaults.latency,
             )?;
+            let switches = self.add_numbered(&section, up.len(), VertexKind::PcieSwitch)?;
             section.finish()?;
-            let switch = self.add_named(&section, "name", &name, VertexKind::PcieSwitch)?;
-            self.topology.connect(switch, up, uplink);
+            for (switch, up) in switches.into_iter().zip(up) {
+                self.topology.connect(switch, up, uplink);
+            }
         }
         Ok(())
     }
@@ -247,7 +372,7 @@ impl Wiring {
             for slot in slots.iter().flat_map(|slot| (0..count).map(|_| *slot)) {
                 let device = DeviceId::new(self.gpus.len());
                 let kind = VertexKind::Gpu(device);
-                let vertex = self.add_named(&section, "model", &device.to_string(), kind)?;
+                let vertex = self.add(&section, "model", device.to_string(), kind)?;
                 let capacity = own.or(pcie.bandwidth).unwrap_or(gpu.pcie);
                 self.topology.connect(vertex, slot, pcie.link(capacity));
                 self.gpus.push(gpu.clone());
@@ -267,6 +392,23 @@ impl Wiring {
         Ok(())
     }
 
+    fn network_links(&mut self, root: &Section<'_>) -> Result<(), MachineError> {
+        for section in root.tables("network_links")? {
+            let fits = |kind| kind == VertexKind::NetworkSwitch;
+            let (a, b) = self.between(&section, fits, "network")?;
+            let spec = link(
+                &section,
+                LinkKind::Network,
+                None,
+                NETWORK_EFFICIENCY,
+                super::fabric::SWITCH_LATENCY,
+            )?;
+            section.finish()?;
+            self.topology.connect(a, b, spec);
+        }
+        Ok(())
+    }
+
     /// One crossbar that joins every GPU with NVLink.
     fn nvlink(&mut self, root: &Section<'_>) -> Result<(), MachineError> {
         let Some(section) = root.table("nvlink")? else {
@@ -275,7 +417,7 @@ impl Wiring {
         let name = section.required_text("switch")?;
         let switch = self.add_named(&section, "switch", &name, VertexKind::NvSwitch)?;
         let vertices = self.topology.vertices.clone().into_iter().enumerate();
-        for (index, vertex) in vertices {
+        for (index, vertex) in vertices.skip(self.first.0) {
             let VertexKind::Gpu(device) = vertex.kind else {
                 continue;
             };
@@ -323,13 +465,19 @@ impl Wiring {
         Ok(())
     }
 
-    fn nics(&mut self, root: &Section<'_>, pcie: &Pcie) -> Result<(), MachineError> {
+    fn nics(&mut self, root: &Section<'_>, pcie: &Pcie, node: u32) -> Result<(), MachineError> {
+        let mut rail = 0;
         for section in root.tables("nics")? {
-            let name = section.required_text("name")?;
-            let slot = self.slot(&section)?;
-            let network = section.required_text("network")?;
-            let fits = |kind| kind == VertexKind::NetworkSwitch;
-            let network = self.point(&section, "network", &network, fits, "network")?;
+            let slots = self.ports(&section)?;
+            let name = section.required_text("network")?;
+            let fabric = self.fabric.as_ref().filter(|fabric| fabric.name == name);
+            let switched = match fabric {
+                Some(_) => None,
+                None => {
+                    let fits = |kind| kind == VertexKind::NetworkSwitch;
+                    Some(self.point(&section, "network", &name, fits, "network")?)
+                }
+            };
             let wire = link(
                 &section,
                 LinkKind::Network,
@@ -338,15 +486,23 @@ impl Wiring {
                 NETWORK_LATENCY,
             )?;
             let own = section.bandwidth("slot_bandwidth")?;
+            let nics = self.add_numbered(&section, slots.len(), VertexKind::Nic)?;
             section.finish()?;
-            let nic = self.add_named(&section, "name", &name, VertexKind::Nic)?;
             let usual = || {
                 let slot = pcie.bandwidth.unwrap_or(NIC_SLOT);
                 slot.max(wire.capacity.scaled(2.0))
             };
             let slot_capacity = own.unwrap_or_else(usual);
-            self.topology.connect(nic, slot, pcie.link(slot_capacity));
-            self.topology.connect(nic, network, wire);
+            for (nic, slot) in nics.into_iter().zip(slots) {
+                self.topology.connect(nic, slot, pcie.link(slot_capacity));
+                let network = match (switched, &mut self.fabric) {
+                    (Some(network), _) => network,
+                    (None, Some(fabric)) => fabric.leaf(&mut self.topology, node, rail),
+                    (None, None) => unreachable!("the name was found to be the fabric's"),
+                };
+                self.topology.connect(nic, network, wire);
+                rail += 1;
+            }
         }
         Ok(())
     }
@@ -365,7 +521,8 @@ impl Wiring {
         let spec = link(&section, LinkKind::Staging, None, 1.0, STAGING_LATENCY)?;
         section.finish()?;
         let vertices = self.topology.vertices.clone().into_iter().enumerate();
-        for (index, socket) in vertices.filter(|(_, v)| v.kind == VertexKind::HostBridge) {
+        let own = vertices.skip(self.first.0);
+        for (index, socket) in own.filter(|(_, v)| v.kind == VertexKind::HostBridge) {
             let name = format!("{}.memory", socket.name);
             let memory = self.topology.add(name, VertexKind::HostMemory);
             self.topology.connect(VertexId::new(index), memory, spec);

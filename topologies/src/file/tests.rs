@@ -5,6 +5,8 @@ use crate::ids::DeviceId;
 use crate::machine::Machine;
 use crate::units::{Bandwidth, SimDuration};
 
+mod nodes;
+
 /// A valid machine with every section.
 const VALID: &str = r#"name = "box"
 sockets = ["socket0", "socket1"]

@@ -63,11 +63,10 @@ fn the_embedded_tables_are_complete_and_plausible() {
         assert!(!gpu.source.is_empty(), "{} names its source", gpu.name);
         assert_eq!(gpu.nvlink.is_some(), gpu.nvlink_form.is_some());
         if let Some(rate) = gpu.sustained_gemm {
-            assert!(
-                rate < gpu.peak_bf16,
-                "{} sustains less than its peak",
-                gpu.name
-            );
+            // Cards for PCs clock above their sheets.
+            let above = gpu.form_factor.contains("consumer");
+            let most = gpu.peak_bf16.scaled(if above { 1.1 } else { 1.0 });
+            assert!(rate < most, "{} sustains less than its peak", gpu.name);
             assert!(!gpu.sustained_source.is_empty());
         }
         if let Some(clock) = gpu.boost_clock_hz {

@@ -10,19 +10,21 @@
 //! Source of the schema: NVIDIA/nccl `src/graph/xml.{h,cc}`, version 1. Attributes that start with `ditplan_`
 //! are our exporter's: figures that NCCL has no place for (see [`crate::export`]).
 //!
+//! Hosts, told apart by `host_hash`, are nodes: PCI numbers come again in each, NVSwitches join the GPUs of one, network
+//! cards the nodes.
+//!
 //! Not read: affinities, ranks, `keep`, `gdr`, C2C links, collnet.
 
 mod attribute;
 mod nvlink;
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use roxmltree::Node;
 
 use attribute::{is_card, is_gpu, number, own};
 
-use super::sketch::{self, Nic, Sketch, Slot, Switch, exact};
+use super::sketch::{self, NETWORK, Network, Nic, Sketch, Slot, Switch, exact};
 use super::{Hints, ImportError, Imported, pci, smi_query, xml};
 use crate::gpu::Gpu;
 use crate::topology::PeerToPeer;
@@ -60,6 +62,62 @@ pub(super) fn read(text: &str, file: &str, hints: &Hints) -> Result<Imported, Im
         let what = format!("version \"{version}\" is not known");
         return Err(xml::fault(file, root, what, "this program reads version 1"));
     }
+    let mut hosts: Vec<(&str, Vec<Node<'_, '_>>)> = Vec::new();
+    for cpu in xml::children(root, "cpu") {
+        let hash = cpu.attribute("ditplan_node").or(cpu.attribute("host_hash"));
+        let hash = hash.unwrap_or_default();
+        match hosts.iter_mut().find(|(known, _)| *known == hash) {
+            Some((_, cpus)) => cpus.push(cpu),
+            None => hosts.push((hash, vec![cpu])),
+        }
+    }
+    let gpus = root
+        .descendants()
+        .filter(|node| node.has_tag_name("pci") && is_gpu(*node));
+    Sketch::check_count(gpus.count(), file)?;
+    let mut nodes = Vec::new();
+    for (_, cpus) in &hosts {
+        let node = host(root, cpus, hints, file)?;
+        // A host without GPUs is none of this machine's nodes.
+        if !node.gpus.is_empty() {
+            nodes.push(node);
+        }
+    }
+    let count = nodes.len();
+    let gpus: usize = nodes.iter().map(|node| node.gpus.len()).sum();
+    Sketch::check_count(gpus, file)?;
+    let own = network(root, &nodes, file)?;
+    let first = &mut nodes[0];
+    let network = match (own, count) {
+        (_, 2..) if hints.nodes.is_some() || hints.fabric.is_some() => {
+            let what = format!("{count} hosts (host_hash) are {count} nodes");
+            return Err(xml::fault(
+                file,
+                root,
+                what,
+                "leave out --nodes and --fabric",
+            ));
+        }
+        (Some(own), _) => own,
+        (None, _) => first.on_fabric(hints, file)?,
+    };
+    if !first.nics.is_empty() && network.networks == [NETWORK] && network.copies == 1 {
+        first.assume("all network cards are on one network");
+    }
+    first.about = match count {
+        1 => format!("{gpus} GPUs, imported from an NCCL topology file"),
+        _ => format!("{gpus} GPUs on {count} nodes, imported from an NCCL topology file"),
+    };
+    sketch::machine_of(nodes, &network, file)
+}
+
+/// One host's sockets and what hangs below them.
+fn host<'i>(
+    root: Node<'_, 'i>,
+    cpus: &[Node<'_, 'i>],
+    hints: &Hints,
+    file: &str,
+) -> Result<Sketch, ImportError> {
     let mut reader = Reader {
         file,
         sketch: Sketch {
@@ -73,19 +131,13 @@ pub(super) fn read(text: &str, file: &str, hints: &Hints) -> Result<Imported, Im
         silent_cards: 0,
     };
     reader.own_keys(root)?;
-    let mut hosts: BTreeMap<&str, Vec<(String, Node<'_, '_>)>> = BTreeMap::new();
-    for cpu in xml::children(root, "cpu") {
-        let socket = format!("socket{}", reader.sketch.sockets.len());
+    for (index, cpu) in cpus.iter().enumerate() {
+        let socket = format!("socket{index}");
         reader.sketch.sockets.push(socket.clone());
-        hosts
-            .entry(cpu.attribute("host_hash").unwrap_or_default())
-            .or_default()
-            .push((socket.clone(), cpu));
-        reader.branch(cpu, &socket)?;
+        reader.branch(*cpu, &socket)?;
     }
-    Sketch::check_count(reader.gpus.len(), file)?;
     reader.describe(hints)?;
-    reader.sockets(&hosts)?;
+    reader.sockets(cpus)?;
     reader.nvlink()?;
     let mut sketch = reader.sketch;
     if reader.silent_cards > 0 {
@@ -94,14 +146,41 @@ pub(super) fn read(text: &str, file: &str, hints: &Hints) -> Result<Imported, Im
             "{count} network cards without a <net speed=...> are left out"
         ));
     }
-    if !sketch.nics.is_empty() {
-        sketch.assume("all network cards are on one network");
+    Ok(sketch)
+}
+
+/// The networks that our exporter names, and the links between them.
+fn network(
+    root: Node<'_, '_>,
+    nodes: &[Sketch],
+    file: &str,
+) -> Result<Option<Network>, ImportError> {
+    let cards = nodes.iter().flat_map(|node| &node.nics);
+    let mut network = Network {
+        networks: Vec::new(),
+        ..Network::one(1)
+    };
+    let mut add = |name: &str| {
+        if !network.networks.iter().any(|known| known == name) {
+            network.networks.push(name.to_owned());
+        }
+    };
+    cards.for_each(|nic| add(&nic.network));
+    for link in xml::children(root, "ditplan_network_link") {
+        let ends = ["from", "to"].map(|key| link.attribute(key).unwrap_or_default().to_owned());
+        ends.iter().for_each(|end| add(end));
+        let rate = own::<Bandwidth>(link, "bandwidth", file)?.unwrap_or_default();
+        let latency = own::<SimDuration>(link, "latency", file)?.unwrap_or_default();
+        let efficiency = own::<f64>(link, "efficiency", file)?.unwrap_or(1.0);
+        let (rate, latency) = (exact(rate), latency.get());
+        let figures = format!(
+            "\nbandwidth = {rate}\nlatency = \"{latency} ps\"\nefficiency = {efficiency:?}"
+        );
+        let [from, to] = ends;
+        network.links.push((from, to, figures));
     }
-    sketch.about = format!(
-        "{} GPUs, imported from an NCCL topology file",
-        sketch.gpus.len()
-    );
-    sketch.finish(file)
+    let named = network.networks.iter().any(|name| name != NETWORK);
+    Ok(named.then_some(network))
 }
 
 impl<'a, 'i> Reader<'a, 'i, '_> {
@@ -243,6 +322,7 @@ impl<'a, 'i> Reader<'a, 'i, '_> {
                     (latency * 1e6).round() as u64
                 );
             }
+            let network = net.attribute("ditplan_network").unwrap_or(NETWORK);
             if let Some(efficiency) = own::<f64>(net, "ditplan_efficiency", self.file)? {
                 let _ = write!(more, "\nefficiency = {efficiency:?}");
             }
@@ -256,6 +336,7 @@ impl<'a, 'i> Reader<'a, 'i, '_> {
                 attach: attach.to_owned(),
                 bandwidth: Bandwidth::new(u64::from(speed) * 125_000),
                 slot: self.link(slot)?,
+                network: network.to_owned(),
                 more,
             });
         }
@@ -304,22 +385,17 @@ impl<'a, 'i> Reader<'a, 'i, '_> {
         Ok(())
     }
 
-    /// Sockets of a host, joined at the rate NCCL takes for their CPU.
-    fn sockets(
-        &mut self,
-        hosts: &BTreeMap<&str, Vec<(String, Node<'_, '_>)>>,
-    ) -> Result<(), ImportError> {
-        for cpus in hosts.values() {
-            for (index, (one, node)) in cpus.iter().enumerate() {
-                for (other, _) in &cpus[index + 1..] {
-                    let rate = match own::<Bandwidth>(*node, "ditplan_link", self.file)? {
-                        Some(rate) => rate,
-                        None => self.between_cpus(*node)?,
-                    };
-                    self.sketch
-                        .socket_links
-                        .push((one.clone(), other.clone(), rate));
-                }
+    /// The host's sockets, joined at the rate NCCL takes for their CPU.
+    fn sockets(&mut self, cpus: &[Node<'_, '_>]) -> Result<(), ImportError> {
+        for (index, node) in cpus.iter().enumerate() {
+            let host = |at: usize| cpus[at].attribute("host_hash");
+            for other in (index + 1..cpus.len()).filter(|other| host(*other) == host(index)) {
+                let rate = match own::<Bandwidth>(*node, "ditplan_link", self.file)? {
+                    Some(rate) => rate,
+                    None => self.between_cpus(*node)?,
+                };
+                let [one, other] = [index, other].map(|at| self.sketch.sockets[at].clone());
+                self.sketch.socket_links.push((one, other, rate));
             }
         }
         Ok(())

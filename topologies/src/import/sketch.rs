@@ -40,10 +40,35 @@ pub(super) struct Nic {
     pub attach: String,
     pub bandwidth: Bandwidth,
     pub slot: Option<Bandwidth>,
+    pub network: String,
     pub more: String,
 }
 
-/// What an importer draws.
+/// The network that every card is on where a file says no other.
+pub(super) const NETWORK: &str = "network";
+
+/// What joins nodes, and how often they stand there.
+#[derive(Clone, Debug)]
+pub(super) struct Network {
+    pub networks: Vec<String>,
+    /// Links between networks: both ends, the keys of their figures.
+    pub links: Vec<(String, String, String)>,
+    /// Nodes for each drawn one.
+    pub copies: u32,
+}
+
+impl Network {
+    /// One network that never blocks, each node `copies` times.
+    pub(super) fn one(copies: u32) -> Self {
+        Self {
+            networks: vec![NETWORK.to_owned()],
+            links: Vec::new(),
+            copies,
+        }
+    }
+}
+
+/// A node as importers draw it; of several the first has the name, the source and what was assumed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sketch {
     pub name: String,
@@ -55,6 +80,8 @@ pub(super) struct Sketch {
     pub gpus: Vec<Slot>,
     /// What each GPU puts through the NVSwitches, one way.
     pub nvswitch: Option<Bandwidth>,
+    /// More keys of `[nvlink]`.
+    pub nvlink: String,
     /// Direct NVLinks.
     pub bridges: Vec<(usize, usize, Bandwidth)>,
     pub nics: Vec<Nic>,
@@ -182,21 +209,64 @@ impl Sketch {
         self.assume("the host is not measured: add [[host.rate]] from nccl-tests (ditplan calibrate --nccl-tests)");
     }
 
-    /// The machine.
-    pub(super) fn finish(mut self, file: &str) -> Result<Imported, ImportError> {
-        Self::check_count(self.gpus.len(), file)?;
-        self.check_nvlink(file)?;
-        self.assume_the_usual();
-        self.unique_names();
-        let measured = std::mem::take(&mut self.source);
-        self.source = format!("{measured}; assumed: {}", self.assumed.join("; "));
-        let toml = self.toml(&measured);
-        let machine = Machine::from_toml(&toml, file)?;
-        Ok(Imported {
-            machine,
-            toml,
-            assumed: self.assumed,
-        })
+    /// Every card is a port of the fabric that the hints name; cards for each GPU where none is drawn.
+    ///
+    /// # Errors
+    /// [`ImportError::File`] where one of the hints lacks the other.
+    pub(super) fn on_fabric(&mut self, hints: &Hints, file: &str) -> Result<Network, ImportError> {
+        let fault = |fault: &str, remedy: &str| ImportError::File {
+            file: file.to_owned(),
+            fault: fault.to_owned(),
+            remedy: remedy.to_owned(),
+        };
+        let (nodes, fabric) = match (hints.nodes, hints.fabric) {
+            (None, None) => return Ok(Network::one(1)),
+            (Some(nodes), Some(fabric)) => (nodes, fabric),
+            (Some(_), None) => {
+                return Err(fault(
+                    "is of one node",
+                    "name what joins the nodes with --fabric, as in ib-400g",
+                ));
+            }
+            (None, Some(_)) => {
+                return Err(fault(
+                    "is of one node",
+                    "say how many nodes the fabric joins with --nodes",
+                ));
+            }
+        };
+        if self.nics.is_empty() {
+            self.assume("a network card stands beside each GPU: the file has none");
+            let cards = self.gpus.iter().enumerate();
+            self.nics = cards
+                .map(|(index, slot)| Nic {
+                    name: format!("nic{index}"),
+                    attach: slot.attach.clone(),
+                    bandwidth: fabric.capacity,
+                    slot: None,
+                    network: NETWORK.to_owned(),
+                    more: String::new(),
+                })
+                .collect();
+        }
+        for nic in &mut self.nics {
+            nic.bandwidth = fabric.capacity;
+            nic.more = format!(
+                "\nlatency = \"{} ps\"\nefficiency = {:?}",
+                fabric.latency.get(),
+                fabric.efficiency
+            );
+        }
+        self.assume(format!(
+            "{nodes} nodes as this one; every network card is a port of {}, one network that never blocks",
+            fabric.name
+        ));
+        Ok(Network::one(nodes))
+    }
+
+    /// The machine of one drawn node.
+    pub(super) fn finish(self, network: &Network, file: &str) -> Result<Imported, ImportError> {
+        machine_of(vec![self], network, file)
     }
 
     fn check_nvlink(&self, file: &str) -> Result<(), ImportError> {
@@ -244,4 +314,36 @@ impl Sketch {
             }
         }
     }
+}
+
+/// The machine of these nodes.
+pub(super) fn machine_of(
+    mut nodes: Vec<Sketch>,
+    network: &Network,
+    file: &str,
+) -> Result<Imported, ImportError> {
+    let gpus: usize = nodes.iter().map(|node| node.gpus.len()).sum();
+    Sketch::check_count(gpus.saturating_mul(network.copies as usize), file)?;
+    for node in &mut nodes {
+        node.check_nvlink(file)?;
+        node.assume_the_usual();
+        node.unique_names();
+    }
+    let mut first = nodes.remove(0);
+    for node in &nodes {
+        node.assumed
+            .iter()
+            .for_each(|line| first.assume(line.clone()));
+    }
+    let measured = std::mem::take(&mut first.source);
+    first.source = format!("{measured}; assumed: {}", first.assumed.join("; "));
+    let assumed = first.assumed.clone();
+    nodes.insert(0, first);
+    let toml = toml::file(network, &nodes, &measured);
+    let machine = Machine::from_toml(&toml, file)?;
+    Ok(Imported {
+        machine,
+        toml,
+        assumed,
+    })
 }

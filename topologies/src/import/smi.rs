@@ -14,7 +14,7 @@ mod table;
 
 use table::{Class, Table, fault, is_gpu, table};
 
-use super::sketch::{self, Nic, Sketch, Slot, Switch, nvlink_rate};
+use super::sketch::{self, NETWORK, Nic, Sketch, Slot, Switch, nvlink_rate};
 use super::smi_query::{self, Described};
 use super::{Hints, ImportError, Imported};
 use crate::gpu::Gpu;
@@ -82,18 +82,20 @@ pub(super) fn read(text: &str, file: &str, hints: &Hints) -> Result<Imported, Im
                 attach,
                 bandwidth: NIC,
                 slot: None,
+                network: NETWORK.to_owned(),
                 more: String::new(),
             });
         }
     }
-    if !sketch.nics.is_empty() {
+    let network = sketch.on_fabric(hints, file)?;
+    if !sketch.nics.is_empty() && hints.fabric.is_none() {
         sketch.assume(format!(
             "every network card is taken for {NIC} (200 Gbit/s), and all are on one network"
         ));
     }
     sketch.join_sockets();
     nvlink(&table, &mut sketch, file)?;
-    sketch.finish(file)
+    sketch.finish(&network, file)
 }
 
 /// The model and the PCIe link of every GPU.

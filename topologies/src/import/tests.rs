@@ -1,6 +1,7 @@
 use super::damage::variants;
 use super::*;
 use crate::ids::DeviceId;
+use crate::machine::hypothetical::{INTERCONNECTS, network};
 use crate::topology::{LinkKind, VertexKind};
 
 macro_rules! sample {
@@ -13,6 +14,7 @@ fn read(text: &str, file: &str, gpu: Option<&str>) -> Imported {
     let hints = Hints {
         gpu: gpu.map(str::to_owned),
         smi_xml: None,
+        ..Hints::default()
     };
     machine(text.as_bytes(), file, &hints).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -21,6 +23,7 @@ fn refused(text: &str, gpu: Option<&str>) -> String {
     let hints = Hints {
         gpu: gpu.map(str::to_owned),
         smi_xml: None,
+        ..Hints::default()
     };
     machine(text.as_bytes(), "my.file", &hints)
         .unwrap_err()
@@ -101,6 +104,81 @@ fn eighteen_links_to_seven_others_are_a_switch() {
     );
 }
 
+/// PCI numbers come again in each host: an NVSwitch each, the cards between.
+#[test]
+fn hosts_of_a_dump_are_nodes() {
+    let found = read(sample!("two-nodes.xml"), "two.xml", None);
+    let nodes: Vec<usize> = found.machine.nodes().iter().map(Vec::len).collect();
+    assert_eq!(nodes, [2, 2]);
+    assert_eq!(count(&found.machine, VertexKind::NvSwitch), 2);
+    assert_eq!(hops(&found, 0, 1), [LinkKind::Nvlink; 2]);
+    assert_eq!(hops(&found, 2, 3), [LinkKind::Nvlink; 2]);
+    use LinkKind::{Network, Pcie};
+    assert_eq!(
+        hops(&found, 1, 2),
+        [Pcie, Pcie, Network, Network, Pcie, Pcie]
+    );
+    // 400 Gbit/s, of which NCCL's 0.96; the slot's 64 GB/s are 48 too.
+    assert_eq!(rate(&found, 1, 2), "48 GB/s");
+    assert!(found.toml.contains("\nnodes = 2\n"), "{}", found.toml);
+    says(&found, &["all network cards are on one network"]);
+    let refused = machine(
+        sample!("two-nodes.xml").as_bytes(),
+        "two.xml",
+        &Hints {
+            nodes: Some(2),
+            fabric: Some(&INTERCONNECTS[0]),
+            ..Hints::default()
+        },
+    );
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("2 hosts (host_hash) are 2 nodes"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_table_of_one_node_is_taken_several_times() {
+    let with = |nodes, fabric: Option<&str>, table: &str, gpu: &str| {
+        let hints = Hints {
+            gpu: Some(gpu.to_owned()),
+            nodes,
+            fabric: fabric.map(|name| network(name).unwrap()),
+            ..Hints::default()
+        };
+        machine(table.as_bytes(), "topo.txt", &hints)
+    };
+    let found = with(Some(2), Some("ib-400g"), sample!("topo-8xb300.txt"), "B300").unwrap();
+    let nodes: Vec<usize> = found.machine.nodes().iter().map(Vec::len).collect();
+    assert_eq!(nodes, [8, 8]);
+    assert_eq!(count(&found.machine, VertexKind::Nic), 18);
+    assert_eq!(rate(&found, 3, 11), "48 GB/s");
+    says(
+        &found,
+        &["2 nodes as this one; every network card is a port of ib-400g"],
+    );
+    assert!(!found.assumed.iter().any(|line| line.contains("200 Gbit/s")));
+    // A table without cards: one beside each GPU.
+    let found = with(
+        Some(3),
+        Some("ethernet-100g"),
+        sample!("topo-4xa100-pcie.txt"),
+        "A100-80-PCIe",
+    )
+    .unwrap();
+    assert_eq!(count(&found.machine, VertexKind::Nic), 12);
+    assert_eq!(rate(&found, 0, 4), "12 GB/s");
+    let lone = |nodes, fabric| {
+        with(nodes, fabric, sample!("topo-8xb300.txt"), "B300")
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(lone(Some(2), None).contains("--fabric"));
+    assert!(lone(None, Some("ib-400g")).contains("--nodes"));
+    assert!(lone(Some(100), Some("ib-400g")).contains("has 800 GPUs"));
+}
+
 #[test]
 fn pairs_below_switches_share_their_up_links() {
     let found = read(sample!("topo-8x-pix.txt"), "topo.txt", Some("L40S"));
@@ -118,6 +196,7 @@ fn nvidia_smi_q_gives_names_and_links() {
     let hints = Hints {
         gpu: None,
         smi_xml: Some((sample!("smi-2xl4.xml").to_owned(), "smi.xml".to_owned())),
+        ..Hints::default()
     };
     let found = machine(table.as_bytes(), "topo.txt", &hints).unwrap();
     assert_eq!(found.machine.gpus[1].name, "L4");
@@ -272,6 +351,7 @@ fn damaged_files_are_refused_or_read_and_never_panic() {
             let hints = Hints {
                 gpu: Some("A100-40-SXM".to_owned()),
                 smi_xml: None,
+                ..Hints::default()
             };
             match machine(variant, "my.file", &hints) {
                 Ok(found) => assert!(!found.machine.gpus.is_empty()),
@@ -300,6 +380,7 @@ fn damaged_files_are_refused_or_read_and_never_panic() {
             &Hints {
                 gpu: Some("L4".to_owned()),
                 smi_xml,
+                ..Hints::default()
             },
         );
     }

@@ -1,13 +1,18 @@
-//! Machines nobody measured: equal GPUs around one switch, at a rate or with a named interconnect.
+//! Machines nobody measured: equal GPUs around one switch, or nodes of them joined by a network.
 //!
 //! ```text
-//! 16xL20@25GB/s       8xH100-SXM@nvlink6       32xB200@ethernet-1.6t
+//! 16xL20@25GB/s       8xH100-SXM@nvlink6       32xL40S@ethernet-400g
+//! 2x8xH100-SXM@ib-400g                         nodes x GPUs; inside a node what the GPUs have
+//! 16xH100-SXM@nvlink4+ethernet-400g            the same, the link inside named; nodes of 8 are assumed, and said
 //! ```
-//! Every GPU has one link to the switch, which never blocks; no collective is calibrated.
+//! Without nodes every GPU has one link to the switch, which never blocks; no collective is calibrated. In a node
+//! (`nodes`) a card for each GPU joins a network that never blocks.
+
+mod nodes;
 
 use thiserror::Error;
 
-use crate::gpu;
+use crate::gpu::{self, NvlinkForm};
 use crate::host::Host;
 use crate::ids::DeviceId;
 use crate::machine::{About, MOST_GPUS, Machine};
@@ -57,6 +62,9 @@ pub const INTERCONNECTS: &[Interconnect] = interconnects! {
     "nvlink5" Nvlink 900000 0.802 300 "NVIDIA B200 datasheet: 1.8 TB/s both ways";
     "nvlink6" Nvlink 1800000 0.802 300 "NVIDIA Rubin announcement: 3.6 TB/s both ways; efficiency assumed as NVLink 5";
     "ualink" Nvlink 100000 0.9 500 "UALink 200G 1.0: 4 lanes of 200 Gbit/s a station; one station, efficiency and latency assumed";
+    "ib-200g" Network 25000 0.96 1350 "InfiniBand HDR, 200 Gbit/s; one port a GPU";
+    "ib-400g" Network 50000 0.96 1350 "InfiniBand NDR, 400 Gbit/s; one port a GPU";
+    "ib-800g" Network 100000 0.96 1350 "InfiniBand XDR, 800 Gbit/s; one port a GPU; efficiency and latency assumed as NDR";
     "ethernet-100g" Network 12500 0.96 1350 "IEEE 802.3; one port a GPU";
     "ethernet-400g" Network 50000 0.96 1350 "IEEE 802.3bs; one port a GPU";
     "ethernet-800g" Network 100000 0.96 1350 "IEEE 802.3df; one port a GPU; efficiency and latency assumed as 100G";
@@ -74,7 +82,8 @@ pub struct NotHypothetical {
     pub fault: String,
 }
 
-/// The machine `text` describes: `COUNTxGPU@RATE` or `COUNTxGPU@INTERCONNECT`.
+/// The machine `text` describes: `COUNTxGPU@RATE`, `COUNTxGPU@INTERCONNECT`, `NODESxCOUNTxGPU@NETWORK` or
+/// `COUNTxGPU@INSIDE+NETWORK`.
 ///
 /// ```
 /// let machine = topologies::hypothetical::machine("16xL20@25GB/s")?;
@@ -96,19 +105,60 @@ pub fn machine(text: &str) -> Result<Machine, NotHypothetical> {
         Some((count, model, link))
     });
     let (count, model, link) = parts.ok_or_else(|| {
-        fault("write COUNTxGPU@RATE, as in 16xL20@25GB/s or 8xH100-SXM@nvlink6".to_owned())
+        fault("write COUNTxGPU@RATE, as in 16xL20@25GB/s or 8xH100-SXM@nvlink6, or NODESxCOUNTxGPU@NETWORK, as in \
+               2x8xH100-SXM@ib-400g".to_owned())
     })?;
-    let count: u32 = count
-        .parse()
-        .ok()
-        .filter(|count| (1..=MOST_GPUS as u32).contains(count))
-        .ok_or_else(|| {
+    let read_count = |count: &str| {
+        let most = MOST_GPUS as u32;
+        let read = count
+            .parse()
+            .ok()
+            .filter(|count| (1..=most).contains(count));
+        read.ok_or_else(|| {
             fault(format!(
                 "\"{count}\" GPUs: give a count from 1 to {MOST_GPUS}"
             ))
-        })?;
+        })
+    };
+    let count: u32 = read_count(count)?;
+    let of_nodes = |model: &str| {
+        let (each, model) = model.split_once('x')?;
+        each.parse::<u64>()
+            .is_ok()
+            .then(|| (each.to_owned(), model.to_owned()))
+    };
+    let each = of_nodes(model);
+    let model = each.as_ref().map_or(model, |(_, model)| model.as_str());
     let gpu = gpu::find(model).map_err(|error| fault(error.to_string()))?;
-    let (spec, source) = interconnect(link).map_err(fault)?;
+    let (inside, network) = match link.split_once('+') {
+        Some((inside, network)) => (Some(interconnect(inside).map_err(fault)?), network),
+        None => (None, link),
+    };
+    let (spec, source) = interconnect(network).map_err(fault)?;
+    let is_network = spec.kind == LinkKind::Network;
+    if each.is_some() || inside.is_some() {
+        let each = each.map(|(each, _)| read_count(&each)).transpose()?;
+        if !is_network {
+            return Err(fault(format!(
+                "\"{network}\" joins no nodes: name a network, as in {count}x8x{}@ib-400g",
+                gpu.name
+            )));
+        }
+        let nodes = nodes::Nodes::new(count, each, gpu).map_err(fault)?;
+        return nodes.machine(text, inside, (spec, &source)).map_err(fault);
+    }
+    if is_network && count > 1 && gpu.nvlink_form == Some(NvlinkForm::Board) {
+        return Err(fault(format!(
+            "{} stands in nodes with NVLink, and this does not say how many: write {}x{}x{}@{network} for nodes of {}, \
+             {count}x1x{}@{network} for nodes of one",
+            gpu.name,
+            count.div_ceil(8),
+            count.min(8),
+            gpu.name,
+            count.min(8),
+            gpu.name
+        )));
+    }
     let mut topology = Topology::default();
     let centre = topology.add("switch", centre(spec.kind));
     for index in 0..count as usize {
@@ -143,6 +193,32 @@ fn centre(kind: LinkKind) -> VertexKind {
         LinkKind::Nvlink => VertexKind::NvSwitch,
         LinkKind::Network => VertexKind::NetworkSwitch,
     }
+}
+
+/// The network of this name, of which every network card of a node is a port.
+///
+/// # Errors
+/// A sentence with the known networks.
+pub fn network(name: &str) -> Result<&'static Interconnect, UnknownNetwork> {
+    let mut networks = INTERCONNECTS
+        .iter()
+        .filter(|one| one.kind == LinkKind::Network);
+    let known = networks.clone().map(|one| one.name);
+    let found = networks.find(|one| one.name == name.to_lowercase());
+    found.ok_or_else(|| UnknownNetwork {
+        name: name.to_owned(),
+        known: known.collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// No network has this name.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("\"{name}\" is no network: use one of {known}")]
+pub struct UnknownNetwork {
+    /// What was typed.
+    pub name: String,
+    /// The known names.
+    pub known: String,
 }
 
 /// The links of an interconnect's name or rate, and where they are from.
@@ -191,7 +267,7 @@ mod tests {
     #[test]
     fn every_interconnect_makes_a_machine() {
         for known in INTERCONNECTS {
-            let machine = machine(&format!("4xH100-SXM@{}", known.name)).unwrap();
+            let machine = machine(&format!("4xL20@{}", known.name)).unwrap();
             let rate = machine
                 .bandwidth(DeviceId::new(1), DeviceId::new(3))
                 .unwrap();
@@ -216,6 +292,18 @@ mod tests {
             ("4xL20@nvlnk5", "did you mean nvlink5"),
             ("4xL20@25", "25"),
             ("4xL20@0GB/s", "no capacity"),
+            (
+                "16xH100-SXM@ethernet-400g",
+                "write 2x8xH100-SXM@ethernet-400g",
+            ),
+            ("2x8xH100-SXM@nvlink5", "joins no nodes"),
+            ("2x0xH100-SXM@ib-400g", "from 1 to 1024"),
+            ("200x8xH100-SXM@ib-400g", "from 1 to 1024"),
+            ("12xH100-SXM@nvlink4+ib-400g", "NODESxCOUNT"),
+            ("16xL20@pcie4+ib-400g", "NODESxCOUNT"),
+            ("144xGB200@nvlink5+ib-800g", "NODESxCOUNT"),
+            ("2x8xL20@nvlink4+ib-400g", "has no switched NVLink"),
+            ("2x8xH100-SXM@ib-400g+ib-400g", "inside a node"),
         ] {
             let message = machine(text).unwrap_err().to_string();
             assert!(

@@ -87,11 +87,11 @@ fn another_bandwidth_changes_only_the_links_of_that_kind() {
     assert_eq!(machine.bandwidth(a, b), Some(Bandwidth::new(1_000_000_000)));
     let faster = machine
         .clone()
-        .with_bandwidth(LinkKind::Network, Bandwidth::new(2_000_000_000));
+        .with_bandwidth(Some(LinkKind::Network), Bandwidth::new(2_000_000_000));
     let faster = faster.unwrap();
     assert_eq!(faster.bandwidth(a, b), Some(Bandwidth::new(2_000_000_000)));
     assert_eq!(faster.route(a, b), machine.route(a, b));
-    let none = machine.with_bandwidth(LinkKind::Network, Bandwidth::ZERO);
+    let none = machine.with_bandwidth(Some(LinkKind::Network), Bandwidth::ZERO);
     assert!(matches!(none, Err(TopologyError::ZeroCapacity { .. })));
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use crate::question::{EngineArgument, Format, GuidanceArgument};
+use crate::question::{Compile, EngineArgument, Format, GuidanceArgument};
 
 /// The question of `capacity`.
 #[derive(Debug, Args)]
@@ -76,9 +76,9 @@ pub(crate) struct CapacityArguments {
     /// Who computes attention, as for `plan` [default: what the engine takes on the GPU]
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
     pub attention_kernel: Option<String>,
-    /// The transformer is compiled (torch.compile)
-    #[arg(long)]
-    pub compile: bool,
+    /// The transformer is compiled (torch.compile); auto: whichever is faster
+    #[arg(long, value_enum, num_args = 0..=1, default_value_t = Compile::No, default_missing_value = "yes")]
+    pub compile: Compile,
     /// A measured profile of the machine's GPU (docs/profiles.md)
     #[arg(long, value_name = "DIR")]
     pub profile: Option<std::path::PathBuf>,

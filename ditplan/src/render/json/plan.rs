@@ -5,6 +5,7 @@ use planner::search::Candidate;
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
+use sim::memory;
 use sim::plan::{self, Exchange};
 
 use super::super::words;
@@ -45,6 +46,8 @@ pub(crate) struct Plan {
     pub stop_reason: String,
     /// Peak memory of the fullest GPU, bytes.
     pub peak_memory_bytes: u64,
+    /// What stands there then.
+    pub memory: Memory,
     /// Whether that fits into the GPU.
     pub fits: bool,
     /// Where a plan's weights live while requests run; fetching what moves is in the latency.
@@ -93,6 +96,29 @@ pub(crate) struct Degrees {
     pub tensor: u32,
     /// Ranks that share the VAE. 1 where not used.
     pub vae: u32,
+}
+
+/// What stands in the memory of the fullest GPU at its peak, bytes.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct Memory {
+    /// When that is.
+    #[cfg_attr(test, schemars(extend("enum" = ["encode", "denoise", "decode"])))]
+    pub phase: &'static str,
+    /// Weights of the transformer.
+    pub weights: u64,
+    /// Weights of the encoders.
+    pub encoders: u64,
+    /// Activations and gathers of a block.
+    pub activations: u64,
+    /// K and V that stale strategies keep.
+    pub kv_cache: u64,
+    /// Bases of compressed messages.
+    pub bases: u64,
+    /// Weights and activations of the VAE.
+    pub vae: u64,
+    /// CUDA context and NCCL buffers.
+    pub runtime: u64,
 }
 
 /// Where a plan's weights live while requests run; fetching what moves is in the latency.
@@ -182,8 +208,9 @@ impl Plan {
             lower_bound_s: candidate.lower_bound.into(),
             gap: candidate.gap.into(),
             stop_reason: words::stop_reason(candidate.stop_reason),
-            peak_memory_bytes: candidate.peak_memory.get(),
-            fits: candidate.fits,
+            peak_memory_bytes: candidate.memory.total.get(),
+            memory: (&candidate.memory).into(),
+            fits: candidate.memory.fits.is_fit(),
             residency: plan.execution.residency.into(),
             precision: Word(plan.execution.precision),
             exposed_communication_s: candidate.exposed.into(),
@@ -221,6 +248,21 @@ impl From<&plan::Plan> for Degrees {
             }
         }
         degrees
+    }
+}
+
+impl From<&memory::Memory> for Memory {
+    fn from(of: &memory::Memory) -> Self {
+        Self {
+            phase: words::phase(of.phase),
+            weights: of.weights.get(),
+            encoders: of.encoders.get(),
+            activations: of.activations.get(),
+            kv_cache: of.kv_cache.get(),
+            bases: of.bases.get(),
+            vae: of.vae.get(),
+            runtime: of.runtime.get(),
+        }
     }
 }
 

@@ -99,6 +99,7 @@ impl From<&search::Question> for Question {
             engine,
             attention: _,
             compilation,
+            either_compilation: _,
             precision,
             filter,
             quality,

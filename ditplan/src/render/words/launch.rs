@@ -49,6 +49,10 @@ fn refusal(engine: Engine, refusal: &Refusal) -> String {
         }
         Refusal::NoCommand => "is a state of the code that xDiT replaced, and has no command here",
         Refusal::Lacks { feature } => lacks(*feature),
+        Refusal::ScatteredRanks => {
+            "is started with ranks that follow one another on the same GPUs of each box, not in this order"
+        }
+        Refusal::UnequalBoxes => "is started here on boxes of equally many GPUs",
     };
     format!("{name} {limit}")
 }
@@ -154,6 +158,8 @@ mod tests {
                 precision: "fp8".parse().expect("a precision"),
             },
             Refusal::NoCommand,
+            Refusal::ScatteredRanks,
+            Refusal::UnequalBoxes,
             Refusal::NotListed { model: model() },
             Refusal::VaeAlone { model: model() },
             Refusal::Excluded {

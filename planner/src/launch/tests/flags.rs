@@ -203,8 +203,8 @@ fn batches_compilers_and_padding_are_told() {
     }
 }
 
-/// Up to a box, ranks start in one; beyond it, in as many as they fill, and which GPUs is not said. A box that ranks
-/// fill exactly is one box.
+/// Ranks start in the boxes that they stand in, equally many in each, on GPUs that each box counts by itself. A box that
+/// ranks fill exactly is one box.
 #[test]
 fn ranks_fill_boxes_from_the_first_gpu_on() {
     let xdit = |model: &str, line: &str, gpus_per_box: u32, placement: &[usize]| {
@@ -248,7 +248,7 @@ fn ranks_fill_boxes_from_the_first_gpu_on() {
         let torchrun = match &boxes {
             None => format!("torchrun --nproc_per_node={} examples", &line[4..]),
             Some(text) => format!(
-                "torchrun --nproc_per_node=2 --nnodes={} --node",
+                "torchrun --nproc_per_node=2 --nnodes={} --rdzv",
                 &text[9..10]
             ),
         };
@@ -264,18 +264,30 @@ fn ranks_fill_boxes_from_the_first_gpu_on() {
         (8, [0, 2, 1, 3], Some("CUDA_VISIBLE_DEVICES=0,2,1,3 xdit")),
         (8, [4, 5, 6, 7], Some("CUDA_VISIBLE_DEVICES=4,5,6,7 xdit")),
         (4, [0, 2, 1, 3], Some("CUDA_VISIBLE_DEVICES=0,2,1,3 xdit")),
-        (2, [0, 2, 1, 3], None),
+        // In a further box GPUs are counted from its own first; of two boxes each starts its part.
+        (4, [4, 5, 6, 7], None),
+        (4, [6, 7, 4, 5], Some("CUDA_VISIBLE_DEVICES=2,3,0,1 xdit")),
+        (4, [0, 1, 4, 5], None),
+        (4, [2, 3, 6, 7], Some("CUDA_VISIBLE_DEVICES=2,3 xdit")),
+        (2, [2, 3, 0, 1], None),
     ] {
         let text = flux("ring4", per_box, &placement).unwrap();
         assert!(text.starts_with(said.unwrap_or("xdit --model")), "{text}");
     }
-    let sglang = |line: &str| launched(Engine::Sglang, line, "FLUX.1-dev");
-    assert!(!sglang("ulysses8").unwrap().contains("--nnodes"));
-    let two = flat(&sglang("ulysses8+ring2").unwrap());
-    assert!(
-        two.contains("--num-gpus 16 --nnodes 2 --node-rank $BOX"),
-        "{two}"
+    assert!(matches!(
+        flux("ring4", 2, &[0, 1, 2, 4]),
+        Err(Refusal::UnevenBoxes { .. })
+    ));
+    assert_eq!(
+        flux("ring4", 2, &[0, 2, 1, 3]),
+        Err(Refusal::ScatteredRanks)
     );
+    assert_eq!(
+        flux("ring4", 4, &[0, 1, 4, 6]),
+        Err(Refusal::ScatteredRanks)
+    );
+    let alone = launched(Engine::Sglang, "ulysses8", "FLUX.1-dev").unwrap();
+    assert!(!alone.contains("--nnodes"), "{alone}");
 }
 
 /// A line takes as many words as go into 94 columns, of which two are the indent of all but the first.

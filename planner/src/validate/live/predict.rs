@@ -141,7 +141,8 @@ impl Bench<'_> {
         let eager = Compilation::Eager;
         let host = self.profile.map(|profile| profile.host(known, eager));
         let host = host.unwrap_or_default();
-        let published = sim::lower::elementwise_passes(known, eager, Software::VirtualRanks);
+        let published =
+            sim::lower::elementwise_passes(known, eager, Software::VirtualRanks, self.gpu);
         let usual = Calibration::assumed(false);
         let launched = about.mode == "eager" && about.machine.device == Device::Cuda;
         let width = Self::width(about);

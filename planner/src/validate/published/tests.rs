@@ -186,7 +186,9 @@ fn rows_of_presets_are_predicted_as_users_are_answered() {
         let (validated, ..) = tiers::predict(run, &hosts, Tier::InSample).unwrap();
         let mut machine = Machine::preset(&run.machine.name).unwrap();
         if let Span::Emulated(rate) = run.span {
-            machine = machine.with_bandwidth(LinkKind::Network, rate).unwrap();
+            machine = machine
+                .with_bandwidth(Some(LinkKind::Network), rate)
+                .unwrap();
         }
         let question = Question {
             request: run.request,
@@ -197,7 +199,7 @@ fn rows_of_presets_are_predicted_as_users_are_answered() {
             ..Question::new(run.model, machine).unwrap()
         };
         let user = search::candidate(&question, &validated.plan).unwrap();
-        let said = |one: &Candidate| (one.latency, one.lo, one.hi, one.peak_memory);
+        let said = |one: &Candidate| (one.latency, one.lo, one.hi, one.memory);
         assert_eq!(
             said(&user),
             said(&validated),

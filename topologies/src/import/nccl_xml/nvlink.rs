@@ -8,7 +8,16 @@ use super::super::sketch::nvlink_rate;
 use super::super::{ImportError, xml};
 use super::Reader;
 use super::attribute::{number, own};
-use crate::units::Bandwidth;
+use crate::units::{Bandwidth, SimDuration};
+
+/// What our exporter says of a link to a switch beside its rate.
+fn more(link: Node<'_, '_>, file: &str) -> Result<String, ImportError> {
+    let efficiency = own::<f64>(link, "ditplan_efficiency", file)?;
+    let latency = own::<SimDuration>(link, "ditplan_latency", file)?;
+    let efficiency = efficiency.map(|share| format!("\nefficiency = {share:?}"));
+    let latency = latency.map(|time| format!("\nlatency = \"{} ps\"", time.get()));
+    Ok([efficiency, latency].into_iter().flatten().collect())
+}
 
 impl Reader<'_, '_, '_> {
     /// NVLinks to other GPUs are direct, all others go to NVSwitches.
@@ -33,7 +42,10 @@ impl Reader<'_, '_, '_> {
                             .or_default();
                         *links = rate.max(*links);
                     }
-                    None => switched[index] += rate,
+                    None => {
+                        switched[index] += rate;
+                        self.sketch.nvlink = more(link, self.file)?;
+                    }
                 }
             }
         }
