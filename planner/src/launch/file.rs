@@ -267,6 +267,12 @@ impl Engine {
         Ok(Self::Own(kept))
     }
 
+    /// The word under which models' files say how it runs them; of a built-in one also its name on the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        &self.file().models
+    }
+
     /// What its file says.
     pub(super) fn file(self) -> &'static EngineFile {
         let built_in = match self {

@@ -68,6 +68,8 @@ pub(crate) enum Granularity {
 pub(crate) enum Emit {
     /// The compressor of each layer and phase as JSON, which ditplan_capture executes
     Assignment,
+    /// The command of --engine
+    Command,
     /// The command of xDiT
     Xdit,
     /// The command of SGLang Diffusion
