@@ -251,6 +251,49 @@ fn a_table_that_is_not_there_is_named() {
     );
 }
 
+/// A user's own file of an engine is planned with under its name; one mistake in it is told with file, key and remedy.
+#[test]
+fn an_engine_of_ones_own_is_planned_with_or_refused_by_its_key() {
+    let text = include_str!("../planner/engines/sglang.toml");
+    let mine = text
+        .replace("name = \"SGLang Diffusion\"", "name = \"my engine\"")
+        .replace("sglang generate", "my-engine");
+    let (_folder, path) = file("mine.toml", &mine);
+    let typed = path.display().to_string();
+    let asked = ["plan", "--emit", "command", "--engine"];
+    let assert = ditplan(&[&asked[..], &[&typed]].concat())
+        .assert()
+        .success();
+    let printed = String::from_utf8(assert.get_output().stdout.clone()).expect("UTF-8");
+    assert!(printed.contains("my-engine --model-path"), "{printed}");
+    for (from, to, words) in [
+        (
+            "version",
+            "versoin",
+            &["key versoin", "did you mean \"version\"?"][..],
+        ),
+        (
+            "{ranks}",
+            "{rank}",
+            &["key command", "did you mean \"ranks\"?"],
+        ),
+        (
+            "runs = [",
+            "runs = [7, ",
+            &["key runs[0]", "docs/engines.md"],
+        ),
+    ] {
+        let (_folder, path) = file("bad.toml", &mine.replacen(from, to, 1));
+        let typed = path.display().to_string();
+        let sentence = complaint(&["plan", "--engine", &typed]);
+        says(&sentence, &[words, &["bad.toml"]].concat());
+    }
+    says(
+        &complaint(&["plan", "--engine", "nowhere.toml"]),
+        &["--engine", "nowhere.toml cannot be read"],
+    );
+}
+
 #[test]
 fn what_is_typed_wrong_exits_with_2() {
     for arguments in [

@@ -71,12 +71,10 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
              --max-fid and --budget, or take another kernel"
         );
     }
-    let engine = match typed.engine {
-        None | Some(EngineArgument::Xdit | EngineArgument::Any) => Engine::Xdit,
-        Some(EngineArgument::Sglang) => Engine::Sglang,
-        Some(EngineArgument::Diffusers) => Engine::Diffusers,
-        Some(EngineArgument::CacheDit) => Engine::CacheDit,
-        Some(EngineArgument::Pipefusion) => Engine::PipeFusion,
+    let engine = match &typed.engine {
+        None | Some(EngineArgument::Any) => Engine::Xdit,
+        Some(EngineArgument::BuiltIn(engine)) => *engine,
+        Some(EngineArgument::File(path)) => engine_of(path)?,
     };
     let mut filter = filter;
     filter.launchable |=
@@ -103,6 +101,14 @@ pub(crate) fn question(typed: &QuestionArguments, filter: Filter) -> Result<Ques
         shown: SHOWN,
         machine,
     })
+}
+
+/// The engine that a user's file describes.
+fn engine_of(path: &Path) -> Result<Engine> {
+    let file = path.display().to_string();
+    let bytes =
+        files::bytes(path).with_context(|| format!("--engine: the file {file} cannot be read"))?;
+    Ok(Engine::read(import::text(&bytes, &file)?, &file)?)
 }
 
 /// The precision of this name, if it runs on the GPU; none for any.

@@ -7,7 +7,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use kernels::AttentionKernel;
-use planner::launch::Engine;
 use planner::sweep::Field;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform as _};
@@ -107,7 +106,6 @@ closed! {
     Compilation: Self::ALL;
     AttentionKernel: Self::ALL;
     Precision: Self::ALL;
-    Engine: [Self::Xdit, Self::Sglang, Self::Diffusers, Self::CacheDit, Self::PipeFusion];
     Routing: [Self::Fifo, Self::Shortest, Self::LeastLoaded];
     Guidance: [Self::None, Self::Batched, Self::Sequential, Self::Triple];
     Field: Self::names().collect::<Vec<_>>();

@@ -24,6 +24,7 @@ ENGINES = (
     ("sglang", "sglang", ("--height", "--heigth")),
     ("diffusers", "scripts", ("height=", "heigth=")),
     ("cache-dit", "scripts", ("height=", "heigth=")),
+    ("vllm-omni", "vllm_omni", ("--num-gpus", "--num-gpu")),
 )
 COUNT = 50
 

@@ -7,8 +7,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-# What torchrun takes (torch.distributed.run; all are integers or names of hosts).
-TORCHRUN = ("--nproc_per_node", "--nnodes", "--node_rank", "--master_addr", "--master_port")
+# What torchrun takes (torch.distributed.run; all are integers, names or hosts).
+TORCHRUN = ("--nproc_per_node", "--nnodes", "--rdzv_backend", "--rdzv_endpoint")
 
 
 class Refused(Exception):
@@ -17,15 +17,21 @@ class Refused(Exception):
 
 @dataclass
 class Command:
-    """`variables` NAME=VALUE, `words` from the program on, and the Python `script` of a here-document, if there is one."""
+    """`variables` NAME=VALUE, `words` from the program on, the Python `script` of a here-document, if there is one, and the
+    words of what is run `then`."""
 
     variables: dict[str, str]
     words: list[str]
     script: str | None
+    then: list[str]
+
+
+# What a person sets in every box of several.
+BOXES = {"$NODE_RANK": "0", "$HEAD": "localhost"}
 
 
 def parse(text: str) -> Command:
-    """Takes a command apart; comment lines are left out."""
+    """Takes a command apart; comment lines stand before the first and between two."""
     script = None
     lines = text.splitlines()
     while lines[0].startswith("#"):
@@ -33,10 +39,18 @@ def parse(text: str) -> Command:
     if lines[0] == "cat > run.py <<'EOF'":
         end = lines.index("EOF")
         script, lines = "\n".join(lines[1:end]), lines[end + 1 :]
-    words = shlex.split("\n".join(lines).replace("\\\n", " "))
+    at = next((index for index, line in enumerate(lines) if line.startswith("#")), len(lines))
+    words, then = _words(lines[:at]), _words(lines[at + 1 :])
     count = next(index for index, word in enumerate(words) if "=" not in word)
     variables = dict(word.split("=", 1) for word in words[:count])
-    return Command(variables, words[count:], script)
+    return Command(variables, words[count:], script, then)
+
+
+def _words(lines: list[str]) -> list[str]:
+    text = "\n".join(lines).replace("\\\n", " ")
+    for name, value in BOXES.items():
+        text = text.replace(name, value)
+    return shlex.split(text)
 
 
 def torchrun(words: list[str]) -> tuple[int, list[str]]:

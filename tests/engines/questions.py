@@ -10,7 +10,7 @@ STRATEGIES = (
     "pipefusion2(m4) pipefusion4(m8) ulysses2+ring2 ulysses4+ring2 ulysses2+allgather-kv2 cfg2+ulysses2 cfg2+ulysses4 cfg2+ring2 "
     "cfg2+pipefusion2 cfg2+ulysses2+ring2 tp2+ulysses2 tp2+ulysses2+ring2 dp2+ulysses2 pipefusion2+ulysses2 distrifusion4"
 ).split()
-OPTIONS = ((), ("--compile",), ("--batch", "2"), ("--guidance", "none"))
+OPTIONS = ((), ("--compile",), ("--batch", "2"), ("--guidance", "none"), ("--precision", "any"))
 
 
 def drawn(program: str, engine: str, wanted: int):

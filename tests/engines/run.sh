@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The commands that ditplan emits, passed to the engines' own parsers and configurations.
 #   tests/engines/run.sh [COUNT]     COUNT: commands an engine (50)
-# The engines' wheels (50 MB, wheels.txt) are fetched once and unpacked under target/engines; nothing of them is installed.
+# The engines' wheels (60 MB, wheels.txt) are fetched once and unpacked under target/engines; nothing of them is installed.
 # Exit code: 0 all accepted; 1 one refused, or failed; 2 wrong arguments; 77 skipped, the reason is printed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -28,7 +28,7 @@ fetch() {
 target=${CARGO_TARGET_DIR:-target}
 wheels=$target/engines/$(sha256sum tests/engines/wheels.txt | cut -c1-16)
 if [ ! -d "$wheels" ]; then
-    echo "== fetching the wheels of the engines into $target/engines (50 MB, once)"
+    echo "== fetching the wheels of the engines into $target/engines (60 MB, once)"
     fresh=$(mktemp -d)
     trap 'rm -rf "$fresh"' EXIT
     if ! fetch --require-hashes -r tests/engines/wheels.txt --dest "$fresh" 2> "$fresh/log"; then

@@ -71,7 +71,7 @@ fn told(engine: Engine, command: &str) -> Told {
         Engine::Sglang => Told {
             cfg: 1 + u32::from(command.contains("--enable-cfg-parallel true")),
             ulysses: degree("--ulysses-degree"),
-            exchange: degree("--ring-degree"),
+            exchange: degree("--ring-degree") * degree("--kv-gather-degree"),
             tensor: degree("--tp-size"),
             processes: number(command, "--num-gpus"),
             ..nothing
@@ -81,7 +81,15 @@ fn told(engine: Engine, command: &str) -> Told {
             exchange: degree("ring_degree"),
             ..nothing
         },
-        Engine::PipeFusion => nothing,
+        Engine::VllmOmni => Told {
+            cfg: degree("--cfg-parallel-size"),
+            ulysses: degree("--usp"),
+            exchange: degree("--ring") * degree("--allgather-degree"),
+            tensor: degree("--tensor-parallel-size"),
+            processes: number(command, "--num-gpus"),
+            ..nothing
+        },
+        Engine::PipeFusion | Engine::Own(_) => nothing,
         Engine::CacheDit => Told {
             ulysses: degree("ulysses_size"),
             exchange: degree("ring_size"),
@@ -165,11 +173,12 @@ fn command(engine: Engine, plan: &Plan, model: &Model, request: &Request) -> Opt
     Some(command.replace("\\\n  ", " "))
 }
 
-const ENGINES: [Engine; 4] = [
+const ENGINES: [Engine; 5] = [
     Engine::Xdit,
     Engine::Sglang,
     Engine::Diffusers,
     Engine::CacheDit,
+    Engine::VllmOmni,
 ];
 
 #[test]
@@ -241,10 +250,17 @@ fn every_command_says_the_request() {
                 number(&command, &typed).or_else(|| number(&command, &name))
             };
             let frames = (request.frames > 1).then_some(request.frames);
-            assert_eq!(flag("width"), Some(1280), "{command}");
-            assert_eq!(flag("height"), Some(704), "{command}");
+            if engine == Engine::VllmOmni {
+                assert_eq!(command.matches("1280x704").count(), 1, "{command}");
+            } else {
+                assert_eq!(flag("width"), Some(1280), "{command}");
+                assert_eq!(flag("height"), Some(704), "{command}");
+            }
             assert_eq!(flag("num_frames"), frames, "{command}");
-            assert_eq!(flag("num_inference_steps"), Some(23), "{command}");
+            let json = command.replace("\"num_inference_steps\":", "num_inference_steps=");
+            let steps =
+                flag("num_inference_steps").or_else(|| number(&json, "num_inference_steps"));
+            assert_eq!(steps, Some(23), "{command}");
             let off = model.default.guidance != Guidance::None;
             let silent = Request {
                 guidance: Guidance::None,
@@ -267,7 +283,7 @@ fn every_command_says_the_request() {
 /// Ranks on other GPUs than the first ones, in order, are said by their numbers; boxes by how many there are.
 #[test]
 fn placements_and_boxes_are_told() {
-    let model = model::find("FLUX.1-dev").expect("a known model");
+    let model = model::find("Qwen-Image").expect("a known model");
     let plan: Plan = "ulysses4+ring2".parse().expect("a plan");
     let order = [7, 1, 3, 5, 0, 2, 4, 6];
     let permuted = plan.clone().placed(order.map(DeviceId::new).to_vec());

@@ -32,8 +32,9 @@ pub(crate) mod robust;
 
 /// What `plan` prints.
 pub(crate) fn answer(typed: &PlanArguments) -> Result<String> {
-    if let Some(engine) = typed.emit.and_then(emit::engine) {
+    if let Some(emit) = typed.emit.filter(|emit| *emit != Emit::Assignment) {
         let question = plan_question(typed)?;
+        let engine = emit::engine(emit, question.engine).unwrap_or(question.engine);
         ensure!(
             typed.question.engine.is_none() || question.engine == engine,
             "--emit names another engine than --engine: leave --engine out"

@@ -3,10 +3,12 @@
 //! Names and sizes stay text here; [`crate::question`] gives them their meaning, so that every mistake is
 //! told in the words of the part that knows better.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum, ValueHint};
-use topologies::Bandwidth;
+use planner::launch::Engine;
+use topologies::{Bandwidth, suggest};
 
 /// What `plan` and `simulate` ask about.
 #[derive(Clone, Debug, Args)]
@@ -53,8 +55,10 @@ pub(crate) struct QuestionArguments {
     /// How classifier-free guidance runs
     #[arg(long, value_enum, default_value_t = GuidanceArgument::Default)]
     pub guidance: GuidanceArgument,
-    /// Who executes the plan: only plans that it starts are searched, where it starts the model [default: xdit]
-    #[arg(long, value_enum)]
+    /// Who executes the plan: xdit, sglang, vllm-omni, diffusers, cache-dit, pipefusion (predicted, not started) or a file
+    /// of your own (docs/engines.md): only plans that it starts are searched, where it starts the model; any: xDiT's
+    /// figures for plans that no engine runs too [default: xdit]
+    #[arg(long, value_name = "NAME|FILE", value_hint = ValueHint::FilePath)]
     pub engine: Option<EngineArgument>,
     /// Who computes attention: fa2, fa3, fa3-fp8, fa4, cudnn, xformers, triton, aiter, sage, sage3 ...
     /// [default: what the engine takes on the GPU]
@@ -97,20 +101,43 @@ pub(crate) enum GuidanceArgument {
 }
 
 /// Who executes the plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EngineArgument {
-    /// xDiT
-    Xdit,
-    /// SGLang Diffusion
-    Sglang,
-    /// Hugging Face diffusers
-    Diffusers,
-    /// cache-dit, on diffusers
-    CacheDit,
-    /// The code of the PipeFusion paper: predicted, not started
-    Pipefusion,
+    /// A built-in engine
+    BuiltIn(Engine),
+    /// The TOML file of one
+    File(PathBuf),
     /// xDiT's figures for any plan, whether or not an engine runs it: plans of research too
     Any,
+}
+
+impl FromStr for EngineArgument {
+    type Err = String;
+
+    fn from_str(typed: &str) -> Result<Self, String> {
+        let path = Path::new(typed);
+        let mut built_in = Engine::BUILT_IN.into_iter();
+        if typed == "any" {
+            return Ok(Self::Any);
+        }
+        if let Some(engine) = built_in.find(|engine| engine.word() == typed) {
+            return Ok(Self::BuiltIn(engine));
+        }
+        if path.extension().is_some_and(|ending| ending == "toml") || path.exists() {
+            return Ok(Self::File(path.to_owned()));
+        }
+        let words = || {
+            Engine::BUILT_IN
+                .into_iter()
+                .map(Engine::word)
+                .chain(["any"])
+        };
+        let nearest = suggest::nearest(typed, words()).unwrap_or("xdit");
+        let all = words().collect::<Vec<_>>().join(", ");
+        Err(format!(
+            "no engine and no file; did you mean \"{nearest}\"? Known: {all}, or a TOML file of your own (docs/engines.md)"
+        ))
+    }
 }
 
 /// For people or for programs.

@@ -3,17 +3,17 @@
 //! Its settings stand in `examples/configs.py` under a name, taken from the environment.
 
 use kernels::Compressor;
-use sim::model::{CompactFusion, known};
+use sim::model::{CompactFusion, Model, known};
 use sim::plan::{Compression, Exchange, Plan, Residency, RingLoop};
 
-use super::{CompactRefusal, Job, PROMPT, Refusal, shell};
+use super::{Case, CompactRefusal, Refusal};
 
 /// The steps that its settings run synchronously and uncompressed.
 const WARMUP: u32 = 1;
 
-/// The command, or why there is none.
-pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
-    let plan = job.plan;
+/// Whether it runs the plan of a case, or why it does not.
+pub(super) fn runs(case: &Case<'_>) -> Result<(), Refusal> {
+    let plan = case.job.plan;
     let method = method(plan)?;
     if plan.cfg * plan.data * plan.tensor > 1 || plan.pipeline.stages > 1 || plan.ulysses > 1 {
         let strategy = plan.strategy();
@@ -26,16 +26,7 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
         }
         .into());
     }
-    let Some(CompactFusion { settings, example }) = &job.model.engines.compact_fusion else {
-        let ready = known().iter();
-        let ready = ready.filter(|model| model.engines.compact_fusion.is_some());
-        return Err(CompactRefusal::Model {
-            model: job.model.name.clone(),
-            ready: ready.map(|model| model.name.clone()).collect(),
-        }
-        .into());
-    };
-    let (_, repository) = job.engines()?;
+    settings(case.job.model)?;
     let residency = plan.execution.residency;
     if residency != Residency::RESIDENT {
         return Err(Refusal::Residency { residency });
@@ -44,29 +35,24 @@ pub(super) fn command(job: &Job<'_>) -> Result<String, Refusal> {
     if precision.is_lossy() {
         return Err(Refusal::Precision { precision });
     }
-    let mut words = vec![
-        "COMPACT_TEST_ENABLE=1 COMPACT_TEST_LOOP=1 COMPACT_TEST_SAVE_DIR=results PYTHONPATH=."
-            .to_owned(),
-        format!("COMPACT_TEST_MODEL={settings} COMPACT_TEST_METHOD={method}"),
-    ];
-    words.extend(job.torchrun()?);
-    words.push(format!(
-        "examples/{example} --model {repository} --no_use_resolution_binning"
-    ));
-    words.push(format!("--ring_degree {}", plan.exchange.degree()));
-    if plan.vae > 1 {
-        words.push("--use_parallel_vae".to_owned());
-    }
-    job.shape(&mut words);
-    words.push(format!("--prompt {PROMPT}"));
-    Ok(format!(
-        "# in a checkout of CompactFusion, xDiT's fork (github.com/Cobalt-27/CompactFusion@c30d06b)\n{}",
-        shell(&words)
-    ))
+    Ok(())
+}
+
+/// Its settings for a model.
+pub(super) fn settings(model: &Model) -> Result<&CompactFusion, CompactRefusal> {
+    let settings = model.engines.compact_fusion.as_ref();
+    settings.ok_or_else(|| {
+        let ready = known().iter();
+        let ready = ready.filter(|model| model.engines.compact_fusion.is_some());
+        CompactRefusal::Model {
+            model: model.name.clone(),
+            ready: ready.map(|model| model.name.clone()).collect(),
+        }
+    })
 }
 
 /// Its name for an exchange with a compressor.
-fn method(plan: &Plan) -> Result<&'static str, CompactRefusal> {
+pub(super) fn method(plan: &Plan) -> Result<&'static str, CompactRefusal> {
     if let Compression::Mixed(_) = plan.compression {
         return Err(CompactRefusal::OneCompressor);
     }

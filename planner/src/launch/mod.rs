@@ -1,39 +1,32 @@
 //! The command that runs a plan, or why an engine cannot run it.
 //!
-//! | engine | what it runs |
-//! |---|---|
-//! | xDiT | CFG, Ulysses, Ring, PipeFusion, data; the rest is CompactFusion's, a fork of it |
-//! | SGLang Diffusion | CFG, Ulysses, Ring, tensor |
-//! | diffusers | Ulysses and Ring, one of them, K and V gathered |
-//! | cache-dit | Ulysses, Ring, tensor, with diffusers' pipelines |
+//! An engine at a version is a file, `planner/engines/*.toml`: what it runs, what excludes what, which flag or line each
+//! becomes, what it takes unless told ([docs/engines.md](../../../docs/engines.md)). What a model is to each engine stands in
+//! the model's file. CompactFusion alone is code: it has a name of its settings for each message.
 //!
-//! PipeFusion, the code of its paper, is an engine for what was published with it: no command is written.
-//!
-//! Flags are those of xDiT 0.7.0, SGLang 0.5.23, diffusers 0.42.1 and cache-dit 1.5.3, whose own code `tests/engines` passes
-//! commands to, and of CompactFusion c30d06b. Not checked here: that the plan is legal, and that it fits.
+//! Flags are those of the versions in the files, whose own code `tests/engines` passes commands to, and of CompactFusion
+//! c30d06b. Not checked here: that the plan is legal, and that it fits.
 
-mod attention;
-mod cache_dit;
 mod compact;
-mod decoding;
-mod diffusers;
+mod feature;
 mod file;
-mod padding;
 mod refusal;
-mod sglang;
-mod xdit;
+mod template;
+mod words;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use sim::execution::Software;
-use sim::legality::Padding;
-use sim::model::{Engines, Guidance, Model, Request};
+use sim::model::{Guidance, Model, OnEngine, Request};
 use sim::plan::Plan;
 use topologies::DeviceId;
 use topologies::host::Compilation;
 
+pub use self::feature::Feature;
+pub use self::file::EngineFile;
 pub use self::refusal::{CompactRefusal, Refusal};
+
+use self::file::Unlisted;
 
 /// Who executes a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,31 +39,29 @@ pub enum Engine {
     Diffusers,
     /// cache-dit, on diffusers.
     CacheDit,
+    /// vLLM-Omni.
+    VllmOmni,
     /// The code of the PipeFusion paper, from before xDiT.
     PipeFusion,
+    /// One that a user's own file describes.
+    Own(&'static EngineFile),
+}
+
+impl Engine {
+    /// Those that are built in.
+    pub const BUILT_IN: [Self; 6] = [
+        Self::Xdit,
+        Self::Sglang,
+        Self::Diffusers,
+        Self::CacheDit,
+        Self::VllmOmni,
+        Self::PipeFusion,
+    ];
 }
 
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Xdit => "xDiT",
-            Self::Sglang => "SGLang Diffusion",
-            Self::Diffusers => "diffusers",
-            Self::CacheDit => "cache-dit",
-            Self::PipeFusion => "PipeFusion",
-        })
-    }
-}
-
-impl Engine {
-    /// Whose pipeline it runs.
-    #[must_use]
-    pub const fn software(self) -> Software {
-        match self {
-            Self::PipeFusion => Software::PipeFusionLegacy,
-            Self::Sglang => Software::Sglang,
-            Self::Xdit | Self::Diffusers | Self::CacheDit => Software::Other,
-        }
+        f.write_str(&self.file().name)
     }
 }
 
@@ -102,13 +93,7 @@ impl Launch {
     /// How an engine runs a plan.
     #[must_use]
     pub fn of(engine: Engine, job: &Job<'_>) -> Self {
-        let command = match engine {
-            Engine::Xdit => xdit::command(job),
-            Engine::Sglang => sglang::command(job),
-            Engine::Diffusers => diffusers::command(job),
-            Engine::CacheDit => cache_dit::command(job),
-            Engine::PipeFusion => Err(Refusal::NoCommand),
-        };
+        let command = Case::of(engine, job).command();
         Self { engine, command }
     }
 }
@@ -127,48 +112,119 @@ pub fn starts(engine: Engine, model: &Model, request: &Request) -> bool {
     Launch::of(engine, &job).command.is_ok()
 }
 
-impl Job<'_> {
-    /// What engines know of the model, and its repository; or why no engine runs it.
-    fn engines(&self) -> Result<(&Engines, &str), Refusal> {
-        let engines = &self.model.engines;
+/// A job before an engine.
+struct Case<'a> {
+    job: &'a Job<'a>,
+    file: &'static EngineFile,
+    /// What the engine knows of the model.
+    entry: Option<&'a OnEngine>,
+}
+
+impl<'a> Case<'a> {
+    fn of(engine: Engine, job: &'a Job<'a>) -> Self {
+        let file = engine.file();
+        let entry = job.model.engines.on.get(&file.models);
+        Self { job, file, entry }
+    }
+
+    /// The command, or why there is none.
+    fn command(&self) -> Result<String, Refusal> {
+        let left = self.file.compact_fusion.as_ref();
+        if let Some(left) = left.filter(|left| left.runs.iter().any(|one| one.is_of(self))) {
+            compact::runs(self)?;
+            return Ok(template::shell(&left.command.lines(self)?));
+        }
+        let command = self.file.command.as_ref().ok_or(Refusal::NoCommand)?;
+        self.repository()?;
+        self.starts()?;
+        self.is_run()?;
+        self.residency()?;
+        self.precision()?;
+        self.job.boxes()?;
+        let command = template::shell(&command.lines(self)?);
+        let Some(script) = &self.file.script else {
+            return Ok(command);
+        };
+        let script = script.lines(self)?.join("\n");
+        Ok(format!("cat > run.py <<'EOF'\n{script}\nEOF\n{command}"))
+    }
+
+    /// The repository of the model's weights, or why no engine runs it.
+    fn repository(&self) -> Result<String, Refusal> {
+        let engines = &self.job.model.engines;
         match (&engines.repository, &engines.absent) {
-            (Some(repository), _) => Ok((engines, repository)),
+            (Some(repository), _) => Ok(repository.clone()),
             (None, Some(reason)) => Err(Refusal::Absent {
                 reason: reason.clone(),
             }),
             (None, None) => Err(Refusal::NoWeights {
-                model: self.model.name.clone(),
+                model: self.job.model.name.clone(),
             }),
         }
     }
 
-    /// Whether ranks pad tokens or heads.
-    fn is_padded(&self) -> bool {
-        let workload = self.model.workload(self.request);
-        workload.is_ok_and(|workload| {
-            Padding::of(self.model, &workload, self.plan) != Padding::default()
-        })
-    }
-
-    /// `--flag value` words of the image or video, with underscores.
-    fn shape(&self, flags: &mut Vec<String>) {
-        let Request {
-            resolution, frames, ..
-        } = self.request;
-        flags.push(format!("--height {}", resolution.height));
-        flags.push(format!("--width {}", resolution.width));
-        if *frames > 1 {
-            flags.push(format!("--num_frames {frames}"));
+    /// Whether the engine starts the model.
+    fn starts(&self) -> Result<(), Refusal> {
+        let model = || self.job.model.name.clone();
+        match self.entry {
+            Some(OnEngine {
+                absent: Some(reason),
+                ..
+            }) => Err(Refusal::NotStarted {
+                model: model(),
+                reason: reason.clone(),
+            }),
+            None if self.file.unlisted == Unlisted::Refused => {
+                Err(Refusal::NotListed { model: model() })
+            }
+            _ => Ok(()),
         }
-        flags.push(format!("--num_inference_steps {}", self.request.steps));
     }
 
-    /// The images that the request begins with.
-    fn images(&self) -> Vec<String> {
-        let images = 1..=self.model.engines.images;
-        images.map(|number| format!("image{number}.png")).collect()
+    /// Whether the engine runs such a plan of the model.
+    fn is_run(&self) -> Result<(), Refusal> {
+        let model = || self.job.model.name.clone();
+        if let Some(found) = self.file.exclude.iter().find(|one| one.when.holds(self)) {
+            return Err(Refusal::Excluded {
+                because: found.because.clone(),
+            });
+        }
+        for &feature in feature::LAYOUT.iter().filter(|one| one.is_of(self)) {
+            if !self.file.runs.contains(&feature) {
+                return Err(Refusal::Lacks { feature });
+            }
+            if let Some(split) = feature.split()
+                && !self
+                    .entry
+                    .is_some_and(|entry| entry.splits.contains(&split))
+            {
+                return Err(Refusal::NotSplit {
+                    split,
+                    model: model(),
+                });
+            }
+        }
+        if Feature::Vae.is_of(self) && self.entry.is_some_and(|entry| !entry.parallel_vae) {
+            return Err(Refusal::VaeAlone { model: model() });
+        }
+        Ok(())
     }
+}
 
+impl<'a> Job<'a> {
+    /// A plan of the model's usual request in one box, eager.
+    fn usual(model: &'a Model, plan: &'a Plan) -> Self {
+        Self {
+            plan,
+            model,
+            request: &model.default,
+            compilation: Compilation::Eager,
+            gpus_per_box: u32::MAX,
+        }
+    }
+}
+
+impl Job<'_> {
     /// Whether the pipeline's own guidance has to be switched off.
     fn guidance_is_off(&self) -> bool {
         self.model.uses_guidance() && self.request.guidance == Guidance::None
@@ -199,58 +255,17 @@ impl Job<'_> {
         Ok((boxes, gpus))
     }
 
-    /// `CUDA_VISIBLE_DEVICES=0,2,1,3`, where the ranks are not on a box's first GPUs in order.
-    fn visible_devices(&self) -> Option<String> {
+    /// The numbers of its GPUs (`0,2,1,3`), where the ranks are not on a box's first ones in order.
+    fn devices(&self) -> Option<String> {
         let (_, gpus) = self.boxes().ok()?;
         let in_order = gpus.iter().copied().eq(0..gpus.len());
         let ids: Vec<String> = gpus.iter().map(ToString::to_string).collect();
-        (!in_order).then(|| format!("CUDA_VISIBLE_DEVICES={}", ids.join(",")))
+        (!in_order).then(|| ids.join(","))
     }
-
-    /// Where processes are started: `torchrun` with its count; of several boxes the same command runs in each, and
-    /// they meet at `$HEAD`, one of them.
-    fn torchrun(&self) -> Result<Vec<String>, Refusal> {
-        let (boxes, gpus) = self.boxes()?;
-        let mut words: Vec<String> = self.visible_devices().into_iter().collect();
-        words.push(format!("torchrun --nproc_per_node={}", gpus.len()));
-        if boxes > 1 {
-            words.push(format!(
-                "--nnodes={boxes} --rdzv_backend=c10d --rdzv_endpoint=$HEAD:29500"
-            ));
-        }
-        Ok(words)
-    }
-}
-
-/// Flags as words of a command line: each with its values.
-fn given(flags: &str) -> Vec<String> {
-    let words = flags.split(" --").map(str::trim);
-    let words = words.filter(|word| !word.is_empty());
-    words
-        .map(|word| format!("--{}", word.trim_start_matches("--")))
-        .collect()
 }
 
 /// The prompt every command asks for.
 const PROMPT: &str = "\"a cup of coffee on a wooden desk\"";
-
-/// Words as one shell command, in lines of at most 96 columns.
-fn shell(words: &[String]) -> String {
-    let mut command = String::new();
-    let mut column = 0;
-    for word in words {
-        if column > 0 && column + 1 + word.len() > 94 {
-            command.push_str(" \\\n  ");
-            column = 2;
-        } else if column > 0 {
-            command.push(' ');
-            column += 1;
-        }
-        command.push_str(word);
-        column += word.len();
-    }
-    command
-}
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@ use kernels::Compressor;
 use sim::model::Split;
 use sim::plan::{Precision, Residency};
 
+use super::Feature;
+
 /// Why an engine has no command for a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -24,11 +26,6 @@ pub enum Refusal {
         /// As its file says.
         reason: String,
     },
-    /// xDiT's runner takes no setting of PipeFusion but its degree.
-    RunnerPipeline {
-        /// Its patches: as many as stages.
-        patches: u32,
-    },
     /// Boxes would have different numbers of ranks.
     UnevenBoxes {
         /// Ranks of the plan.
@@ -38,8 +35,11 @@ pub enum Refusal {
     },
     /// Its code was replaced; published runs of it are predicted.
     NoCommand,
-    /// It has no pipeline of its own for the model.
-    NoPipeline,
+    /// It has no entry for the model.
+    NotListed {
+        /// Which.
+        model: String,
+    },
     /// It does not split this of the model.
     NotSplit {
         /// What.
@@ -47,35 +47,16 @@ pub enum Refusal {
         /// Of which model.
         model: String,
     },
-    /// Its lists of models that it splits so leave this one out.
-    NotListed {
-        /// What would be split.
-        split: Split,
+    /// It has nothing of this kind, for any model.
+    Lacks {
+        /// What a plan has.
+        feature: Feature,
     },
-    /// It has no context parallelism for the model.
-    NoContextParallelism,
-    /// It compresses no keys and values.
-    Uncompressed,
-    /// It compresses them for Ulysses only, in fp8, which is no compressor here.
-    UncompressedOrFp8,
-    /// Its rings run in its own loop.
-    OwnRingLoop,
-    /// It has no PipeFusion.
-    NoPipeFusion,
-    /// It has no Attention2D.
-    NoAttention2d,
-    /// It runs no stale plans.
-    SynchronousOnly,
-    /// It exchanges keys and values by Ring and Ulysses only.
-    RingAndUlyssesOnly,
-    /// Its ring gathers keys and values.
-    RingGathers,
-    /// It is used for Ulysses and all-gather only.
-    UlyssesAndGatherOnly,
-    /// It splits neither the branches of guidance nor the batch.
-    NeitherGuidanceNorBatch,
-    /// A command of it runs one replica.
-    OneReplica,
+    /// It does not run it, as its file says.
+    Excluded {
+        /// What follows its name in a sentence.
+        because: String,
+    },
     /// It does not keep weights so.
     Residency {
         /// Where they would live.
@@ -90,12 +71,11 @@ pub enum Refusal {
     ScatteredRanks,
     /// Boxes hold different numbers of GPUs.
     UnequalBoxes,
-    /// It decodes the VAE on one rank or on all.
-    VaeOnOneOrAll,
-    /// It decodes the VAE on every rank.
-    VaeOnEvery,
-    /// It chooses the ranks that decode the VAE.
-    VaeItself,
+    /// Every rank decodes the VAE of the model.
+    VaeAlone {
+        /// Which.
+        model: String,
+    },
     /// xDiT leaves the plan to its fork, which has no command either.
     CompactFusion(CompactRefusal),
 }
@@ -139,10 +119,4 @@ impl From<CompactRefusal> for Refusal {
     fn from(refusal: CompactRefusal) -> Self {
         Self::CompactFusion(refusal)
     }
-}
-
-/// The first refusal that applies.
-pub(super) fn check<const CASES: usize>(cases: [(bool, Refusal); CASES]) -> Result<(), Refusal> {
-    let first = cases.into_iter().find(|(applies, _)| *applies);
-    first.map_or(Ok(()), |(_, refusal)| Err(refusal))
 }

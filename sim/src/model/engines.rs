@@ -1,5 +1,7 @@
 //! How engines call a model, and what they split of it.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::limits;
@@ -17,26 +19,49 @@ pub struct Engines {
     /// Images that a request begins with, beside its prompt.
     #[serde(default)]
     pub images: u8,
-    /// xDiT.
-    #[serde(default)]
-    pub xdit: Xdit,
     /// CompactFusion: absent where it takes no settings for this model from its command line.
     pub compact_fusion: Option<CompactFusion>,
-    /// Whether SGLang Diffusion has a pipeline of its own for it.
+    /// How engines run it, by the word that an engine's file names (`models`).
     #[serde(default)]
-    pub sglang: bool,
-    /// Whether diffusers knows where to cut its sequence (`_cp_plan`).
-    #[serde(default)]
-    pub diffusers: bool,
-    /// Why diffusers, and cache-dit with it, does not start it, where they do not.
-    #[serde(default, deserialize_with = "limits::some_line")]
-    pub diffusers_absent: Option<String>,
-    /// What cache-dit splits of it.
-    #[serde(default)]
-    pub cache_dit: Vec<Split>,
+    pub on: BTreeMap<String, OnEngine>,
     /// Where this comes from.
     #[serde(default, deserialize_with = "limits::some_line")]
     pub source: Option<String>,
+}
+
+/// How an engine runs a model.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnEngine {
+    /// What the engine calls it, where that is not its repository.
+    #[serde(default, deserialize_with = "limits::some_word")]
+    pub name: Option<String>,
+    /// The engine's own script that runs it, where it is no part of the engine's program.
+    #[serde(default, deserialize_with = "limits::some_word")]
+    pub script: Option<String>,
+    /// Why the engine does not start it, where it does not.
+    #[serde(default, deserialize_with = "limits::some_line")]
+    pub absent: Option<String>,
+    /// Which of the model's tasks the engine is told, where it has several.
+    #[serde(default, deserialize_with = "limits::some_word")]
+    pub task: Option<String>,
+    /// What the engine splits of it.
+    #[serde(default)]
+    pub splits: Vec<Split>,
+    /// Whether the engine is told how many text tokens there are.
+    #[serde(default)]
+    pub text_length: bool,
+    /// Whether ranks share the decoding of its VAE, where the engine shares any.
+    #[serde(default = "shared")]
+    pub parallel_vae: bool,
+    /// Whether the engine quantises its products to int8.
+    #[serde(default)]
+    pub int8: bool,
+}
+
+/// Most VAEs can be.
+const fn shared() -> bool {
+    true
 }
 
 /// What an engine can split of a model, beside its batch.
@@ -51,57 +76,8 @@ pub enum Split {
     Stages,
     /// Its layers.
     Tensor,
-}
-
-/// How xDiT runs a model.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Xdit {
-    /// How it starts it.
-    pub start: XditStart,
-    /// Which of the model's tasks its runner is told, where it has several.
-    #[serde(default, deserialize_with = "limits::some_word")]
-    pub task: Option<String>,
-    /// What it splits of it.
-    #[serde(default)]
-    pub splits: Vec<Split>,
-    /// Whether it is told how many text tokens there are.
-    #[serde(default)]
-    pub text_length: bool,
-    /// Whether its ranks share the decoding of the VAE.
-    #[serde(default = "shared")]
-    pub parallel_vae: bool,
-}
-
-impl Default for Xdit {
-    fn default() -> Self {
-        Self {
-            start: XditStart::Absent(
-                "xDiT has neither a runner entry nor an example for it".into(),
-            ),
-            task: None,
-            splits: Vec::new(),
-            text_length: false,
-            parallel_vae: true,
-        }
-    }
-}
-
-/// Most of its runners do.
-const fn shared() -> bool {
-    true
-}
-
-/// How xDiT starts a model.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum XditStart {
-    /// `xdit --model NAME`.
-    Runner(#[serde(deserialize_with = "limits::word")] String),
-    /// `torchrun examples/NAME --model REPOSITORY`.
-    Example(#[serde(deserialize_with = "limits::word")] String),
-    /// Not at all, for this reason.
-    Absent(#[serde(deserialize_with = "limits::line")] String),
+    /// Where its weights live: every rank keeps a part (FSDP).
+    Weights,
 }
 
 /// How CompactFusion runs a model.

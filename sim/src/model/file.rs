@@ -4,6 +4,7 @@
 //! overflows; what the file is called decides nothing; a file with the figures of a built-in model is that model, under
 //! whatever name.
 
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use topologies::suggest;
 
@@ -110,26 +111,35 @@ fn same_figures(a: &Model, b: &Model) -> bool {
 
 /// The model that a TOML file describes.
 pub(super) fn parse(text: &str, file: &str) -> Result<Model, FileError> {
+    let model: Model = typed(text, file, MANUAL)?;
+    check(&model).map_err(|(key, fault)| at_key(text, file, key, fault, MANUAL.to_owned()))?;
+    Ok(model)
+}
+
+/// What a TOML file of at most [`LARGEST_FILE`] bytes describes; `manual` is the remedy where no better one is known.
+///
+/// # Errors
+/// [`FileError`], with line and key.
+pub fn typed<T: DeserializeOwned>(text: &str, file: &str, manual: &str) -> Result<T, FileError> {
     if text.len() > LARGEST_FILE {
         return Err(FileError {
             file: file.to_owned(),
             line: 0,
             key: String::new(),
             fault: format!("has {} bytes, more than {LARGEST_FILE}", text.len()),
-            remedy: MANUAL.to_owned(),
+            remedy: manual.to_owned(),
         });
     }
-    let toml = toml::Deserializer::parse(text).map_err(|error| broken(text, file, "", &error))?;
-    let model: Model = serde_path_to_error::deserialize(toml).map_err(|error| {
+    let toml = toml::Deserializer::parse(text);
+    let toml = toml.map_err(|error| broken(text, file, "", &error, manual))?;
+    serde_path_to_error::deserialize(toml).map_err(|error| {
         let path = error.path().to_string();
-        broken(text, file, &path, error.inner())
-    })?;
-    check(&model).map_err(|(key, fault)| at_key(text, file, key, fault, MANUAL.to_owned()))?;
-    Ok(model)
+        broken(text, file, &path, error.inner(), manual)
+    })
 }
 
 /// An error of the TOML reader or of serde, in our words.
-fn broken(text: &str, file: &str, path: &str, error: &toml::de::Error) -> FileError {
+fn broken(text: &str, file: &str, path: &str, error: &toml::de::Error, manual: &str) -> FileError {
     let line = error.span().map_or(0, |span| line_of(text, span.start));
     let message = error.message().trim().replace('\n', ", ");
     let parent = if path == "." { "" } else { path };
@@ -140,7 +150,7 @@ fn broken(text: &str, file: &str, path: &str, error: &toml::de::Error) -> FileEr
         parent => format!("{parent}.{name}"),
     };
     let (key, fault, remedy) = match complaint(&message) {
-        Complaint::Missing(name) => (inside(name), "is missing".to_owned(), MANUAL.to_owned()),
+        Complaint::Missing(name) => (inside(name), "is missing".to_owned(), manual.to_owned()),
         Complaint::Key(name, known) => (
             inside(name),
             "is no key here".to_owned(),
@@ -151,7 +161,7 @@ fn broken(text: &str, file: &str, path: &str, error: &toml::de::Error) -> FileEr
             format!("\"{name}\" is none of its values"),
             meant(name, &known),
         ),
-        Complaint::Other => (parent.to_owned(), message, MANUAL.to_owned()),
+        Complaint::Other => (parent.to_owned(), message, manual.to_owned()),
     };
     FileError {
         file: file.to_owned(),

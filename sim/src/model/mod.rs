@@ -31,7 +31,7 @@ use thiserror::Error;
 pub use architecture::Architecture;
 pub use calibrated::{Elementwise, LaunchTimes, PhaseTime, PhaseTimes};
 pub use encoder::{Encoder, Fp16};
-pub use engines::{CompactFusion, Engines, Split, Xdit, XditStart};
+pub use engines::{CompactFusion, Engines, OnEngine, Split};
 pub use families::class_joint::ClassJoint;
 pub use families::cross::{Conditioning, Cross, CrossSplit, Reference, SizeEmbedding};
 pub use families::dual_stream::DualStream;

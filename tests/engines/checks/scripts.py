@@ -19,6 +19,9 @@ def check(folder: Path):
     diffusers = importlib.import_module("diffusers")
     cache_dit = importlib.import_module("cache_dit")
     real_cache = inspect.signature(cache_dit.enable_cache)
+    hooks = importlib.import_module("diffusers.hooks")
+    hooks.apply_group_offloading = _bound(hooks.apply_group_offloading)
+    cache_dit.quantize = _bound(cache_dit.quantize)
 
     def one(command: Command) -> None:
         world, words = torchrun(command.words)
@@ -44,6 +47,16 @@ def check(folder: Path):
             raise Refused(f"{world} processes, a split over {run.split}, {run.called} calls")
 
     return one
+
+
+def _bound(function: object):
+    """A function that does nothing with arguments that `function` takes, and refuses others."""
+    signature = inspect.signature(function)
+
+    def bound(*arguments: object, **named: object) -> None:
+        signature.bind(*arguments, **named)
+
+    return bound
 
 
 class _Run:
@@ -116,9 +129,16 @@ class _Pipeline:
     def to(self, _device: str) -> "_Pipeline":
         return self
 
+    def enable_model_cpu_offload(self) -> None:
+        return None
+
     def __call__(self, **named: object) -> None:
         signature = inspect.signature(inspect.unwrap(self.kind.__call__))
         signature.bind(self, **named)
+        # Some take any name besides, and ignore it.
+        unknown = set(named) - set(signature.parameters)
+        if unknown:
+            raise Refused(f"{self.kind.__name__} takes no {sorted(unknown)}")
         self.run.called += 1
 
 

@@ -67,8 +67,8 @@ pub(crate) struct CapacityArguments {
     /// How classifier-free guidance runs
     #[arg(long, value_enum, default_value_t = GuidanceArgument::Default)]
     pub guidance: GuidanceArgument,
-    /// Who executes the plans
-    #[arg(long, value_enum, default_value_t = EngineArgument::Xdit)]
+    /// Who executes the plans, as for `plan`
+    #[arg(long, value_name = "NAME|FILE", default_value = "xdit", value_hint = ValueHint::FilePath)]
     pub engine: EngineArgument,
     /// In which numbers products run and weights are stored, as for `plan`; or any [default: bf16]
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]

@@ -3,7 +3,6 @@
 mod fleet;
 
 use planner::capacity::{self, Answer, Judged, Objective, Tried, Verdict};
-use planner::launch::Engine;
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -147,8 +146,8 @@ pub(crate) struct CapacityQuestion {
     pub objective: &'static str,
     /// The largest fleet that is looked at, GPUs.
     pub max_gpus: u32,
-    /// Who executes the plan.
-    pub engine: Word<Engine>,
+    /// Who executes the plan, as the file of the engine calls it.
+    pub engine: String,
 }
 
 /// How replicas fail.
@@ -281,7 +280,7 @@ impl From<&capacity::Question> for CapacityQuestion {
                 Objective::Dollars => "dollars",
             },
             max_gpus: asked.most_gpus,
-            engine: Word(asked.markets[0].questions[0].engine),
+            engine: asked.markets[0].questions[0].engine.to_string(),
         }
     }
 }

@@ -242,7 +242,7 @@ fn one_question(
         trace: None,
         batch: 1,
         guidance: typed.guidance,
-        engine: Some(typed.engine),
+        engine: Some(typed.engine.clone()),
         attention_kernel: typed.attention_kernel.clone(),
         precision: typed.precision.clone(),
         compile: typed.compile,

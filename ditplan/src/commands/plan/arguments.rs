@@ -68,6 +68,8 @@ pub(crate) enum Granularity {
 pub(crate) enum Emit {
     /// The compressor of each layer and phase as JSON, which ditplan_capture executes
     Assignment,
+    /// The command of --engine
+    Command,
     /// The command of xDiT
     Xdit,
     /// The command of SGLang Diffusion
@@ -76,4 +78,6 @@ pub(crate) enum Emit {
     Diffusers,
     /// The script of cache-dit
     CacheDit,
+    /// The command of vLLM-Omni, and a request to it
+    VllmOmni,
 }

@@ -12,14 +12,16 @@ use crate::render::plans::label;
 use crate::render::text::seconds;
 use crate::render::words;
 
-/// The engine whose command is asked for.
-pub(super) const fn engine(emit: Emit) -> Option<Engine> {
+/// The engine whose command is asked for, `asked` being that of the question.
+pub(super) const fn engine(emit: Emit, asked: Engine) -> Option<Engine> {
     match emit {
         Emit::Assignment => None,
+        Emit::Command => Some(asked),
         Emit::Xdit => Some(Engine::Xdit),
         Emit::Sglang => Some(Engine::Sglang),
         Emit::Diffusers => Some(Engine::Diffusers),
         Emit::CacheDit => Some(Engine::CacheDit),
+        Emit::VllmOmni => Some(Engine::VllmOmni),
     }
 }
 

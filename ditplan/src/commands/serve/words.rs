@@ -11,6 +11,7 @@ use serde_json::Value;
 use sim::model;
 use topologies::Machine;
 
+use crate::question::EngineArgument;
 use crate::question::arrivals::is_pattern;
 
 /// What a page may ask for.
@@ -41,6 +42,11 @@ fn check(option: &Arg, name: &str, text: &str) -> Result<(), String> {
         "machine" => (
             Machine::preset(text).is_ok(),
             "a machine that is listed, or COUNTxGPU@RATE",
+        ),
+        "engine" => (
+            text.parse()
+                .is_ok_and(|engine| !matches!(engine, EngineArgument::File(_))),
+            "a built-in engine, or any",
         ),
         "arrivals" => (
             is_pattern(text),
@@ -186,6 +192,8 @@ mod tests {
             ("model", "FLUX.1-dev"),
             ("machine", "16xL20@25GB/s"),
             ("machine", "4xl20-pcie"),
+            ("engine", "vllm-omni"),
+            ("engine", "any"),
             ("arrivals", "gamma:cv=2"),
         ] {
             let asked = json!({ "command": "capacity", "options": { name: known } });

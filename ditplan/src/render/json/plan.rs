@@ -1,6 +1,6 @@
 //! A plan with what it was found to do, as JSON.
 
-use planner::launch::{self, Engine};
+use planner::launch;
 use planner::search::Candidate;
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -168,8 +168,8 @@ pub(crate) struct Quality {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub(crate) struct Launch {
-    /// Who executes the plan.
-    pub engine: Word<Engine>,
+    /// Who executes the plan, as the file of the engine calls it.
+    pub engine: String,
     /// The command or script that runs the plan; null where the engine cannot.
     pub command: Option<String>,
     /// Why the engine cannot run it; null where it can.
@@ -313,7 +313,7 @@ impl From<&Candidate> for Quality {
 impl From<&launch::Launch> for Launch {
     fn from(launch: &launch::Launch) -> Self {
         Self {
-            engine: Word(launch.engine),
+            engine: launch.engine.to_string(),
             command: words::command(launch).ok().map(str::to_owned),
             reason: words::command(launch).err(),
         }

@@ -1,7 +1,6 @@
 //! What was asked, as JSON.
 
 use kernels::AttentionKernel;
-use planner::launch::Engine;
 use planner::search;
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -28,8 +27,8 @@ pub(crate) struct Question {
     pub interconnect: String,
     /// How many of the machine's GPUs may be used.
     pub gpus: u32,
-    /// Who executes the plan.
-    pub engine: Word<Engine>,
+    /// Who executes the plan, as the file of the engine calls it.
+    pub engine: String,
     /// Whether the transformer is compiled (torch.compile).
     pub compilation: Word<Compilation>,
     /// In which numbers products run (--precision); null for any that the engine offers.
@@ -118,7 +117,7 @@ impl From<&search::Question> for Question {
             interconnect: machine.interconnect(),
             gpus: *gpus,
             faults: faults.all().iter().map(ToString::to_string).collect(),
-            engine: Word(*engine),
+            engine: engine.to_string(),
             compilation: Word(*compilation),
             precision: precision.map(Word),
             strategy: filter.strategy.clone(),

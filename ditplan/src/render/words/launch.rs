@@ -1,6 +1,6 @@
 //! Why engines have no command for a plan.
 
-use planner::launch::{CompactRefusal, Engine, Launch, Refusal};
+use planner::launch::{CompactRefusal, Engine, Feature, Launch, Refusal};
 use sim::model::Split;
 
 /// The command that runs a plan, or why there is none.
@@ -27,16 +27,18 @@ fn refusal(engine: Engine, refusal: &Refusal) -> String {
                 "{ranks} ranks do not fill boxes of {gpus_per_box} GPUs evenly, and torchrun starts equally many in each"
             );
         }
-        Refusal::RunnerPipeline { patches } => {
-            return format!(
-                "{name}'s runner starts PipeFusion with {patches} patches and a warm-up of 1 step only"
-            );
+        Refusal::NotListed { model } => {
+            return format!("{name} has no pipeline of its own for {model}");
         }
         Refusal::NotSplit { split, model } => {
             return format!("{name} {} {model}", not_split(*split));
         }
-        Refusal::NotListed { split } => {
-            return format!("{name} lists no {} for this model", parallelism(*split));
+        Refusal::VaeAlone { model } => {
+            return format!("{name} decodes the VAE of {model} on every rank");
+        }
+        Refusal::Excluded { because } => {
+            let joined = if because.starts_with('\'') { "" } else { " " };
+            return format!("{name}{joined}{because}");
         }
         Refusal::CompactFusion(refusal) => return compact(refusal),
         Refusal::Residency { residency } => {
@@ -46,28 +48,11 @@ fn refusal(engine: Engine, refusal: &Refusal) -> String {
             return format!("{name} has no setting for precision={precision} here");
         }
         Refusal::NoCommand => "is a state of the code that xDiT replaced, and has no command here",
-        Refusal::NoPipeline => "has no pipeline of its own for this model",
-        Refusal::NoContextParallelism => "has no context parallelism for this model",
-        Refusal::Uncompressed => "sends K and V uncompressed",
-        Refusal::UncompressedOrFp8 => {
-            "sends K and V uncompressed (or Ulysses in fp8, which is not planned here)"
-        }
-        Refusal::OwnRingLoop => "runs rings in its own loop, not in CompactFusion's fused one",
-        Refusal::NoPipeFusion => "has no PipeFusion",
-        Refusal::NoAttention2d => "has no Attention2D",
-        Refusal::SynchronousOnly => "runs synchronous plans only",
-        Refusal::RingAndUlyssesOnly => "exchanges K and V by Ring and Ulysses only",
-        Refusal::RingGathers => "gathers K and V where it says ring: allgather-kv is what it runs",
-        Refusal::UlyssesAndGatherOnly => "is asked here for Ulysses and all-gather only",
-        Refusal::NeitherGuidanceNorBatch => "splits neither guidance nor batch",
-        Refusal::OneReplica => "runs one replica a command",
+        Refusal::Lacks { feature } => lacks(*feature),
         Refusal::ScatteredRanks => {
             "is started with ranks that follow one another on the same GPUs of each box, not in this order"
         }
         Refusal::UnequalBoxes => "is started here on boxes of equally many GPUs",
-        Refusal::VaeOnOneOrAll => "decodes the VAE on one rank or on all",
-        Refusal::VaeOnEvery => "decodes the VAE on every rank",
-        Refusal::VaeItself => "decides by itself how many ranks decode the VAE",
     };
     format!("{name} {limit}")
 }
@@ -79,16 +64,26 @@ const fn not_split(split: Split) -> &'static str {
         Split::Guidance => "does not split the guidance of",
         Split::Stages => "has no PipeFusion for",
         Split::Sequence => "does not split the sequence of",
+        Split::Weights => "does not shard the weights of",
     }
 }
 
-/// What splits it.
-const fn parallelism(split: Split) -> &'static str {
-    match split {
-        Split::Tensor => "tensor parallelism",
-        Split::Guidance => "parallel guidance",
-        Split::Stages => "pipeline parallelism",
-        Split::Sequence => "context parallelism",
+/// What an engine has not, for any model.
+const fn lacks(feature: Feature) -> &'static str {
+    match feature {
+        Feature::Data => "does not split the batch",
+        Feature::Guidance => "does not split guidance",
+        Feature::Ulysses => "has no Ulysses",
+        Feature::Ring => "has no ring",
+        Feature::Gather => "gathers no K and V",
+        Feature::Attention2d => "has no Attention2D",
+        Feature::Displaced => "runs synchronous plans only",
+        Feature::Stages => "has no PipeFusion",
+        Feature::Tensor => "has no tensor parallelism",
+        Feature::Vae => "decodes the VAE on every rank",
+        Feature::Compressed => "sends K and V uncompressed",
+        Feature::FusedLoop => "runs rings in its own loop, not in CompactFusion's fused one",
+        other => other.word(),
     }
 }
 
@@ -132,18 +127,12 @@ mod tests {
     use super::*;
     use crate::render::words::tests::assert_distinct;
 
-    const ENGINES: [Engine; 5] = [
-        Engine::Xdit,
-        Engine::Sglang,
-        Engine::Diffusers,
-        Engine::CacheDit,
-        Engine::PipeFusion,
-    ];
-    const SPLITS: [Split; 4] = [
+    const SPLITS: [Split; 5] = [
         Split::Sequence,
         Split::Guidance,
         Split::Stages,
         Split::Tensor,
+        Split::Weights,
     ];
 
     /// All but CompactFusion's.
@@ -168,28 +157,23 @@ mod tests {
             Refusal::Precision {
                 precision: "fp8".parse().expect("a precision"),
             },
-            Refusal::RunnerPipeline { patches: 4 },
             Refusal::NoCommand,
-            Refusal::NoPipeline,
-            Refusal::NoContextParallelism,
-            Refusal::Uncompressed,
-            Refusal::UncompressedOrFp8,
-            Refusal::OwnRingLoop,
-            Refusal::NoPipeFusion,
-            Refusal::NoAttention2d,
-            Refusal::SynchronousOnly,
-            Refusal::RingAndUlyssesOnly,
-            Refusal::RingGathers,
-            Refusal::UlyssesAndGatherOnly,
-            Refusal::NeitherGuidanceNorBatch,
-            Refusal::OneReplica,
             Refusal::ScatteredRanks,
             Refusal::UnequalBoxes,
-            Refusal::VaeOnOneOrAll,
-            Refusal::VaeOnEvery,
-            Refusal::VaeItself,
+            Refusal::NotListed { model: model() },
+            Refusal::VaeAlone { model: model() },
+            Refusal::Excluded {
+                because: "'s runner has no flag for it".to_owned(),
+            },
+            Refusal::Excluded {
+                because: "gathers K and V alone".to_owned(),
+            },
         ];
-        all.extend(SPLITS.map(|split| Refusal::NotListed { split }));
+        all.extend(
+            Feature::ALL
+                .iter()
+                .map(|&feature| Refusal::Lacks { feature }),
+        );
         all.extend(SPLITS.map(|split| Refusal::NotSplit {
             split,
             model: model(),
@@ -199,7 +183,7 @@ mod tests {
 
     #[test]
     fn every_refusal_has_words_of_its_own() {
-        for one in ENGINES {
+        for one in Engine::BUILT_IN {
             assert_distinct(refusals().iter().map(|refusal| self::refusal(one, refusal)));
         }
         let compact = [
@@ -229,9 +213,14 @@ mod tests {
 
     #[test]
     fn an_engine_is_named_in_what_it_does_not_do() {
-        assert_distinct(ENGINES.map(|one| one.to_string()));
-        for one in ENGINES {
-            let said = refusal(one, &Refusal::NoPipeFusion);
+        assert_distinct(Engine::BUILT_IN.map(|one| one.to_string()));
+        for one in Engine::BUILT_IN {
+            let said = refusal(
+                one,
+                &Refusal::Lacks {
+                    feature: Feature::Stages,
+                },
+            );
             assert_eq!(said, format!("{one} has no PipeFusion"));
         }
     }
