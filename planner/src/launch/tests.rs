@@ -289,7 +289,7 @@ fn cache_dit_is_told_every_size() {
             "SD3-medium",
             not_split(Split::Sequence, "SD3-medium"),
         ),
-        ("tp2", "Latte-1", not_split(Split::Tensor, "Latte-1")),
+        ("tp2", "SD3-medium", not_split(Split::Tensor, "SD3-medium")),
         (
             "distrifusion4 warmup=1",
             "FLUX.1-dev",

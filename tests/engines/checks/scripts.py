@@ -123,7 +123,7 @@ class _Pipeline:
         self.run = run
         self.kind = kind
         for part, parameter in inspect.signature(kind.__init__).parameters.items():
-            if part in ("transformer", "transformer_2", "vae"):
+            if part in ("transformer", "transformer_2", "unet", "vae"):
                 setattr(self, part, _Model(run, _class(run.diffusers, parameter.annotation)))
 
     def to(self, _device: str) -> "_Pipeline":

@@ -44,7 +44,7 @@ const CACHE_DIT: &[&str] = &[
     "ulysses_anything",
     "extra_parallel_modules",
     "enable_cache",
-    "torch.compile",
+    "compile()",
     "num_frames",
     "guidance_scale",
     "--nnodes",
@@ -182,7 +182,7 @@ fn batches_compilers_and_padding_are_told() {
         (Engine::Xdit, "--use_torch_compile"),
         (Engine::Sglang, "--enable-torch-compile"),
         (Engine::Diffusers, "expert.compile()"),
-        (Engine::CacheDit, "torch.compile(pipe.transformer)"),
+        (Engine::CacheDit, "expert.compile()"),
     ] {
         for compilation in [Eager, Compiled] {
             let text = changed(engine, "none", "FLUX.1-dev", |_| {}, compilation).unwrap();
