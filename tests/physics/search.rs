@@ -275,8 +275,13 @@ fn legal(question: &Question, workload: &Workload, orders: &[Vec<usize>]) -> Vec
             let placed = placements(&plan, orders);
             // Some engines share the VAE, and a filter may ask for one rank.
             let engine = question.engine;
+            let shared = |word: &str| {
+                let entry = question.model.engines.on.get(word);
+                entry.is_none_or(|entry| entry.parallel_vae)
+            };
             let most = match engine {
-                Engine::Xdit | Engine::CacheDit => plan.ranks(),
+                Engine::Xdit if shared("xdit") => plan.ranks(),
+                Engine::CacheDit if shared("cache-dit") => plan.ranks(),
                 _ => 1,
             };
             let degrees = match question.filter.strategy {
