@@ -47,7 +47,7 @@ pub fn base_ms(model: &Model, video: bool) -> f64 {
 /// Extra launch time of a quantised product, eager, in milliseconds on a host of launch factor 1: more kernels, and subclasses
 /// of tensors that are dispatched in Python. SGLang's Z-Image on H100, whose steps
 /// grow by 0 to .1 ms a product with fp8, by version.
-pub const QUANTISING_MS: f64 = 0.05;
+pub const QUANTISING_MS: f64 = 0.1;
 
 /// What compiling leaves of a model's launch time.
 #[must_use]

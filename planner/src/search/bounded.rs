@@ -140,7 +140,10 @@ fn fitting(
             fitting.push((plan, memory));
             continue;
         }
-        let moved = evaluator.moved(&plan);
+        let mut moved = evaluator.moved(&plan);
+        if evaluator.question.filter.launchable {
+            moved.retain(|(plan, _)| evaluator.launch(plan).command.is_ok());
+        }
         if !moved.is_empty() {
             fitting.extend(moved);
             continue;
