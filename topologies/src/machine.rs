@@ -162,7 +162,7 @@ pub struct Machine {
     pub host: Host,
     /// GPUs, by [`DeviceId`].
     pub gpus: Vec<Gpu>,
-    /// Points of the wiring, by [`VertexId`](crate::topology::VertexId).
+    /// Points of the wiring, by [`VertexId`].
     pub vertices: Vec<Vertex>,
     /// Directed links, by [`LinkId`].
     pub links: Vec<Link>,

@@ -22,7 +22,7 @@ pub struct Levers {
     pub strata: Vec<Stratum>,
     /// Errors of what the lever gains, where the row has a twin.
     pub gains: Score,
-    /// Of these, how many gain, or lose, as predicted; within [`SAME`] of each other is neither.
+    /// Of these, how many gain, or lose, as predicted; within 3 % of each other is neither.
     pub sign_right: usize,
     /// Every row.
     pub rows: Vec<LeverRow>,

@@ -63,6 +63,7 @@ fn every_damaged_value_of_every_built_in_file_is_told_with_its_key() {
                 "diffusers_class",
                 "diffusers_absent",
                 "task",
+                "script",
                 "settings",
             ];
             let free =
