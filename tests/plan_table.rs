@@ -56,6 +56,10 @@ fn weights_that_fit_only_in_parts_are_told_and_paid() {
         "{moved}"
     );
     assert!(!page("ring4", "4xRTX4090-48GB@pcie4").contains("This does not run"));
+    let assumed = "weights that move: copies at";
+    assert!(moved.contains(assumed), "{moved}");
+    let resident = page("ring4", "4xRTX4090-48GB@pcie4");
+    assert!(!resident.contains(assumed), "{resident}");
 }
 
 #[test]

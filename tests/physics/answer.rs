@@ -385,7 +385,7 @@ fn an_answer_says_whose_costs_it_rests_on() {
     use planner::search::{Provenance, provenance};
     for machine in ["4xl20-pcie", "8xh100-sxm"] {
         let asked = question(preset(machine), |_| {});
-        let said = provenance(&asked, false).expect("a question");
+        let said = provenance(&asked, std::iter::empty()).expect("a question");
         let kernel = asked.attention_kernel().to_string();
         let attention = said.iter().any(|one| {
             matches!(one, Provenance::Attention(text) if text.starts_with(&format!("{kernel}: ")))

@@ -103,11 +103,8 @@ impl Launch {
 pub fn starts(engine: Engine, model: &Model, request: &Request) -> bool {
     let plan = Plan::single(DeviceId::new(0));
     let job = Job {
-        plan: &plan,
-        model,
         request,
-        compilation: Compilation::Eager,
-        gpus_per_box: 1,
+        ..Job::usual(model, &plan)
     };
     Launch::of(engine, &job).command.is_ok()
 }

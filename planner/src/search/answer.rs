@@ -44,7 +44,7 @@ pub(super) fn compose(
     };
     let findings = findings(&plans, &single, &best.totals.critical);
     let spent = evaluator.spent(&choice.plan, found.assigned)?;
-    let provenance = evaluator.provenance(plans.iter().any(|one| !one.plan.compression.is_raw()));
+    let provenance = evaluator.provenance(plans.iter().chain([&single]).map(|one| &one.plan));
     Ok(Answer {
         question: evaluator.question.clone(),
         choice,
@@ -116,7 +116,7 @@ pub(super) fn evaluation(
         single: evaluator.single()?,
         links: evaluator.link_names(),
         simulation,
-        provenance: evaluator.provenance(!plan.compression.is_raw()),
+        provenance: evaluator.provenance([plan].into_iter()),
     })
 }
 

@@ -531,10 +531,13 @@ fn legal<'a>(question: &'a Question, plan: &Plan) -> Result<(Evaluator<'a>, Plan
     Ok((evaluator, plan))
 }
 
-/// Where a question's numbers come from; `compressed`: those of compressors too.
+/// Where the numbers of a question with these plans come from.
 ///
 /// # Errors
 /// A [`PlanningError`] when the question cannot be served at all.
-pub fn provenance(question: &Question, compressed: bool) -> Result<Vec<Provenance>, PlanningError> {
-    Ok(Evaluator::new(question)?.provenance(compressed))
+pub fn provenance<'p>(
+    question: &Question,
+    plans: impl Iterator<Item = &'p Plan> + Clone,
+) -> Result<Vec<Provenance>, PlanningError> {
+    Ok(Evaluator::new(question)?.provenance(plans))
 }

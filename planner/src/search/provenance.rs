@@ -1,6 +1,9 @@
 //! Where the numbers of an answer come from.
 
+use std::collections::BTreeSet;
+
 use kernels::{Compressor, CostModel as _, KernelRow, Mask, Op};
+use sim::plan::{Plan, Precision, Residency};
 use topologies::{DType, DeviceId, Faults};
 
 use super::evaluator::Evaluator;
@@ -46,13 +49,20 @@ pub enum Provenance {
         /// In words of the cost model.
         how: String,
     },
+    /// What fetching weights that are not resident rests on: rates of copies and gathers that nobody timed on this machine.
+    Weights,
+    /// A precision whose products nobody measured: scaled from those in 16 bits.
+    Scaled(Precision),
     /// A number that a profile replaced.
     Profile(Statement),
 }
 
 impl Evaluator<'_> {
-    /// Where the numbers of an answer are from; `compressed`: whether one of its plans is.
-    pub(super) fn provenance(&self, compressed: bool) -> Vec<Provenance> {
+    /// Where the numbers of an answer with these plans are from.
+    pub(super) fn provenance<'p>(
+        &self,
+        plans: impl Iterator<Item = &'p Plan> + Clone,
+    ) -> Vec<Provenance> {
         let question = self.question;
         let (machine, model) = (&question.machine, question.model);
         let mut all = vec![Provenance::Machine {
@@ -76,9 +86,17 @@ impl Evaluator<'_> {
             from: self.kernel_costs(),
         });
         all.extend(self.attention_costs().map(Provenance::Attention));
-        if compressed {
+        if plans.clone().any(|plan| !plan.compression.is_raw()) {
             all.extend(self.codec_doubt());
         }
+        let mut executions = plans.clone().map(|plan| plan.execution);
+        if executions.any(|one| one.residency != Residency::RESIDENT) {
+            all.push(Provenance::Weights);
+        }
+        let precisions = plans.map(|plan| plan.execution.precision);
+        let scaled: BTreeSet<Precision> =
+            precisions.filter(|one| one.products().is_none()).collect();
+        all.extend(scaled.into_iter().map(Provenance::Scaled));
         if let Some(profile) = &question.profile {
             let launch_used = !self.calibrated.evidence.launch_calibrated;
             let said = profile.says(model, question.compilation, launch_used);

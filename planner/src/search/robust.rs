@@ -128,11 +128,7 @@ pub fn robust(question: &Question, kinds: Vec<Kind>) -> Result<Robust, PlanningE
         Some(nominal) => nominal.clone(),
         None => scenarios.in_all_cases(&usual.bounded)?,
     };
-    let provenance = evaluator.provenance(
-        found
-            .iter()
-            .any(|faced| !faced.candidate.plan.compression.is_raw()),
-    );
+    let provenance = evaluator.provenance(found.iter().map(|faced| &faced.candidate.plan));
     Ok(Robust {
         question: question.clone(),
         choice,

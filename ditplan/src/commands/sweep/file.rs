@@ -62,8 +62,9 @@ pub(super) fn question(sweep: &Sweep) -> SweepQuestion {
     let machine = &question.machine;
     let links = machine.links.iter();
     let gpu = &machine.gpus[0];
-    // The planner may choose a compressed plan at some point.
-    let compressed = plans.is_empty() || plans.iter().any(|plan| !plan.compression.is_raw());
+    // Where none is given, the planner may choose one that compresses, or moves weights, at some point.
+    let may_be = [ANY_PLAN.parse().expect("a plan")];
+    let swept = if plans.is_empty() { &may_be[..] } else { plans };
     SweepQuestion {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         links: links.map(|link| link.effective().to_string()).collect(),
@@ -72,13 +73,16 @@ pub(super) fn question(sweep: &Sweep) -> SweepQuestion {
         vary: axes.iter().map(ToString::to_string).collect(),
         plans: plans.iter().map(ToString::to_string).collect(),
         digest: digest(sweep),
-        provenance: match search::provenance(question, compressed) {
+        provenance: match search::provenance(question, swept.iter()) {
             Ok(sources) => words::sources(&sources),
             Err(error) => vec![error.to_string()],
         },
         asked: question.into(),
     }
 }
+
+/// A plan with all that the search adds by itself.
+const ANY_PLAN: &str = "ring2/1bit residency=fsdp";
 
 /// A digest of all that a row depends on, beside its point: every figure of the machine, its host, the profile and
 /// the trace.

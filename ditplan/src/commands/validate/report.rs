@@ -225,8 +225,8 @@ fn levers(page: &mut String, all: &Summary) {
     line(page, "gain over the same run without", &levers.gains);
     let _ = writeln!(
         page,
-        "\nOf {} rows with such a run, {} gain or lose as predicted.",
-        levers.gains.mapped, levers.sign_right
+        "\nOf {} rows with such a run {} gain or lose by 3 % or more, {} of them as predicted.",
+        levers.gains.mapped, levers.signed, levers.sign_right
     );
 }
 

@@ -73,6 +73,12 @@ fn source(provenance: &Provenance) -> String {
         }
         Provenance::Attention(how) => format!("attention by {how}"),
         Provenance::Codec { gpu, how } => format!("encoding and decoding on {gpu}: {how}"),
+        Provenance::Weights => "weights that move: copies at three quarters of PCIe's rate (pageable memory: a sixth of that), gathers at \
+             the usual rates; read from published runs, timed by nobody on this machine"
+            .to_owned(),
+        Provenance::Scaled(precision) => {
+            format!("products in {precision}: scaled from those in 16 bits, measured by nobody")
+        }
         Provenance::Profile(statement) => self::statement(statement),
     }
 }
@@ -369,6 +375,8 @@ mod tests {
             gpu: word("H100-SXM"),
             how: word("scaled from L20"),
         });
+        all.push(Provenance::Weights);
+        all.push(Provenance::Scaled(sim::plan::Precision::Int8));
         all.extend(statements().into_iter().map(Provenance::Profile));
         all
     }

@@ -22,7 +22,9 @@ pub struct Levers {
     pub strata: Vec<Stratum>,
     /// Errors of what the lever gains, where the row has a twin.
     pub gains: Score,
-    /// Of these, how many gain, or lose, as predicted; within 3 % of each other is neither.
+    /// Of these, how many gain or lose by 3 % or more.
+    pub signed: usize,
+    /// Of those, how many are predicted to gain where they gain, and to lose where they lose.
     pub sign_right: usize,
     /// Every row.
     pub rows: Vec<LeverRow>,
@@ -57,18 +59,15 @@ pub struct Gain {
     pub predicted: f64,
 }
 
-/// Gains nearer to 1 than this have no sign.
+/// Measured gains nearer to 1 than this, in logarithms, have no sign.
 const SAME: f64 = 0.03;
 
 impl Gain {
-    fn is_right(&self) -> bool {
-        let sign = |gain: f64| match gain.ln() {
-            ln if ln.abs() < SAME => 0,
-            ln if ln > 0.0 => 1,
-            _ => -1,
-        };
-        let (measured, predicted) = (sign(self.measured), sign(self.predicted));
-        measured == predicted || measured * predicted == 0
+    /// Whether the prediction is on the measured side of 1; none where the measurement is on neither.
+    fn is_right(&self) -> Option<bool> {
+        let measured = self.measured.ln();
+        let right = measured * self.predicted.ln() > 0.0;
+        (measured.abs() >= SAME).then_some(right)
     }
 }
 
@@ -139,6 +138,7 @@ fn is_twin(twin: &Run, run: &Run) -> bool {
 pub(super) fn report(rows: Vec<LeverRow>) -> Levers {
     let outcomes: Vec<Outcome> = rows.iter().map(|row| row.scored.outcome).collect();
     let gains: Vec<&Gain> = rows.iter().filter_map(|row| row.gain.as_ref()).collect();
+    let signs: Vec<bool> = gains.iter().filter_map(|gain| gain.is_right()).collect();
     let errors = gains.iter().map(|gain| Outcome {
         measured: gain.measured,
         predicted: gain.predicted,
@@ -154,7 +154,32 @@ pub(super) fn report(rows: Vec<LeverRow>) -> Levers {
             width: None,
             ..Score::of(errors.len(), &errors)
         },
-        sign_right: gains.iter().filter(|gain| gain.is_right()).count(),
+        signed: signs.len(),
+        sign_right: signs.iter().filter(|right| **right).count(),
         rows,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_is_right_on_the_measured_side_of_one() {
+        for (measured, predicted, right) in [
+            (1.30, 1.02, Some(true)),
+            (0.80, 0.99, Some(true)),
+            (0.80, 1.0, Some(false)),
+            (0.80, 1.01, Some(false)),
+            (1.30, 0.99, Some(false)),
+            (1.02, 0.80, None),
+        ] {
+            let gain = Gain {
+                twin: String::new(),
+                measured,
+                predicted,
+            };
+            assert_eq!(gain.is_right(), right, "{measured} {predicted}");
+        }
     }
 }

@@ -164,7 +164,9 @@ pub(crate) struct Levers {
     pub strata: Vec<Stratum>,
     /// Errors of the time without the lever over the time with it, where both were measured alike.
     pub gains: Score,
-    /// Of these, how many gain, or lose, as predicted.
+    /// Of these, how many gain or lose by 3 % or more.
+    pub signed: usize,
+    /// Of those, how many are predicted to gain where they gain, and to lose where they lose.
     pub sign_right: usize,
     /// Every row.
     pub rows: Vec<LeverRow>,
@@ -344,6 +346,7 @@ impl From<&published::levers::Levers> for Levers {
             score: (&of.score).into(),
             strata: all(&of.strata),
             gains: (&of.gains).into(),
+            signed: of.signed,
             sign_right: of.sign_right,
             rows: of.rows.iter().map(row).collect(),
         }
